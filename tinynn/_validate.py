@@ -1,0 +1,110 @@
+"""Checks on what a caller hands in: each message says what, what was received, what to do."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+Seed = int | np.random.Generator | None
+
+
+def shown(value: Any) -> str:
+    """Write a value as a person would: no ``np.int64(2)``, long things cut short.
+
+    >>> shown(np.int64(2)), shown(np.zeros((3, 4)))
+    ('2', 'an array of shape (3, 4)')
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def integer(owner: str, name: str, value: Any, *, at_least: int | None = None) -> int:
+    """Return ``value`` as an int; any integral type will do, ``bool`` will not."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    integral = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    if not integral or (at_least is not None and value < at_least):
+        kind = {None: "an integer", 0: "a non-negative integer", 1: "a positive integer"}.get(
+            at_least, f"an integer of at least {at_least}"
+        )
+        fault = f"{owner}: {name} must be {kind}, got {shown(value)}."
+        raise (ValueError if integral else TypeError)(fault)
+    return int(value)
+
+
+def real(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """Return ``value`` as a finite float inside the bounds given."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (
+            ("above", above),
+            ("at least", at_least),
+            ("below", below),
+            ("at most", at_most),
+        )
+        if bound is not None
+    ]
+    fault = f"{owner}: {name} must be a finite number{' ' if bounds else ''}{' and '.join(bounds)}"
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{fault}, got {shown(value)}.")
+    number = float(value)
+    inside = (
+        math.isfinite(number)
+        and (above is None or number > above)
+        and (at_least is None or number >= at_least)
+        and (below is None or number < below)
+        and (at_most is None or number <= at_most)
+    )
+    if not inside:
+        raise ValueError(f"{fault}, got {shown(value)}.")
+    return number
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """Return ``value`` as a bool; nothing but True and False will do."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{owner}: {name} must be True or False, got {shown(value)}.")
+    return bool(value)
+
+
+def choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the names in ``choices``."""
+    known = sorted(choices)
+    if isinstance(value, str) and value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else []
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    fault = f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}."
+    raise (ValueError if isinstance(value, str) else TypeError)(fault + hint)
+
+
+def generator(owner: str, rng: Any) -> np.random.Generator:
+    """Return the generator for ``rng``: a Generator as it is, a seed, or None for a fresh one."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None:
+        return np.random.default_rng()
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0:
+        return np.random.default_rng(int(rng))
+    raise TypeError(
+        f"{owner}: rng must be a numpy.random.Generator, a non-negative integer seed or None, "
+        f"got {shown(rng)}."
+    )

@@ -1,0 +1,1 @@
+"""Differentiable arrays: graphs, operations, convolution and the Tensor."""

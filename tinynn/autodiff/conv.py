@@ -1,0 +1,544 @@
+"""One-dimensional convolution: padding, the three bilinear maps, pooling windows.
+
+Arrays are ``(batch, length, channels)``, kernels ``(kernel_size, channels // groups, filters)``.
+As in all deep-learning libraries the kernel is not flipped: y[t] = sum_j x[t s + j d] k[j], a
+correlation. With the gradient g of y there are three maps: the convolution (x, k) -> y, its
+adjoint in x, (g, k) -> x, and its adjoint in the kernel, (x, g) -> k. Each is bilinear, and the
+vjps of each are the other two, so derivatives of every order come from these three.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from tinynn import _validate as check
+from tinynn.autodiff import ops
+from tinynn.autodiff.graph import primitive
+
+Pair = tuple[int, int]
+Padding = str | int | Pair
+
+PADDINGS = ("valid", "same", "same_lower", "causal")
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+# ---------------------------------------------------------------- lengths and padding
+
+
+def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS) -> Padding:
+    """Return a padding as one of ``words``, or as the pair of an int or pair."""
+    if isinstance(padding, str):
+        if padding in words:
+            return padding
+        check.choice(owner, "padding", padding, words)
+    if isinstance(padding, numbers.Integral) and not isinstance(padding, (bool, np.bool_)):
+        padding = (padding, padding)
+    if isinstance(padding, (tuple, list, np.ndarray)) and len(padding) == 2:
+        left, right = (
+            check.integer(owner, f"padding[{i}]", p, at_least=0) for i, p in enumerate(padding)
+        )
+        return left, right
+    raise TypeError(
+        f"{owner}: padding must be one of {', '.join(map(repr, words))}, a non-negative integer "
+        f"or a pair (left, right), got {check.shown(padding)}."
+    )
+
+
+def padding_pair(padding: Padding, length: int, extent: int, stride: int) -> Pair:
+    """Return the steps to add left and right; ``extent`` is d (K - 1) + 1."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return extent - 1, 0
+    if isinstance(padding, str):
+        total = max(0, (-(-length // stride) - 1) * stride + extent - length)
+        short, long = total // 2, total - total // 2
+        return (short, long) if padding == "same" else (long, short)
+    return (padding, padding) if isinstance(padding, int) else padding
+
+
+def output_length(owner: str, length: int, extent: int, stride: int, padding: Padding) -> int:
+    """Return the number of output steps; raise ValueError if no window fits."""
+    left, right = padding_pair(padding, length, extent, stride)
+    if length + left + right < extent and (length or not isinstance(padding, str)):
+        raise ValueError(
+            f"{owner}: the input has {length} steps and {left} + {right} of padding, but a window "
+            f"spans {extent}. The shortest input for padding={padding!r} has "
+            f"{max(1, extent - left - right)} steps; pad more, or use a smaller kernel or dilation."
+        )
+    return max(0, (length + left + right - extent) // stride + 1)
+
+
+def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
+    """Lengthen a series at both ends.
+
+    ``x``: (batch, length, channels) or (length, channels); ``padding``: (left, right) steps, or
+    one int for both; ``mode``: zeros, reflect (without the end sample; padding < length),
+    replicate (the end sample) or circular (padding <= length). Returns (..., left + length +
+    right, channels). Raises ValueError for another rank, mode, or too much padding.
+
+    >>> pad1d(np.array([[1], [2], [3]]), (2, 1), mode="reflect").ravel()
+    array([3, 2, 1, 2, 3, 2])
+    """
+    check.choice("pad1d", "mode", mode, PADDING_MODES)
+    if isinstance(padding, str):
+        raise TypeError(
+            f"pad1d: padding must be an integer or a pair (left, right), got {padding!r}. "
+            "Words such as 'same' are for conv1d, which knows the kernel."
+        )
+    left, right = padding_pair(checked_padding("pad1d", padding), 0, 0, 1)
+    shape = ops.values(x).shape
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"pad1d: x must be (batch, length, channels) or (length, channels), got shape {shape}."
+        )
+    length = shape[-2]
+    limit = {"reflect": length - 1, "replicate": np.inf if length else 0, "circular": length}
+    if max(left, right) > limit.get(mode, np.inf):
+        raise ValueError(
+            f"pad1d: mode={mode!r} can add at most {max(0, limit[mode])} steps to a series of "
+            f"{length}, got {(left, right)}. Use mode='zeros', or a longer series."
+        )
+    if left == right == 0:
+        return x
+    widths = ((0, 0),) * (len(shape) - 2) + ((left, right), (0, 0))
+    return ops.pad(x, widths, PADDING_MODES[mode])
+
+
+# ---------------------------------------------------------------- the convolution as products
+#
+# Below, x is (groups, series, steps, channels) and kernels are (groups, taps, channels, filters);
+# stride and dilation are 1. All series are laid end to end as one: outputs whose window straddles
+# two of them are computed and dropped. A row of `width` = T + taps - 1 steps gives T neighbouring
+# outputs by one product with a block-Toeplitz matrix of the kernel. Rows that start T * phases
+# steps apart do not overlap, so they are a view of x that the matrix product takes as it is.
+
+
+def outputs_per_row(taps: int, channels: int, filters: int) -> int:
+    """Return T. Thin products are slow, wide ones waste arithmetic: (T + taps - 1) / taps."""
+    return max(1, min(8, taps, 32 // max(1, min(channels, filters))))
+
+
+def _rows(flat: np.ndarray, start: int, step: int, count: int, width: int) -> np.ndarray:
+    """View ``count`` rows of ``width`` steps, ``step`` apart, of flat (groups, steps, channels)."""
+    groups, _, channels = flat.shape
+    by_group, by_step, by_channel = flat.strides
+    return np.ndarray(
+        (groups, count, width * channels),
+        flat.dtype,
+        flat,
+        start * by_step,
+        (by_group, step * by_step, by_channel),
+    )
+
+
+def _with_tail(flat: np.ndarray, step: int, count: int, reach: int) -> list[tuple[slice, Any]]:
+    """Split ``count`` rows into those inside ``flat`` and the last ones, on a zero-filled copy.
+
+    Returns (which rows, the array to find them in): a row reaches ``reach`` steps.
+    """
+    groups, steps, channels = flat.shape
+    whole = min(count, max(0, (steps - reach) // step + 1))
+    parts = [(slice(0, whole), flat)] if whole else []
+    if whole == count:
+        return parts
+    tail = np.zeros((groups, (count - whole - 1) * step + reach, channels), flat.dtype)
+    tail[:, : steps - whole * step] = flat[:, whole * step :]
+    return [*parts, (slice(whole, count), tail)]
+
+
+def _toeplitz(kernel: np.ndarray, t: int) -> np.ndarray:
+    """Return the matrix (groups, width * channels, t * filters) of ``t`` neighbouring outputs."""
+    groups, taps, channels, filters = kernel.shape
+    matrix = np.zeros((groups, t + taps - 1, channels, t, filters), kernel.dtype)
+    for i in range(t):
+        matrix[:, i : i + taps, :, i] = kernel
+    return matrix.reshape(groups, -1, t * filters)
+
+
+def _correlate(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Correlate each series: -> (groups, series, steps - taps + 1, filters)."""
+    groups, series, steps, channels = x.shape
+    _, taps, _, filters = kernel.shape
+    t = outputs_per_row(taps, channels, filters)
+    phases = -(-(t + taps - 1) // t)
+    count = -(-series * steps // (phases * t))
+    flat = np.ascontiguousarray(x).reshape(groups, series * steps, channels)
+    matrix = _toeplitz(kernel, t)
+    out = np.empty((groups, count, phases, t * filters), x.dtype)
+    for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
+        for p in range(phases):
+            windows = _rows(source, p * t, phases * t, rows.stop - rows.start, t + taps - 1)
+            np.matmul(windows, matrix, out=out[:, rows, p])
+    out = out.reshape(groups, count * phases * t, filters)[:, : series * steps]
+    return out.reshape(groups, series, steps, filters)[:, :, : steps - taps + 1]
+
+
+def _correlate_input(g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Adjoint in x: g (groups, series, outputs, filters) -> (.., outputs + taps - 1, channels)."""
+    taps = kernel.shape[1]
+    margin = np.zeros((*g.shape[:2], g.shape[2] + 2 * (taps - 1), g.shape[3]), g.dtype)
+    margin[:, :, taps - 1 : taps - 1 + g.shape[2]] = g
+    return _correlate(margin, kernel[:, ::-1].transpose(0, 1, 3, 2))
+
+
+def _correlate_kernel(x: np.ndarray, g: np.ndarray, taps: int) -> np.ndarray:
+    """Adjoint in the kernel: -> (groups, taps, channels, filters)."""
+    groups, series, steps, channels = x.shape
+    filters = g.shape[3]
+    t = outputs_per_row(taps, channels, filters)
+    width = t + taps - 1
+    phases = -(-width // t)
+    count = -(-series * steps // (phases * t))
+    flat = np.ascontiguousarray(x).reshape(groups, series * steps, channels)
+    gaps = np.zeros((groups, count * phases * t, filters), g.dtype)  # no gradient from straddlers
+    placed = gaps[:, : series * steps].reshape(groups, series, steps, filters)
+    placed[:, :, : g.shape[2]] = g
+    blocks = gaps.reshape(groups, count, phases, t * filters)
+    matrix = np.zeros((groups, width * channels, t * filters), g.dtype)
+    for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
+        for p in range(phases):
+            windows = _rows(source, p * t, phases * t, rows.stop - rows.start, width)
+            matrix += windows.transpose(0, 2, 1) @ blocks[:, rows, p]
+    matrix = matrix.reshape(groups, width, channels, t, filters)
+    diagonals = [matrix[:, i : i + taps, :, i] for i in range(t)]
+    return sum(diagonals[1:], diagonals[0])
+
+
+# ---------------------------------------------------------------- stride, dilation and groups
+#
+# Output t reads input t s + j d. With e = gcd(s, d), the outputs t = r, r + d/e, ... read only
+# inputs r s + d m: for each of the d/e phases r, a plain convolution of stride s/e over every d-th
+# input. And a stride is folded away by counting s/e steps of c channels as one step of s/e c.
+
+
+class _Fold:
+    """How one convolution is folded to stride 1, dilation 1, and unfolded."""
+
+    def __init__(
+        self, taps: int, outputs: int, strides: int, padding: Pair, dilation: int, groups: int
+    ) -> None:
+        common = math.gcd(strides, dilation)
+        self.taps, self.outputs, self.groups = taps, outputs, groups
+        self.strides, self.dilation, self.left = strides, dilation, padding[0]
+        self.phases = dilation // common
+        self.chunk = strides // common
+        self.folded_taps = -(-taps // self.chunk)
+        self.folded_outputs = -(-outputs // self.phases)
+        self.steps = (self.folded_outputs + self.folded_taps - 1) * self.chunk
+
+    def _pieces(self, length: int) -> list[tuple[slice, slice]]:
+        """For each phase: which inputs it reads, and where they stand among its steps."""
+        pieces = []
+        for r in range(self.phases):
+            first = r * self.strides - self.left  # the input step under step 0 of this phase
+            skip = max(0, -(first // self.dilation))
+            start = first + skip * self.dilation
+            stop = min(length, first + self.steps * self.dilation)
+            count = max(0, -(-(stop - start) // self.dilation))
+            pieces.append(
+                (slice(start, max(start, stop), self.dilation), slice(skip, skip + count))
+            )
+        return pieces
+
+    def x(self, x: np.ndarray) -> np.ndarray:
+        n, length, channels = x.shape
+        width = channels // self.groups
+        shape = (self.groups, self.phases * n, self.steps // self.chunk, self.chunk * width)
+        if self.groups == self.phases == 1 and self.left == 0 and length == self.steps:
+            return x.reshape(shape)
+        folded = np.zeros((self.groups, self.phases, n, self.steps, width), x.dtype)
+        grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)
+        for r, (source, target) in enumerate(self._pieces(length)):
+            folded[:, r, :, target] = grouped[:, :, source]
+        return folded.reshape(shape)
+
+    def unfold_x(self, folded: np.ndarray, n: int, length: int) -> np.ndarray:
+        width = folded.shape[-1] // self.chunk
+        folded = folded.reshape(self.groups, self.phases, n, self.steps, width)
+        x = np.zeros((n, length, self.groups, width), folded.dtype)
+        for r, (source, target) in enumerate(self._pieces(length)):
+            x[:, source] = folded[:, r, :, target].transpose(1, 2, 0, 3)
+        return x.reshape(n, length, self.groups * width)
+
+    def kernel(self, kernel: np.ndarray) -> np.ndarray:
+        taps, width, filters = kernel.shape
+        grouped = kernel.reshape(taps, width, self.groups, -1).transpose(2, 0, 1, 3)
+        if self.folded_taps * self.chunk != taps:
+            extra = self.folded_taps * self.chunk - taps
+            grouped = np.pad(grouped, ((0, 0), (0, extra), (0, 0), (0, 0)))
+        return grouped.reshape(
+            self.groups, self.folded_taps, self.chunk * width, filters // self.groups
+        )
+
+    def unfold_kernel(self, folded: np.ndarray) -> np.ndarray:
+        width = folded.shape[2] // self.chunk
+        kernel = folded.reshape(self.groups, -1, width, folded.shape[3])[:, : self.taps]
+        return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, -1)
+
+    def y(self, y: np.ndarray) -> np.ndarray:
+        n, outputs, filters = y.shape
+        extra = self.folded_outputs * self.phases - outputs
+        if extra:
+            y = np.pad(y, ((0, 0), (0, extra), (0, 0)))
+        width = filters // self.groups
+        y = y.reshape(n, self.folded_outputs, self.phases, self.groups, width)
+        return y.transpose(3, 2, 0, 1, 4).reshape(
+            self.groups, self.phases * n, self.folded_outputs, width
+        )
+
+    def unfold_y(self, folded: np.ndarray, n: int) -> np.ndarray:
+        filters = folded.shape[-1]
+        folded = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
+        y = folded.transpose(2, 3, 1, 0, 4)
+        y = y.reshape(n, self.folded_outputs * self.phases, self.groups * filters)
+        return y[:, : self.outputs]
+
+
+# ---------------------------------------------------------------- the three maps
+
+
+@primitive(
+    lambda g, y, x, kernel, **p: conv_input(g, kernel, length=x.shape[1], **p),
+    lambda g, y, x, kernel, **p: conv_kernel(x, g, kernel_size=kernel.shape[0], **p),
+)
+def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, groups: int) -> Any:
+    """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
+    extent = dilation * (kernel.shape[0] - 1) + 1
+    outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
+    fold = _Fold(kernel.shape[0], outputs, strides, padding, dilation, groups)
+    dtype = np.result_type(x, kernel)
+    y = _correlate(
+        fold.x(x.astype(dtype, copy=False)), fold.kernel(kernel.astype(dtype, copy=False))
+    )
+    return fold.unfold_y(y, x.shape[0])
+
+
+@primitive(
+    lambda h, x, g, kernel, length, **p: conv(h, kernel, **p),
+    lambda h, x, g, kernel, length, **p: conv_kernel(h, g, kernel_size=kernel.shape[0], **p),
+)
+def conv_input(
+    g: Any, kernel: Any, *, length: int, strides: int, padding: Pair, dilation: int, groups: int
+) -> Any:
+    """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
+    fold = _Fold(kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
+    dtype = np.result_type(g, kernel)
+    folded = fold.y(g.astype(dtype, copy=False))
+    x = _correlate_input(folded, fold.kernel(kernel.astype(dtype, copy=False)))
+    return fold.unfold_x(x, g.shape[0], length)
+
+
+@primitive(
+    lambda h, k, x, g, kernel_size, **p: conv_input(g, h, length=x.shape[1], **p),
+    lambda h, k, x, g, kernel_size, **p: conv(x, h, **p),
+)
+def conv_kernel(
+    x: Any, g: Any, *, kernel_size: int, strides: int, padding: Pair, dilation: int, groups: int
+) -> Any:
+    """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
+    fold = _Fold(kernel_size, g.shape[1], strides, padding, dilation, groups)
+    dtype = np.result_type(x, g)
+    folded = fold.x(x.astype(dtype, copy=False)), fold.y(g.astype(dtype, copy=False))
+    return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
+
+
+def conv1d(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    *,
+    strides: int = 1,
+    padding: Padding = "valid",
+    dilation_rate: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Slide a kernel over a series: y[t] = bias + sum_j x[t strides + j dilation_rate] kernel[j].
+
+    ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, channels //
+    groups, filters), not flipped; ``bias``: (filters,). ``padding``: "valid", "same" (an odd zero
+    goes right, as in Keras), "same_lower" (left), "causal", an int, or a pair (left, right).
+    Returns (..., output length, filters). Raises ValueError or TypeError for shapes that do not
+    fit and for an input shorter than the window.
+
+    >>> conv1d(np.array([[1.0], [2.0], [3.0]]), np.ones((2, 1, 1))).ravel()
+    array([3., 5.])
+    """
+    x, kernel = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, kernel))
+    strides, dilation, groups = _checked_sizes("conv1d", strides, dilation_rate, groups)
+    padding = checked_padding("conv1d", padding)
+    _check_shapes("conv1d", x.shape, kernel.shape, bias, groups, channels_at=1)
+    single = len(x.shape) == 2
+    if single:
+        x = ops.expand_dims(x, 0)
+    extent = dilation * (kernel.shape[0] - 1) + 1
+    output_length("conv1d", x.shape[1], extent, strides, padding)
+    pair = padding_pair(padding, x.shape[1], extent, strides)
+    y = conv(x, kernel, strides=strides, padding=pair, dilation=dilation, groups=groups)
+    y = y if bias is None else ops.add(y, bias)
+    return ops.reshape(y, y.shape[1:]) if single else y
+
+
+def conv1d_transpose(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    *,
+    strides: int = 1,
+    padding: Padding = "valid",
+    dilation_rate: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Add a scaled copy of the kernel for every step: the adjoint of :func:`conv1d` in x.
+
+    ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, out_channels
+    // groups, channels); ``bias``: (out_channels,). With Ke = dilation_rate (kernel_size - 1) + 1
+    the output length is, as in Keras, length * strides + max(Ke - strides, 0) for "valid" and
+    length * strides for "same" (max(0, Ke - strides) // 2 cropped on the left); an int or pair
+    crops that much from (length - 1) * strides + Ke. Returns (..., output length, out_channels).
+    Raises ValueError or TypeError for shapes that do not fit.
+
+    >>> conv1d_transpose(np.array([[1.0], [0.0], [2.0]]), np.ones((2, 1, 1))).ravel()
+    array([1., 1., 2., 2.])
+    """
+    x, kernel = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, kernel))
+    strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
+    padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
+    _check_shapes("conv1d_transpose", x.shape, kernel.shape, bias, groups, channels_at=2)
+    single = len(x.shape) == 2
+    if single:
+        x = ops.expand_dims(x, 0)
+    steps, extent = x.shape[1], dilation * (kernel.shape[0] - 1) + 1
+    surplus = max(extent - strides, 0)
+    pair = (0, 0)
+    if padding == "same":
+        pair = surplus // 2, surplus - surplus // 2
+    length = steps * strides + surplus - sum(pair)
+    if not isinstance(padding, str):
+        pair = padding_pair(padding, 0, 0, 1)
+        length = (steps - 1) * strides + extent - sum(pair)
+        if length < 1:
+            raise ValueError(
+                f"conv1d_transpose: padding={pair} crops all of the {length + sum(pair)} output "
+                "steps. Crop less."
+            )
+    how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
+    y = conv_input(x, kernel, length=length, **how)  # type: ignore[arg-type]
+    y = y if bias is None else ops.add(y, bias)
+    return ops.reshape(y, y.shape[1:]) if single else y
+
+
+def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) -> tuple[int, ...]:
+    return (
+        check.integer(owner, "strides", strides, at_least=1),
+        check.integer(owner, "dilation_rate", dilation_rate, at_least=1),
+        check.integer(owner, "groups", groups, at_least=1),
+    )
+
+
+def _check_shapes(
+    owner: str, x: tuple[int, ...], k: tuple[int, ...], bias: Any, groups: int, *, channels_at: int
+) -> None:
+    """Check that input, kernel, bias and groups fit; ``channels_at``: the kernel axis they are on."""
+    names = ("kernel_size", "channels // groups", "filters")
+    if channels_at == 2:
+        names = ("kernel_size", "out_channels // groups", "channels")
+    if len(x) not in (2, 3):
+        raise ValueError(
+            f"{owner}: x must be (batch, length, channels) or (length, channels), got shape {x}."
+        )
+    if len(k) != 3 or 0 in k:
+        raise ValueError(f"{owner}: kernel must be ({', '.join(names)}), got shape {k}.")
+    if k[2] % groups:
+        raise ValueError(
+            f"{owner}: groups must divide the kernel's last axis, got groups={groups} and a "
+            f"kernel of shape {k}."
+        )
+    channels = k[1] * groups if channels_at == 1 else k[2]
+    if x[-1] != channels:
+        hint = channels_hint(x, channels)
+        raise ValueError(
+            f"{owner}: a kernel of shape {k} with groups={groups} takes {channels} channels, "
+            f"but x has {x[-1]} (shape {x}).{hint}"
+        )
+    filters = k[2] if channels_at == 1 else k[1] * groups
+    if bias is not None and np.shape(ops.values(bias)) != (filters,):
+        raise ValueError(
+            f"{owner}: bias must have shape ({filters},), got {np.shape(ops.values(bias))}."
+        )
+
+
+def channels_hint(shape: tuple[int, ...], channels: int) -> str:
+    """Return what to do if ``shape`` looks like (batch, channels, length)."""
+    if len(shape) < 2 or shape[-2] != channels:
+        return " Give x as (batch, length, channels)."
+    return (
+        " It looks like (batch, channels, length), PyTorch's layout: "
+        "tinynn's is (batch, length, channels). Swap with x.swapaxes(-1, -2)."
+    )
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fill: float) -> Any:
+    """Return the pooling windows of x as (..., outputs, pool_size, channels), and their padding."""
+    size = check.integer(owner, "pool_size", pool_size, at_least=1)
+    stride = size if strides is None else check.integer(owner, "strides", strides, at_least=1)
+    check.choice(owner, "padding", padding, ("valid", "same"))
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    if len(x.shape) not in (2, 3):
+        raise ValueError(
+            f"{owner}: x must be (batch, length, channels) or (length, channels), "
+            f"got shape {x.shape}."
+        )
+    length = x.shape[-2]
+    outputs = output_length(owner, length, size, stride, padding)
+    left, right = padding_pair(padding, length, size, stride)
+    before = (slice(None),) * (len(x.shape) - 2)
+    if left or right:
+        widths = ((0, 0),) * (len(x.shape) - 2) + ((left, right), (0, 0))
+        x = ops.pad(x, widths, constant_values=fill)
+    index = stride * np.arange(outputs)[:, None] + np.arange(size)
+    if stride == size:
+        x = ops.getitem(x, (*before, slice(0, outputs * size)))
+        windows = ops.reshape(x, (*x.shape[:-2], outputs, size, x.shape[-1]))
+    else:
+        windows = ops.getitem(x, (*before, index))
+    real = (index >= left) & (index < left + length)
+    return windows, real
+
+
+def max_pool1d(
+    x: Any, pool_size: int, *, strides: int | None = None, padding: str = "valid"
+) -> Any:
+    """Largest value in each window; ties share the gradient equally.
+
+    ``x``: (batch, length, channels) or (length, channels); ``strides``: steps from one window to
+    the next, by default ``pool_size``; ``padding``: "valid" or "same" (padded steps never win).
+    Returns (..., output length, channels). Raises ValueError if no window fits.
+
+    >>> max_pool1d(np.array([[1.0], [3.0], [2.0], [0.0]]), 2).ravel()
+    array([3., 2.])
+    """
+    windows, _ = _windows("max_pool1d", x, pool_size, strides, padding, -np.inf)
+    return ops.max(windows, axis=-2)
+
+
+def avg_pool1d(
+    x: Any, pool_size: int, *, strides: int | None = None, padding: str = "valid"
+) -> Any:
+    """Mean of each window; with "same", of its real samples only, as in Keras.
+
+    ``x``: (batch, length, channels) or (length, channels); ``strides``: steps from one window to
+    the next, by default ``pool_size``. Returns (..., output length, channels). Raises ValueError
+    if no window fits.
+
+    >>> avg_pool1d(np.array([[1.0], [3.0], [2.0]]), 2, padding="same").ravel()
+    array([2., 2.])
+    """
+    windows, real = _windows("avg_pool1d", x, pool_size, strides, padding, 0)
+    counts = real.sum(axis=-1)[:, None].astype(ops.values(windows).dtype)
+    return ops.sum(windows, axis=-2) / counts

@@ -1,0 +1,539 @@
+"""The Tensor: an array that remembers how it was computed. Each method is one line over an op."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinynn.autodiff import graph, ops
+
+
+class Tensor(graph.Node):
+    """An n-dimensional array with reverse-mode automatic differentiation.
+
+    ``data``: anything that numpy.array takes, of real numbers; it is copied. ``dtype``: as NumPy's
+    by default. ``requires_grad``: whether gradients with respect to it are wanted (floats only).
+    Arithmetic, indexing and methods are NumPy's. Raises TypeError for data that is not numbers,
+    or for integers that should require a gradient.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    array([2., 4.])
+    """
+
+    __slots__ = ("_grad",)
+    _grad: np.ndarray | None
+
+    def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
+        if isinstance(data, (list, tuple)) and _holds_gradient(data):
+            raise TypeError(
+                "Tensor: the list holds Tensors that require a gradient, which would be lost. "
+                "Join them with tinynn.stack or tinynn.concatenate."
+            )
+        array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
+        if array.dtype.kind not in "fiubc":
+            raise TypeError(
+                f"Tensor: data must be numbers, got dtype {array.dtype}. "
+                "Give an array, or nested lists of equal lengths."
+            )
+        self._data = array
+        self._trace = None
+        self._hold = graph.PRIVATE
+        self._birth = next(graph._births)
+        self._grad = None
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = requires_grad
+
+    # ------------------------------------------------------------ the array and its gradient
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values. A leaf's may be written to, and no pending gradient is hurt by it."""
+        if self._hold == graph.RESULT:
+            self._data.flags.writeable = False
+        elif self._hold != graph.EXPOSED:
+            if self._hold == graph.LENT:
+                self._data = self._data.copy()
+            self._hold = graph.EXPOSED
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if self._trace is not None:
+            raise TypeError(
+                "Tensor: the data of a computed tensor cannot be replaced; its gradient would be "
+                "wrong. Make a new one with .detach()."
+            )
+        array = value._data if isinstance(value, graph.Node) else np.asarray(value)
+        if array.shape != self._data.shape:
+            raise ValueError(
+                f"Tensor: new data must have shape {self._data.shape}, got {array.shape}. "
+                "Make a new Tensor for another shape."
+            )
+        if array is self._data:
+            return  # t.data += v wrote in place already
+        self._replace(array.astype(self._data.dtype, casting="same_kind"))
+
+    def _replace(self, array: np.ndarray) -> None:
+        """Take ``array``, which nobody else has, for the data; old data stay with their graphs."""
+        self._data = array
+        self._hold = graph.PRIVATE
+
+    @property
+    def grad(self) -> np.ndarray | None:
+        """What backward() has added up for this leaf: an ndarray of its shape, or None."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = np.array(value._data if isinstance(value, graph.Node) else value)
+            if value.shape != self._data.shape:
+                raise ValueError(
+                    f"Tensor: a gradient must have the tensor's shape {self._data.shape}, "
+                    f"got {value.shape}."
+                )
+            value = value.astype(self._data.dtype, copy=False)
+        self._grad = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients with respect to this tensor are computed."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"Tensor: requires_grad must be True or False, got {value!r}.")
+        if value and self._data.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor: only floating-point tensors can require a gradient, got dtype "
+                f"{self._data.dtype}. Give floats, or dtype=float."
+            )
+        if not value and self._trace is not None:
+            raise ValueError(
+                "Tensor: a computed tensor requires a gradient because its arguments do. "
+                "Use .detach() for one that does not."
+            )
+        self._requires_grad = bool(value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self._data.dtype
+
+    @property
+    def T(self) -> "Tensor":
+        """The tensor with its axes reversed."""
+        return self.transpose()
+
+    def backward(self, gradient: Any = None) -> None:
+        """Add the gradient of this scalar to ``.grad`` of every leaf that requires one.
+
+        ``gradient``: that of a final scalar with respect to this tensor, of its shape; needed
+        unless it has one element. The graph is released: a second backward() through it raises
+        RuntimeError. Nothing is stored if anything fails.
+
+        >>> w = Tensor([3.0], requires_grad=True)
+        >>> (2 * w).backward([10.0]); w.grad
+        array([20.])
+        """
+        found = graph.walk(self, gradient, None, release=True, caller="backward")
+        for node, g in found.values():
+            before = node.grad  # type: ignore[attr-defined]
+            node._grad = np.array(g) if before is None else before + g  # type: ignore[attr-defined]
+
+    def detach(self) -> "Tensor":
+        """Return the same values without their history: no gradient flows through."""
+        return type(self)._result(self._lend(), None)
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the values as an ndarray."""
+        return self._data.copy()
+
+    def copy(self) -> "Tensor":
+        """Return a copy that gradients flow through."""
+        return self + 0 if self._data.dtype.kind != "b" else self.detach()
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self._data.size != 1:
+            raise ValueError(
+                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
+            )
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def astype(self, dtype: Any) -> "Tensor":
+        """Convert to ``dtype``; gradients come back in this tensor's own."""
+        return ops.astype(self, dtype)
+
+    # ------------------------------------------------------------ Python protocols
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="Tensor(")
+        notes = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        return f"Tensor({text}{notes}{', requires_grad=True' if self._requires_grad else ''})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec and self.size == 1 else str(self), spec)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        if self.ndim == 0:
+            raise TypeError("Tensor: a tensor without axes cannot be iterated over; use .item().")
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"Tensor: only an integer can be an index, got dtype {self.dtype}.")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"Tensor: the truth of a tensor of shape {self.shape} is ambiguous. "
+                "Use .any() or .all()."
+            )
+        return bool(self._data.item())
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._trace is not None:
+            raise TypeError(
+                "Tensor: a computed tensor cannot be copied or pickled with its graph. "
+                "Use .detach() for the values, .copy() for a copy in the graph."
+            )
+        return _rebuild, (type(self), self._data, self._requires_grad, self.grad)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "Tensor: elements cannot be assigned, a gradient could not follow. "
+            "Use tinynn.where(mask, new, old), or build a new Tensor."
+        )
+
+    # ------------------------------------------------------------ operators
+
+    def __add__(self, other: Any) -> "Tensor":
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> "Tensor":
+        return ops.negative(self)
+
+    def __pos__(self) -> "Tensor":
+        return self
+
+    def __abs__(self) -> "Tensor":
+        return ops.abs(self)
+
+    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return _compare(np.equal, self, other)
+
+    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return _compare(np.not_equal, self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return _compare(np.less, self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return _compare(np.less_equal, self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return _compare(np.greater, self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return _compare(np.greater_equal, self, other)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return _compare(np.bitwise_and, self, other)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return _compare(np.bitwise_or, self, other)
+
+    def __invert__(self) -> "Tensor":
+        return _compare(np.invert, self)
+
+    __rand__, __ror__ = __and__, __or__
+
+    # ------------------------------------------------------------ methods, as NumPy's
+
+    def sum(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.sum`."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.mean`."""
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: ops.Axis = None, ddof: float = 0, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.var`."""
+        return ops.var(self, axis, ddof, keepdims)
+
+    def std(self, axis: ops.Axis = None, ddof: float = 0, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.std`."""
+        return ops.std(self, axis, ddof, keepdims)
+
+    def max(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.max`."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.min`."""
+        return ops.min(self, axis, keepdims)
+
+    def prod(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
+        """See :func:`tinynn.prod`."""
+        return ops.prod(self, axis, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> "Tensor":
+        """See :func:`tinynn.cumsum`."""
+        return ops.cumsum(self, axis)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """See :func:`tinynn.argmax`."""
+        return ops.argmax(self, axis, keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """See :func:`tinynn.argmin`."""
+        return ops.argmin(self, axis, keepdims)
+
+    def all(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
+        """Tell whether all elements along ``axis`` are true."""
+        return np.all(self._data, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
+        """Tell whether any element along ``axis`` is true."""
+        return np.any(self._data, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """See :func:`tinynn.reshape`; the lengths as one tuple or one by one."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> "Tensor":
+        """See :func:`tinynn.transpose`; the axes as one tuple or one by one."""
+        one = len(axes) == 1 and not isinstance(axes[0], (int, np.integer))
+        return ops.transpose(self, (axes[0] if one else axes) or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> "Tensor":
+        """See :func:`tinynn.swapaxes`."""
+        return ops.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: ops.Axis = None) -> "Tensor":
+        """See :func:`tinynn.squeeze`."""
+        return ops.squeeze(self, axis)
+
+    def ravel(self) -> "Tensor":
+        """See :func:`tinynn.ravel`."""
+        return ops.ravel(self)
+
+    flatten = ravel
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> "Tensor":
+        """See :func:`tinynn.repeat`."""
+        return ops.repeat(self, repeats, axis)
+
+    def clip(self, a_min: Any = None, a_max: Any = None) -> "Tensor":
+        """See :func:`tinynn.clip`."""
+        return ops.clip(self, a_min, a_max)
+
+    def dot(self, other: Any) -> "Tensor":
+        """See :func:`tinynn.dot`."""
+        return ops.dot(self, other)
+
+    # ------------------------------------------------------------ NumPy protocols
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
+            return np.array(self._data, dtype=dtype)
+        view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
+        view.flags.writeable = False
+        return view
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+        name = ufunc.__name__
+        if kwargs.get("out") is not None:
+            raise TypeError(
+                f"numpy.{name}: out= (or an in-place operator on an ndarray) cannot hold a "
+                "Tensor's result, its gradient would be lost. Assign the result instead."
+            )
+        if method == "__call__" and not kwargs:
+            if ufunc in _COMPARISONS:
+                return _compare(ufunc, *args)
+            if ufunc in _UFUNCS:
+                return _UFUNCS[ufunc](*args)
+        wanted = name if method == "__call__" else f"{name}.{method}"
+        if kwargs and ufunc in _UFUNCS:
+            wanted += f" with {', '.join(sorted(kwargs))}="
+        raise TypeError(_no_counterpart(wanted))
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in _FUNCTIONS:
+            if kwargs.get("out") is not None:
+                raise TypeError(
+                    f"numpy.{func.__name__}: out= cannot hold a Tensor's result, its gradient "
+                    "would be lost. Assign the result instead."
+                )
+            return _FUNCTIONS[func](*args, **kwargs)
+        if func in _ON_VALUES:
+            return func(*_stripped(args), **_stripped(kwargs))
+        module = func.__module__.removeprefix("numpy").lstrip(".")
+        raise TypeError(_no_counterpart(f"{module}.{func.__name__}".lstrip(".")))
+
+
+def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
+    tensor = cls(data, requires_grad=requires_grad)
+    tensor.grad = gradient
+    return tensor
+
+
+def _holds_gradient(items: Any) -> bool:
+    return any(
+        item._requires_grad
+        if isinstance(item, graph.Node)
+        else isinstance(item, (list, tuple)) and _holds_gradient(item)
+        for item in items
+    )
+
+
+def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
+    values = [a._data if isinstance(a, graph.Node) else a for a in args]
+    return Tensor._result(ufunc(*values), None)
+
+
+def _stripped(value: Any) -> Any:
+    """Return arguments with every Tensor in them replaced by its values."""
+    if isinstance(value, graph.Node):
+        return np.asarray(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_stripped(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _stripped(part) for key, part in value.items()}
+    return value
+
+
+_UFUNCS: dict[Any, Any] = {
+    getattr(np, name): getattr(ops, name)
+    for name in (
+        "add subtract multiply divide power negative abs sign square sqrt exp expm1 log log1p "
+        "sin cos tan arctan sinh cosh tanh maximum minimum matmul"
+    ).split()
+}
+_UFUNCS[np.positive] = lambda x: x
+_UFUNCS[np.float_power] = ops.power
+
+_COMPARISONS = {
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.isnan, np.isfinite, np.isinf, np.bitwise_and, np.bitwise_or, np.invert),
+    *(np.logical_and, np.logical_or, np.logical_not),
+}
+
+_FUNCTIONS: dict[Any, Any] = {
+    getattr(np, name): getattr(ops, name)
+    for name in (
+        "sum mean var std max min prod cumsum argmax argmin clip where reshape ravel squeeze "
+        "expand_dims transpose swapaxes moveaxis broadcast_to concatenate stack split pad flip "
+        "roll repeat dot tensordot outer einsum"
+    ).split()
+}
+
+_ON_VALUES = {
+    getattr(np, name)
+    for name in (
+        "shape ndim size all any allclose isclose array_equal array_equiv argsort nonzero "
+        "flatnonzero count_nonzero zeros_like ones_like full_like empty_like result_type "
+        "iscomplexobj isrealobj can_cast shares_memory may_share_memory array2string array_repr "
+        "array_str"
+    ).split()
+}
+
+_INSTEAD = {
+    "log2": "tinynn.log(x) / math.log(2)",
+    "log10": "tinynn.log(x) / math.log(10)",
+    "exp2": "2.0 ** x",
+    "reciprocal": "1 / x",
+    "hypot": "tinynn.sqrt(a * a + b * b)",
+    "vstack": "tinynn.concatenate",
+    "hstack": "tinynn.concatenate",
+    "linalg.norm": "tinynn.sqrt(tinynn.sum(x * x))",
+    "add.reduce": "tinynn.sum",
+    "multiply.reduce": "tinynn.prod",
+    "maximum.reduce": "tinynn.max",
+    "median": "the sorted values, without gradient",
+}
+
+
+def _no_counterpart(name: str) -> str:
+    known = [f.__name__ for f in (*_UFUNCS.values(), *_FUNCTIONS.values())]
+    near = difflib.get_close_matches(name.split()[0], known, n=1)
+    instead = _INSTEAD.get(name) or (f"tinynn.{near[0]}" if near else "tinynn's operations")
+    return (
+        f"numpy.{name} has no counterpart in tinynn, and its gradient would be lost. Compose it "
+        f"from {instead}, or call it on numpy.asarray(tensor) if no gradient is wanted."
+    )
