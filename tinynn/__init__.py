@@ -68,17 +68,51 @@ from tinynn.autodiff.ops import (
 )
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
+from tinynn.nn import losses
+from tinynn.nn.layer import Layer
+from tinynn.nn.layers import (
+    Activation,
+    AvgPool1d,
+    Conv1d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool1d,
+    GlobalMaxPool1d,
+    MaxPool1d,
+    Sequential,
+)
+from tinynn.training.batches import batches
+from tinynn.training.checkpoint import load, save
+from tinynn.training.loop import History, fit, predict
+from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
 
 __all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AvgPool1d",
+    "Conv1d",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool1d",
+    "GlobalMaxPool1d",
     "GradientShapeError",
+    "History",
+    "Layer",
+    "MaxPool1d",
+    "Sequential",
     "Tensor",
     "abs",
     "arctan",
     "argmax",
     "argmin",
     "avg_pool1d",
+    "batches",
     "broadcast_to",
     "clip",
+    "clip_grad_norm",
     "concatenate",
     "conv1d",
     "conv1d_transpose",
@@ -92,6 +126,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "fit",
     "flip",
     "gelu",
     "grad",
@@ -99,10 +134,12 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "load",
     "log",
     "log1p",
     "log_softmax",
     "logsumexp",
+    "losses",
     "matmul",
     "max",
     "max_pool1d",
@@ -116,6 +153,7 @@ __all__ = [
     "pad",
     "pad1d",
     "power",
+    "predict",
     "primitive",
     "prod",
     "ravel",
@@ -123,6 +161,7 @@ __all__ = [
     "repeat",
     "reshape",
     "roll",
+    "save",
     "sigmoid",
     "sign",
     "silu",

@@ -441,7 +441,7 @@ def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) ->
 def _check_shapes(
     owner: str, x: tuple[int, ...], k: tuple[int, ...], bias: Any, groups: int, *, channels_at: int
 ) -> None:
-    """Check that input, kernel, bias and groups fit; ``channels_at``: the kernel axis they are on."""
+    """Check that all shapes fit; the kernel counts x's channels on axis ``channels_at``."""
     names = ("kernel_size", "channels // groups", "filters")
     if channels_at == 2:
         names = ("kernel_size", "out_channels // groups", "channels")

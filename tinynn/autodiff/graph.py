@@ -126,10 +126,10 @@ class Primitive(Generic[P]):
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
         if first is None:
-            return self.forward(*inputs, **params)  # type: ignore[arg-type]
+            return self.forward(*inputs, **params)
         live = live and _recording.get()
         arrays = tuple([_array_of(arg, live) for arg in inputs])
-        data = self.forward(*arrays, **params)  # type: ignore[arg-type]
+        data = self.forward(*arrays, **params)
         if not isinstance(data, (np.ndarray, np.generic, int, float)):
             raise TypeError(
                 f"{self.__name__}: an operation must return one array, got {type(data).__name__}."

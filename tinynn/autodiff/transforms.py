@@ -158,6 +158,6 @@ def hessian(f: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
         if y.size != 1:
             raise ValueError(f"hessian: the function must return a scalar, got shape {y.shape}.")
         ones = np.ones(y.shape, y.dtype)
-        return _gradients(y, [x], ones, create_graph=True)[0]  # type: ignore[list-item, no-any-return]
+        return _gradients(y, [x], ones, create_graph=True)[0]  # type: ignore[list-item]
 
     return jacobian(gradient)

@@ -1,0 +1,1 @@
+"""What a model is made of: activations, initializers, losses and layers."""

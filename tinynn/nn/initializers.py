@@ -1,0 +1,90 @@
+"""Initial values by name, as in Keras; fans are computed for kernels ``(..., inputs, outputs)``.
+
+An initializer is a function ``(shape, rng) -> array``; a caller's own will do as well.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinynn import _validate as check
+from tinynn.autodiff.tensor import Tensor
+
+Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
+
+# Standard deviation of a standard normal variable cut off at two standard deviations.
+_TRUNCATED_STD = 0.8796256610342398
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many inputs and outputs one unit of a kernel of ``shape`` is connected to.
+
+    >>> fans((9, 4, 16))
+    (36, 144)
+    """
+    if len(shape) < 2:
+        return (shape or (1,))[0], (shape or (1,))[0]
+    field = math.prod(shape[:-2])
+    return shape[-2] * field, shape[-1] * field
+
+
+def _uniform(shape: tuple[int, ...], rng: np.random.Generator, limit: float) -> np.ndarray:
+    return rng.uniform(-limit, limit, shape)
+
+
+def _normal(shape: tuple[int, ...], rng: np.random.Generator, std: float) -> np.ndarray:
+    values = rng.standard_normal(shape)
+    while (far := np.abs(values) > 2).any():
+        values[far] = rng.standard_normal(np.count_nonzero(far))
+    return values * (std / _TRUNCATED_STD)
+
+
+def _scaled(draw: Callable[..., np.ndarray], gain: float, mode: str) -> Initializer:
+    """Return draws of variance gain / n, n being "in", "out" or their "mean"."""
+
+    def initializer(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        n = fan_in if mode == "in" else (fan_in + fan_out) / 2
+        variance = gain / max(1, n)
+        return draw(shape, rng, math.sqrt(variance * (3 if draw is _uniform else 1)))
+
+    return initializer
+
+
+TABLE: dict[str, Initializer] = {
+    "zeros": lambda shape, rng: np.zeros(shape),
+    "ones": lambda shape, rng: np.ones(shape),
+    "glorot_uniform": _scaled(_uniform, 1.0, "mean"),  # Glorot and Bengio 2010
+    "glorot_normal": _scaled(_normal, 1.0, "mean"),
+    "he_uniform": _scaled(_uniform, 2.0, "in"),  # He et al. 2015
+    "he_normal": _scaled(_normal, 2.0, "in"),
+    "lecun_uniform": _scaled(_uniform, 1.0, "in"),  # LeCun et al. 1998
+    "lecun_normal": _scaled(_normal, 1.0, "in"),
+    "random_uniform": lambda shape, rng: rng.uniform(-0.05, 0.05, shape),
+    "random_normal": lambda shape, rng: rng.normal(0.0, 0.05, shape),
+}
+
+
+def parameter(
+    owner: str,
+    name: str,
+    shape: tuple[int, ...],
+    initializer: str | Initializer,
+    rng: np.random.Generator,
+    dtype: np.dtype[Any],
+) -> Tensor:
+    """Return a new parameter of ``shape``, drawn by an initializer or its name."""
+    owner_name = f"{name}_initializer"
+    if callable(initializer) and not isinstance(initializer, type):
+        draw = initializer
+    else:
+        draw = TABLE[check.choice(owner, owner_name, initializer, TABLE)]
+    values = np.asarray(draw(shape, rng))
+    if values.shape != shape or values.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{owner}: {owner_name} must return numbers of shape {shape}, got shape "
+            f"{values.shape} and dtype {values.dtype}."
+        )
+    return Tensor(values, dtype=dtype, requires_grad=True)

@@ -1,0 +1,1 @@
+"""What happens to a model: batches, optimizers, the training loop, files."""

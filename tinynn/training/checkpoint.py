@@ -1,0 +1,88 @@
+"""Weights in files: NumPy's .npz, never pickle, and never half a file where a good one was."""
+
+import os
+import uuid
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynn.nn.layer import Layer
+
+_Path = str | os.PathLike[str]
+
+
+def save(path: _Path, model: Layer) -> None:
+    """Write a model's state to ``path``, an .npz archive with one array for each dotted path.
+
+    It is written to a temporary file beside it and renamed, so ``path`` holds either the old or
+    the new weights, whole. The name is taken as it is. Raises TypeError if ``model`` is no Layer,
+    OSError if the file cannot be written.
+    """
+    state = _checked("save", model).state_dict()
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in state.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: _Path, model: Layer) -> Layer:
+    """Read weights written by :func:`save` into ``model``, and return it.
+
+    Raises FileNotFoundError if there is no such file; ValueError, naming the file, if it is not
+    such an archive, is damaged, holds pickled objects, or does not fit the model (every missing,
+    unexpected or misshapen entry is listed). The model is then left as it was.
+    """
+    _checked("load", model)
+    state = _read(Path(path))
+    try:
+        model.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"load: {path}: {error}") from None
+    return model
+
+
+def _checked(owner: str, model: Any) -> Layer:
+    if not isinstance(model, Layer):
+        raise TypeError(
+            f"{owner}: the second argument must be a Layer, got {type(model).__name__}. "
+            f"The order is {owner}(path, model)."
+        )
+    return model
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file:  # a missing or unreadable file raises its own OSError
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return {
+                    name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()
+                }
+        except (
+            *(ValueError, KeyError, EOFError, OSError, SyntaxError, MemoryError, RuntimeError),
+            *(zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError, OverflowError),
+        ) as error:
+            reason = str(error) or type(error).__name__
+            raise ValueError(
+                f"load: {path} is not a readable weight file of tinynn.save: {reason}. "
+                "The model was left as it was."
+            ) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # also makes zipfile check the sum of a member read to its end
+            raise ValueError(f"{name} has bytes after its array")
+    return array
