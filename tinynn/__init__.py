@@ -1,6 +1,6 @@
 """tinynn: reverse-mode autodiff, Dense, Conv1d and spike detection in NumPy."""
 
-from tinynn import spikes
+from tinynn import spikes, testing
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad, primitive
 from tinynn.autodiff.ops import (
@@ -181,6 +181,7 @@ __all__ = [
     "tan",
     "tanh",
     "tensordot",
+    "testing",
     "transpose",
     "value_and_grad",
     "var",

@@ -90,7 +90,7 @@ def choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if isinstance(value, str) and value in known:
         return value
-    near = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value.lower(), known, n=1) if isinstance(value, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     fault = f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}."
     raise (ValueError if isinstance(value, str) else TypeError)(fault + hint)

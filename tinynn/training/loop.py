@@ -163,8 +163,8 @@ def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> Floatin
     place = first_nonfinite_layer(model, x)
     if place is None:
         return FloatingPointError(
-            f"{what}: the model's output is finite, so it arises in the loss itself. "
-            "For crossentropy give logits with from_logits=True."
+            f"{what}: all parameters and layers are finite, so it arises in the loss itself, from "
+            f"outputs up to {np.abs(predict(model, x)).max():.3g}. {advice}"
         )
     return FloatingPointError(f"{what}: first in the output of layer {place}. {advice}")
 

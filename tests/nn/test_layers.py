@@ -1,0 +1,433 @@
+"""Layers: shapes, semantics of the padding table, defaults, messages, state, summary."""
+
+import copy
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+from tinynn.nn import activations, initializers
+
+
+def slow_conv(x, kernel, bias, strides, left, right, dilation, groups):
+    """The definition, written out: x (length, channels) -> (outputs, filters)."""
+    taps, width, filters = kernel.shape
+    x = np.pad(x, ((left, right), (0, 0)))
+    outputs = (len(x) - dilation * (taps - 1) - 1) // strides + 1
+    y = np.tile(bias, (outputs, 1)).astype(float)
+    for t in range(outputs):
+        for j in range(taps):
+            for f in range(filters):
+                group = f // (filters // groups)
+                for c in range(width):
+                    y[t, f] += x[t * strides + j * dilation, group * width + c] * kernel[j, c, f]
+    return y
+
+
+def expected_padding(padding, length, extent, stride):
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return extent - 1, 0
+    if padding in ("same", "same_lower"):
+        total = max(0, (-(-length // stride) - 1) * stride + extent - length)
+        pair = total // 2, total - total // 2
+        return pair if padding == "same" else pair[::-1]
+    return (padding, padding) if isinstance(padding, int) else padding
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_conv1d_is_its_definition(seed):
+    rng = np.random.default_rng(seed)
+    groups = int(rng.integers(1, 4))
+    channels, filters = groups * int(rng.integers(1, 3)), groups * int(rng.integers(1, 3))
+    taps, strides, dilation = (int(n) for n in rng.integers(1, (8, 4, 4)))
+    choices = ["valid", "same", "same_lower", "causal", 2, (0, 3), (4, 1)]
+    padding = choices[seed % len(choices)]
+    length = int(rng.integers(dilation * (taps - 1) + 1, 40))
+    layer = tnn.Conv1d(
+        *(channels, filters, taps),
+        strides=strides,
+        padding=padding,
+        dilation_rate=dilation,
+        groups=groups,
+        bias_initializer="random_normal",
+        dtype="float64",
+        rng=rng,
+    )
+    x = rng.normal(size=(2, length, channels))
+    left, right = expected_padding(padding, length, layer.receptive_field, strides)
+    args = (layer.kernel.data, layer.bias.data, strides, left, right, dilation, groups)
+    expected = np.stack([slow_conv(series, *args) for series in x])
+    y = layer(x)
+    np.testing.assert_allclose(y.data, expected, atol=1e-12)
+    np.testing.assert_allclose(layer(x[0]).data, expected[0], atol=1e-12)  # (length, channels)
+    assert layer.output_length(length) == y.shape[1]
+    positions = layer.output_positions(length)
+    assert positions.shape == (y.shape[1],)
+    np.testing.assert_array_equal(
+        positions, np.arange(y.shape[1]) * strides - left + dilation * ((taps - 1) // 2)
+    )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", ["same", "same_lower", "causal", 2, (1, 3)])
+def test_padding_modes_fill_the_padded_steps(mode, padding):
+    rng = np.random.default_rng(0)
+    layer = tnn.Conv1d(2, 3, 4, padding=padding, padding_mode=mode, dtype="float64", rng=rng)
+    x = rng.normal(size=(11, 2))
+    left, right = expected_padding(padding, 11, 4, 1)
+    numpys = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    padded = np.pad(x, ((left, right), (0, 0)), mode=numpys)
+    expected = slow_conv(padded, layer.kernel.data, layer.bias.data, 1, 0, 0, 1, 1)
+    np.testing.assert_allclose(layer(x).data, expected, atol=1e-12)
+
+
+def test_gradients_reach_kernel_bias_and_input():
+    rng = np.random.default_rng(0)
+    layer = tnn.Conv1d(4, 6, 3, strides=2, padding="same", groups=2, dtype="float64", rng=rng)
+    x = tnn.Tensor(rng.normal(size=(2, 9, 4)), requires_grad=True)
+
+    def through(x, kernel, bias):
+        return tnn.conv1d(x, kernel, bias, strides=2, padding="same", groups=2)
+
+    tnn.testing.check_grads(through, x, layer.kernel, layer.bias, order=2)
+    y = layer(x).sum()
+    assert [g.shape for g in tnn.grad(y, [x, *layer.parameters()])] == [
+        (2, 9, 4),
+        (3, 2, 6),
+        (6,),
+    ]
+
+
+def test_dense_is_a_product_on_the_last_axis():
+    layer = tnn.Dense(3, 2, dtype="float64", rng=0)
+    x = np.random.default_rng(1).normal(size=(4, 5, 3))
+    np.testing.assert_allclose(layer(x).data, x @ layer.kernel.data + layer.bias.data)
+    assert layer(x[0, 0]).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **k: tnn.Dense(3, 2, **k), lambda **k: tnn.Conv1d(3, 2, 1, **k)]
+)
+def test_the_activation_is_linear_unless_given(make):
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    plain = make(rng=0)
+    assert plain.activation_name == "linear"
+    for activation in ("linear", None):
+        np.testing.assert_array_equal(make(activation=activation, rng=0)(x).data, plain(x).data)
+    relu = make(activation="relu", rng=0)(x).data
+    np.testing.assert_array_equal(relu, np.maximum(plain(x).data, 0))
+    assert (plain(x).data < 0).any()
+    own = make(activation=lambda y: y * 3.0, rng=0)(x).data
+    np.testing.assert_allclose(own, 3 * plain(x).data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", activations.TABLE)
+def test_every_activation_is_found_by_name_and_differentiable(name):
+    x = np.array([[-2.0, -0.3, 0.4, 1.5]])
+    tnn.testing.check_grads(tnn.Activation(name), x, order=2)
+
+
+def test_layers_compute_in_their_own_dtype():
+    for dtype in ("float32", "float64"):
+        model = tnn.Sequential(
+            tnn.Conv1d(1, 2, 3, dtype=dtype, rng=0), tnn.Dense(2, 1, dtype=dtype)
+        )
+        for given in ("float32", "float64", "int64", "bool"):
+            assert model(np.ones((1, 5, 1), given)).dtype == dtype
+    layer = tnn.Dense(2, 1, rng=0)
+    x = tnn.Tensor(np.ones((1, 2)), requires_grad=True)
+    (g,) = tnn.grad(layer(x).sum(), [x])
+    assert g.dtype == np.float64
+
+
+def test_the_same_seed_gives_the_same_weights():
+    a, b, c = (tnn.Conv1d(2, 3, 5, rng=seed).kernel.data for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+
+
+@pytest.mark.parametrize("name", initializers.TABLE)
+def test_initializers_have_their_spread(name):
+    values = tnn.Conv1d(40, 60, 5, kernel_initializer=name, rng=0).kernel.data
+    fan_in, fan_out = 200, 300
+    variance = {
+        "zeros": 0,
+        "ones": 0,
+        "glorot": 2 / (fan_in + fan_out),
+        "he": 2 / fan_in,
+        "lecun": 1 / fan_in,
+        "random_normal": 0.05**2,
+        "random_uniform": 0.05**2 / 3,
+    }
+    expected = variance.get(name, variance.get(name.split("_")[0]))
+    assert values.var() == pytest.approx(expected, rel=0.05)
+    assert values.mean() == pytest.approx(1.0 if name == "ones" else 0.0, abs=0.005)
+
+
+def test_an_own_initializer_is_called_with_shape_and_generator():
+    layer = tnn.Dense(2, 3, kernel_initializer=lambda shape, rng: np.full(shape, 7.0))
+    assert (layer.kernel.data == 7).all()
+    with pytest.raises(ValueError, match=r"kernel_initializer must return .* shape \(2, 3\)"):
+        tnn.Dense(2, 3, kernel_initializer=lambda shape, rng: np.zeros(4))
+
+
+# ---------------------------------------------------------------- bad arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_size": 0}, "Conv1d: kernel_size must be a positive integer, got 0."),
+        ({"kernel_size": 2.5}, "Conv1d: kernel_size must be a positive integer, got 2.5."),
+        ({"kernel_size": True}, "Conv1d: kernel_size must be a positive integer, got True."),
+        ({"kernel_size": np.int64(-1)}, "Conv1d: kernel_size must be a positive integer, got -1."),
+        ({"filters": "3"}, "Conv1d: filters must be a positive integer, got '3'."),
+        ({"strides": 0}, "Conv1d: strides must be a positive integer, got 0."),
+        ({"dilation_rate": -1}, "Conv1d: dilation_rate must be a positive integer, got -1."),
+        ({"groups": 3}, "Conv1d: groups must divide in_channels, got 3 and 4."),
+        ({"groups": 4}, "Conv1d: groups must divide filters, got 4 and 6."),
+        (
+            {"padding": "full"},
+            "padding must be one of 'causal', 'same', 'same_lower', 'valid'",
+        ),
+        ({"padding": "sam"}, "Did you mean 'same'"),
+        ({"padding": -1}, "Conv1d: padding[0] must be a non-negative integer, got -1."),
+        ({"padding": 1.5}, "or a pair (left, right), got 1.5."),
+        ({"padding": (1, 2, 3)}, "or a pair (left, right), got (1, 2, 3)."),
+        ({"padding_mode": "zero"}, "Did you mean 'zeros'"),
+        ({"activation": "Relu"}, "Did you mean 'relu'"),
+        ({"activation": 3}, "Conv1d: activation must be a name, a callable on Tensors or None"),
+        ({"activation": tnn.Dense}, "Conv1d: activation must be a name, a callable on Tensors"),
+        ({"use_bias": 1}, "Conv1d: use_bias must be True or False, got 1."),
+        ({"kernel_initializer": "glorot"}, "kernel_initializer must be one of"),
+        ({"dtype": "int32"}, "Conv1d: dtype must be a floating-point type such as 'float32'"),
+        ({"dtype": "floaty"}, "Conv1d: dtype must be a floating-point type such as 'float32'"),
+        ({"rng": "seed"}, "Conv1d: rng must be a numpy.random.Generator"),
+    ],
+)
+def test_conv1d_names_the_bad_argument(arguments, message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        tnn.Conv1d(**{"in_channels": 4, "filters": 6, "kernel_size": 3} | arguments)
+    assert message in str(caught.value)
+
+
+def test_a_wrong_channel_count_recognizes_the_other_layout():
+    layer = tnn.Conv1d(3, 2, 5)
+    with pytest.raises(ValueError, match=r"looks like \(batch, channels, length\).*swapaxes"):
+        layer(np.zeros((8, 3, 100)))
+    with pytest.raises(ValueError, match=r"must be \(batch, length, 3\).*got shape \(8, 100, 4\)"):
+        layer(np.zeros((8, 100, 4)))
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        layer(np.zeros(3))
+
+
+def test_an_input_too_short_states_the_shortest():
+    layer = tnn.Conv1d(1, 1, 5, dilation_rate=3)
+    with pytest.raises(ValueError, match=r"Conv1d: the input has 12 steps.*spans 13.*has 13 steps"):
+        layer(np.zeros((1, 12, 1)))
+    assert layer(np.zeros((1, 13, 1))).shape == (1, 1, 1)
+    with pytest.raises(ValueError, match="Conv1d: the input has 3 steps"):
+        layer.output_length(3)
+
+
+def test_dense_names_the_feature_count():
+    with pytest.raises(ValueError, match=r"Dense: the last axis .* 3 features, got shape \(2, 4\)"):
+        tnn.Dense(3, 2)(np.zeros((2, 4)))
+    with pytest.raises(TypeError, match="Dense: the input must be real numbers, got dtype <U1"):
+        tnn.Dense(3, 2)(np.array(["a", "b", "c"]))
+    with pytest.raises(TypeError, match="got dtype complex128"):
+        tnn.Dense(3, 2)(np.zeros(3, complex))
+
+
+# ---------------------------------------------------------------- pooling, dropout, the rest
+
+
+def test_pooling_layers():
+    x = np.array([1.0, 3.0, 2.0, 0.0, 5.0])[None, :, None]
+    assert tnn.MaxPool1d(2)(x).data.ravel().tolist() == [3, 2]
+    assert tnn.MaxPool1d(2, padding="same")(x).data.ravel().tolist() == [3, 2, 5]
+    assert tnn.MaxPool1d(3, strides=1)(x).data.ravel().tolist() == [3, 3, 5]
+    assert tnn.AvgPool1d(2, padding="same")(x).data.ravel().tolist() == [2, 1, 5]
+    assert tnn.GlobalMaxPool1d()(x).data.tolist() == [[5]]
+    assert tnn.GlobalAvgPool1d()(x).data.tolist() == [[2.2]]
+    assert tnn.Flatten()(np.zeros((2, 3, 4))).shape == (2, 12)
+    with pytest.raises(ValueError, match="MaxPool1d: pool_size must be a positive integer, got 0"):
+        tnn.MaxPool1d(0)
+    with pytest.raises(ValueError, match="at least one step"):
+        tnn.GlobalAvgPool1d()(np.zeros((1, 0, 2)))
+
+
+def test_dropout_drops_in_training_only_and_keeps_the_mean():
+    layer = tnn.Dropout(0.25, rng=0)
+    x = np.ones((100, 100))
+    y = layer(x).data
+    assert set(np.unique(y)) == {0.0, 1 / 0.75}
+    assert y.mean() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(layer.eval()(x).data, x)
+    again = [tnn.Dropout(0.5, rng=3)(x).data for _ in range(2)]
+    np.testing.assert_array_equal(*again)
+    with pytest.raises(ValueError, match=r"Dropout: rate must be .* at least 0 and below 1, got 1"):
+        tnn.Dropout(1.0)
+
+
+def test_sequential_is_a_sequence():
+    layers = [tnn.Dense(2, 3), tnn.Activation("relu"), tnn.Dense(3, 1)]
+    model = tnn.Sequential(*layers)
+    assert len(model) == 3
+    assert list(model) == layers
+    assert model[1] is layers[1]
+    assert len(model[:2]) == 2
+    assert len(tnn.Sequential(layers)) == 3
+    with pytest.raises(TypeError, match=r"layers\[1\] must be a Layer.*tinynn.Activation\(f\)"):
+        tnn.Sequential(tnn.Dense(1, 1), tnn.relu)
+    with pytest.raises(TypeError, match="Sequential: give Layers, got 3"):
+        tnn.Sequential(3)
+
+
+# ---------------------------------------------------------------- finding what a layer is made of
+
+
+class Composite(tnn.Layer):
+    def __init__(self):
+        self.blocks = [tnn.Dense(2, 2, rng=0), tnn.Dense(2, 2, rng=1)]
+        self.heads = {"left": tnn.Dense(2, 1, rng=2), "right": tnn.Dense(2, 1, use_bias=False)}
+        self.scale = tnn.Tensor([1.0], requires_grad=True)
+        self.seen = tnn.Tensor([0.0])
+        self.again = self.blocks[0]
+        self.note = "not a tensor"
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        self.last = x
+        return self.heads["left"](x) * self.scale
+
+
+def test_attributes_are_found_in_order_of_assignment_each_once():
+    model = Composite()
+    paths = [path for path, _ in model.named_parameters()]
+    assert paths == [
+        *("blocks.0.kernel", "blocks.0.bias", "blocks.1.kernel", "blocks.1.bias"),
+        *("heads.left.kernel", "heads.left.bias", "heads.right.kernel", "scale"),
+    ]
+    assert list(model.state_dict()) == [*paths, "seen"]
+    model(np.ones((1, 2)))  # keeps a result as an attribute: that is not state
+    assert list(model.state_dict()) == [*paths, "seen"]
+    assert [path for path, _ in model.named_parameters()] == paths
+
+
+def test_the_documented_state_keys():
+    assert list(tnn.Conv1d(1, 1, 3).state_dict()) == ["kernel", "bias"]
+    assert list(tnn.Sequential(tnn.Dense(1, 1)).state_dict()) == [
+        "layers.0.kernel",
+        "layers.0.bias",
+    ]
+
+
+def test_state_is_a_copy_and_loads_back():
+    a, b = Composite(), Composite()
+    a.blocks[0].kernel.data[...] = 5
+    state = a.state_dict()
+    state["blocks.0.kernel"][...] = 6
+    assert (a.blocks[0].kernel.data == 5).all()
+    b.load_state_dict(a.state_dict())
+    x = np.ones((3, 2))
+    np.testing.assert_array_equal(a(x).data, b(x).data)
+
+
+def test_a_refused_state_lists_every_fault_and_changes_nothing():
+    model = Composite()
+    before = model.state_dict()
+    state = model.state_dict()
+    del state["scale"]
+    state["extra"] = np.zeros(3)
+    state["blocks.0.kernel"] = np.zeros((3, 3))
+    state["blocks.1.bias"] = np.array(["a", "b"])
+    state["heads.left.bias"] = np.array([1e300])
+    state["blocks.1.kernel"] = np.ones((2, 2))
+    with pytest.raises(ValueError, match="does not fit this Composite") as caught:
+        model.load_state_dict(state)
+    for fault in (
+        "missing: scale (1,)",
+        "unexpected: extra",
+        "wrong shape: blocks.0.kernel needs (2, 2), got (3, 3)",
+        "wrong type: blocks.1.bias needs real numbers, got dtype <U1",
+        "out of range: heads.left.bias has values too large for float32",
+    ):
+        assert fault in str(caught.value)
+    for path, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[path])
+
+
+def test_modes_reach_every_layer():
+    model = tnn.Sequential(tnn.Dropout(0.5), tnn.Sequential(tnn.Dropout(0.5)))
+    assert model.eval() is model
+    assert not model[0].training
+    assert not model[1][0].training
+    assert model.train()[1][0].training
+
+
+def test_models_can_be_copied_and_die_by_reference_counting():
+    model = tnn.Sequential(tnn.Dense(2, 2, rng=0), tnn.Dropout(0.5))
+    twin = copy.deepcopy(model)
+    twin[0].kernel.data[...] = 0
+    assert model[0].kernel.data.any()
+    twin_loss = (twin(np.ones((1, 2))) + model(np.ones((1, 2)))).sum()
+    assert len(tnn.grad(twin_loss, model.parameters() + twin.parameters())) == 4
+    gc.disable()
+    try:
+        model.summary((2,))
+        gone = weakref.ref(model)
+        del model, twin_loss
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_summary_shows_activations_shapes_and_counts():
+    model = tnn.Sequential(
+        tnn.Conv1d(1, 8, 9, padding="same", activation="relu"),
+        tnn.MaxPool1d(2),
+        tnn.Conv1d(8, 1, 9, strides=2),
+    )
+    lines = model.summary((100, 1)).splitlines()
+    assert lines[0].split() == ["layer", "type", "activation", "output", "parameters"]
+    assert "relu" in lines[1]
+    assert "(batch, 100, 8)" in lines[1]
+    assert lines[1].endswith(" 80")
+    assert "(batch, 21, 1)" in lines[3]
+    assert "linear" in lines[3]
+    assert lines[4] == "153 parameters"
+    assert model.summary((None, 100, 1)) == model.summary((100, 1))
+    with pytest.raises(ValueError, match=r"summary: input_shape \(100, 2\).*does not fit"):
+        model.summary((100, 2))
+
+
+def test_summary_points_out_two_linear_maps_in_a_row():
+    conv = tnn.Conv1d(1, 2, 3, padding="same")
+    relu = tnn.Activation("relu")
+    two = tnn.Sequential(conv, tnn.Dropout(0.1), tnn.Dense(2, 1))
+    assert "note: layers.0 and layers.2 are two linear maps in a row" in two.summary((9, 1))
+    assert "note" not in tnn.Sequential(conv, relu, tnn.Dense(2, 1)).summary((9, 1))
+    assert "note" not in tnn.Sequential(conv, tnn.MaxPool1d(2), tnn.Dense(2, 1)).summary((9, 1))
+    activated = tnn.Conv1d(1, 2, 3, activation="tanh")
+    assert "note" not in tnn.Sequential(activated, tnn.Dense(2, 1)).summary((9, 1))
+
+
+def test_reprs_say_what_was_asked_for():
+    layer = tnn.Conv1d(1, 8, 9, padding="same", dilation_rate=2, activation="relu")
+    text = "Conv1d(1, 8, kernel_size=9, padding='same', dilation_rate=2, activation='relu')"
+    assert repr(layer) == text
+    assert text in repr(tnn.Sequential(layer))
+
+
+def test_a_layer_without_forward_says_so():
+    class Empty(tnn.Layer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty: write a forward\(self, x\) method"):
+        Empty()(1.0)

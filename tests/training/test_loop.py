@@ -1,0 +1,328 @@
+"""fit, predict, batches: histories, modes, interrupts, losses that are no longer finite."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+
+
+def problem(n=24):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    return x, (x @ [[1.0], [-2.0], [0.5]]).astype(np.float32)
+
+
+def how(model, rate=0.1, **more):
+    sgd = tnn.SGD(model.parameters(), rate)
+    return {"loss": "mean_squared_error", "optimizer": sgd, "progress": False, "rng": 0, **more}
+
+
+def test_fit_learns_and_keeps_a_history():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    history = tnn.fit(model, x, y, epochs=40, batch_size=8, validation_data=(x, y), **how(model))
+    losses = history.history["loss"]
+    assert len(losses) == len(history.history["val_loss"]) == 40
+    assert all(type(value) is float for value in losses)
+    assert losses[-1] < 1e-3 * losses[0]
+    np.testing.assert_allclose(model.kernel.data.ravel(), [1, -2, 0.5], atol=0.02)
+
+
+def test_the_hand_written_loop_gives_the_same_weights_as_fit():
+    x, y = problem()
+    fitted, by_hand = tnn.Dense(3, 1, rng=0), tnn.Dense(3, 1, rng=0)
+    tnn.fit(fitted, x, y, epochs=3, batch_size=5, **how(fitted))
+    sgd = tnn.SGD(by_hand.parameters(), 0.1)
+    pieces = tnn.batches(x, y, 5, rng=0)
+    for _ in range(3):
+        for xb, yb in pieces:
+            sgd.zero_grad()
+            loss = tnn.losses.mean_squared_error(by_hand(xb), yb)
+            loss.backward()
+            sgd.step()
+    np.testing.assert_array_equal(fitted.kernel.data, by_hand.kernel.data)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    x, y = problem()
+    runs = []
+    for _ in range(2):
+        model = tnn.Sequential(
+            tnn.Dense(3, 8, "relu", rng=1), tnn.Dropout(0.2, rng=2), tnn.Dense(8, 1, rng=3)
+        )
+        runs.append((tnn.fit(model, x, y, epochs=3, **how(model)).history, model.state_dict()))
+    assert runs[0][0] == runs[1][0]
+    for path, array in runs[0][1].items():
+        np.testing.assert_array_equal(array, runs[1][1][path])
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_samples_also_with_a_smaller_last_batch():
+    x, y = problem(7)
+    model = tnn.Dense(3, 1, rng=0)
+    full = float(tnn.losses.mean_squared_error(model(x), y))
+    history = tnn.fit(
+        model, x, y, epochs=1, batch_size=3, validation_data=(x, y), **how(model, 0.0)
+    )
+    assert history.history["loss"][0] == pytest.approx(full, rel=1e-6)
+    assert history.history["val_loss"][0] == pytest.approx(full, rel=1e-6)
+
+
+def test_training_mode_inside_and_each_layers_own_mode_afterwards():
+    x, y = problem()
+    seen = []
+
+    class Probe(tnn.Layer):
+        def forward(self, z):
+            seen.append(self.training)
+            return z
+
+    model = tnn.Sequential(tnn.Dense(3, 1, rng=0), Probe(), tnn.Dropout(0.5, rng=0))
+    model[2].training = False
+    tnn.fit(model, x, y, epochs=1, validation_data=(x, y), **how(model))
+    assert seen == [True, False]
+    assert [layer.training for layer in model] == [True, True, False]
+    tnn.predict(model, x)
+    assert seen[-1] is False
+    assert [layer.training for layer in model] == [True, True, False]
+
+
+def test_callbacks_see_each_epoch_and_can_end_the_training():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    calls = []
+    history = tnn.fit(
+        model,
+        *(x, y),
+        epochs=10,
+        callbacks=[lambda epoch, logs: calls.append((epoch, logs)), lambda epoch, logs: epoch == 2],
+        **how(model),
+    )
+    assert [epoch for epoch, _ in calls] == [0, 1, 2]
+    assert [logs["loss"] for _, logs in calls] == history.history["loss"]
+
+
+def test_a_bar_an_epoch_with_the_running_loss(capsys):
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    tnn.fit(model, x, y, epochs=2, batch_size=8, **how(model, progress=True))
+    text = capsys.readouterr().err
+    assert "Epoch 1/2" in text
+    assert "Epoch 2/2: 100%" in text
+    assert "3/3" in text
+    assert "loss=" in text
+    tnn.fit(model, x, y, epochs=2, **how(model))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("where", ["loss", "step", "callback"])
+def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
+    x, y = problem()
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1)).eval()
+    whole = [model.state_dict()]
+    arguments = how(model)
+    sgd, calls = arguments["optimizer"], []
+    step = sgd.step
+
+    def recorded():
+        step()
+        whole.append(model.state_dict())
+
+    def interrupted(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    sgd.step = recorded
+    if where == "loss":
+        original = tnn.losses.mean_squared_error
+        arguments["loss"] = interrupted
+    elif where == "step":
+        original = tnn.Tensor._replace
+        monkeypatch.setattr(tnn.Tensor, "_replace", interrupted)
+    else:
+        original = print
+        arguments["callbacks"] = [lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt)]
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        tnn.fit(model, x, y, epochs=3, batch_size=8, **arguments)
+    for path, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, whole[-1][path])
+    assert not model.training
+
+
+# ---------------------------------------------------------------- no longer finite
+
+
+def test_a_diverging_loss_names_epoch_batch_and_parameter():
+    x, y = problem()
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
+    message = r"the loss is inf in epoch 0, batch 2: all parameters .*, from outputs up to \d"
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+        tnn.fit(model, x, y, epochs=50, batch_size=8, **how(model, 1e4))
+
+
+def test_the_first_parameter_that_is_not_finite_is_named():
+    x, y = problem()
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
+    model[1].bias.data[0] = np.nan
+    message = r"loss is nan in epoch 0, batch 0: parameter layers\.1\.bias is not finite"
+    with pytest.raises(FloatingPointError, match=message):
+        tnn.fit(model, x, y, epochs=1, **how(model))
+
+
+def test_the_first_layer_whose_output_is_not_finite_is_named():
+    x, y = problem()
+
+    class Log(tnn.Layer):
+        def forward(self, z):
+            return tnn.log(z * 0.0 - 1.0)
+
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), Log(), tnn.Dense(4, 1, rng=1))
+    message = r"batch 0: first in the output of layer layers\.1 \(Log\)"
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+        tnn.fit(model, x, y, epochs=1, **how(model))
+    assert "forward" not in vars(model[1])
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_nan_in_the_data_is_named(name):
+    data = dict(zip("xy", problem(), strict=True))
+    data[name][13, 0] = np.nan
+    model = tnn.Dense(3, 1, rng=0)
+    message = rf"in epoch 0, batch 1: {name} itself is not finite in this batch"
+    with pytest.raises(FloatingPointError, match=message):
+        tnn.fit(model, **data, epochs=1, batch_size=8, shuffle=False, **how(model))
+
+
+def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
+    x, y = problem(4)
+    model = tnn.Dense(3, 1, rng=0)
+    x[:] = 1e30
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(FloatingPointError, match="kernel is no longer finite after"),
+    ):
+        tnn.fit(model, x, y * 0, epochs=1, **how(model, 1e30, loss=lambda p, t: p.sum() * 1e-20))
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": len}, "fit: model must be a Layer"),
+        ({"y": np.zeros((5, 1))}, "x and y must have the same number of samples, got 24 and 5"),
+        ({"x": np.zeros((0, 3)), "y": np.zeros((0, 1))}, "x and y hold no samples"),
+        ({"x": 3.0}, "fit: x must be an array of numbers with samples along its first axis"),
+        ({"epochs": 0}, "fit: epochs must be a positive integer, got 0"),
+        ({"batch_size": 0}, "fit: batch_size must be a positive integer, got 0"),
+        ({"loss": "mse"}, "fit: loss must be one of .*'mean_squared_error'"),
+        ({"optimizer": "sgd"}, "fit: optimizer must be an Optimizer, such as tinynn.SGD"),
+        ({"validation_data": np.zeros(3)}, "validation_data must be a pair"),
+        (
+            {"validation_data": (np.zeros((2, 3)), np.zeros((3, 1)))},
+            "fit: validation_data: x and y",
+        ),
+        ({"callbacks": [3]}, r"callbacks\[0\] must be a function"),
+        ({"shuffle": "yes"}, "shuffle must be True or False"),
+        ({"progress": 2}, "progress must be True or False"),
+        (
+            {"loss": lambda p, t: p - t},
+            r"must return a scalar Tensor, got shape \(24, 1\)",
+        ),
+        ({"loss": lambda p, t: 0.0}, "the loss must return a scalar Tensor, got float"),
+        ({"rng": "seed"}, "rng must be a numpy.random.Generator"),
+    ],
+)
+def test_fit_refuses(change, message):
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    arguments = {"model": model, "x": x, "y": y, "epochs": 1, **how(model)} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        tnn.fit(**arguments)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    x, y = problem()
+    with pytest.raises(ValueError, match="holds none of the model's parameters"):
+        tnn.fit(tnn.Dense(3, 1), x, y, epochs=1, **how(tnn.Dense(3, 1)))
+
+
+def test_a_prediction_of_another_shape_than_the_target_is_an_error_not_a_matrix():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    with pytest.raises(ValueError, match=r"equal shapes, got \(24, 1\) and \(24,\)"):
+        tnn.fit(model, x, y.ravel(), epochs=1, **how(model))
+
+
+# ---------------------------------------------------------------- predict and batches
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 100])
+def test_predict_does_not_depend_on_the_batch_size(batch_size):
+    rng = np.random.default_rng(0)
+    model = tnn.Conv1d(1, 2, 5, padding="same", rng=rng)
+    x = rng.normal(size=(7, 40, 1))
+    found = tnn.predict(model, x, batch_size=batch_size)
+    assert type(found) is np.ndarray
+    np.testing.assert_allclose(found, model(x).data, atol=1e-6)
+    found[...] = 0  # it belongs to the caller
+
+
+def test_predict_takes_one_series_and_none():
+    model = tnn.Conv1d(1, 2, 5, padding="same", rng=0)
+    x = np.random.default_rng(0).normal(size=(40, 1))
+    np.testing.assert_array_equal(tnn.predict(model, x), model(x).data)
+    assert tnn.predict(model, np.zeros((0, 40, 1))).shape == (0, 40, 2)
+    with pytest.raises(ValueError, match="predict: x must have at least one axis"):
+        tnn.predict(model, 3.0)
+    with pytest.raises(TypeError, match="predict: model must be a Layer"):
+        tnn.predict(print, x)
+
+
+def test_batches_cover_each_sample_once_and_shuffle_anew():
+    x, y = np.arange(10)[:, None], np.arange(10)
+    pieces = tnn.batches(x, y, 4, rng=0)
+    assert len(pieces) == 3
+    first, second = ([yb.tolist() for _, yb in pieces] for _ in range(2))
+    assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(10))
+    assert first != second
+    assert [len(part) for part in first] == [4, 4, 2]
+    for xb, yb in pieces:
+        np.testing.assert_array_equal(xb[:, 0], yb)
+        xb[...] = -1  # a copy
+    assert x.min() == 0
+    assert [len(yb) for _, yb in tnn.batches(x, y, 4, drop_last=True)] == [4, 4]
+    with pytest.raises(ValueError, match="leaves no batch at all"):
+        tnn.batches(x, y, 11, drop_last=True)
+    with pytest.raises(ValueError, match="batches: batch_size must be a positive integer"):
+        tnn.batches(x, y, 0)
+
+
+def test_ctrl_c_from_outside_leaves_a_whole_step(tmp_path):
+    """A real signal at an arbitrary moment: two parameters that only move together stay equal."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import threading, _thread, time, numpy as np, tinynn as tnn\n"
+        "model = tnn.Sequential(*[tnn.Dense(4, 4, kernel_initializer='ones') for _ in range(2)])\n"
+        "a, b = model[0].kernel, model[1].kernel\n"
+        "def loss(p, t):\n"
+        "    return tnn.sum(a + b) * 1e-6\n"
+        "x = np.zeros((64, 4))\n"
+        "for delay in np.linspace(0.01, 0.06, 12):\n"
+        "    timer = threading.Timer(delay, _thread.interrupt_main); timer.start()\n"
+        "    try:\n"
+        "        tnn.fit(model, x, x, loss=loss, epochs=10**6, batch_size=1, progress=False,\n"
+        "                optimizer=tnn.SGD([a, b], 0.1, momentum=0.9))\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    timer.join()\n"
+        "    assert np.array_equal(a.data, b.data), (a, b)\n"
+        "print('whole')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "whole\n", done.stderr
