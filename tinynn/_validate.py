@@ -4,11 +4,12 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-Seed = int | np.random.Generator | None
+# In quotes: numpy.random is loaded when it is first used, which doubles the time of an import.
+Seed: TypeAlias = "int | np.random.Generator | None"
 
 
 def shown(value: Any) -> str:
@@ -96,7 +97,7 @@ def choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
     raise (ValueError if isinstance(value, str) else TypeError)(fault + hint)
 
 
-def generator(owner: str, rng: Any) -> np.random.Generator:
+def generator(owner: str, rng: Any) -> "np.random.Generator":
     """Return the generator for ``rng``: a Generator as it is, a seed, or None for a fresh one."""
     if isinstance(rng, np.random.Generator):
         return rng

@@ -5,14 +5,14 @@ An initializer is a function ``(shape, rng) -> array``; a caller's own will do a
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff.tensor import Tensor
 
-Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
+Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Any]"
 
 # Standard deviation of a standard normal variable cut off at two standard deviations.
 _TRUNCATED_STD = 0.8796256610342398
@@ -30,21 +30,21 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[-2] * field, shape[-1] * field
 
 
-def _uniform(shape: tuple[int, ...], rng: np.random.Generator, limit: float) -> np.ndarray:
+def _uniform(shape: tuple[int, ...], rng: "np.random.Generator", limit: float) -> np.ndarray:
     return rng.uniform(-limit, limit, shape)
 
 
-def _normal(shape: tuple[int, ...], rng: np.random.Generator, std: float) -> np.ndarray:
+def _normal(shape: tuple[int, ...], rng: "np.random.Generator", std: float) -> np.ndarray:
     values = rng.standard_normal(shape)
     while (far := np.abs(values) > 2).any():
         values[far] = rng.standard_normal(np.count_nonzero(far))
     return values * (std / _TRUNCATED_STD)
 
 
-def _scaled(draw: Callable[..., np.ndarray], gain: float, mode: str) -> Initializer:
+def _scaled(draw: Callable[..., np.ndarray], gain: float, mode: str) -> "Initializer":
     """Return draws of variance gain / n, n being "in", "out" or their "mean"."""
 
-    def initializer(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    def initializer(shape: tuple[int, ...], rng: "np.random.Generator") -> np.ndarray:
         fan_in, fan_out = fans(shape)
         n = fan_in if mode == "in" else (fan_in + fan_out) / 2
         variance = gain / max(1, n)
@@ -53,7 +53,7 @@ def _scaled(draw: Callable[..., np.ndarray], gain: float, mode: str) -> Initiali
     return initializer
 
 
-TABLE: dict[str, Initializer] = {
+TABLE: "dict[str, Initializer]" = {
     "zeros": lambda shape, rng: np.zeros(shape),
     "ones": lambda shape, rng: np.ones(shape),
     "glorot_uniform": _scaled(_uniform, 1.0, "mean"),  # Glorot and Bengio 2010
@@ -71,8 +71,8 @@ def parameter(
     owner: str,
     name: str,
     shape: tuple[int, ...],
-    initializer: str | Initializer,
-    rng: np.random.Generator,
+    initializer: "str | Initializer",
+    rng: "np.random.Generator",
     dtype: np.dtype[Any],
 ) -> Tensor:
     """Return a new parameter of ``shape``, drawn by an initializer or its name."""

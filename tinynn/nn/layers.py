@@ -55,10 +55,10 @@ class Dense(Layer):
         activation: str | ActivationFunction | None = "linear",
         *,
         use_bias: bool = True,
-        kernel_initializer: str | Initializer = "glorot_uniform",
-        bias_initializer: str | Initializer = "zeros",
+        kernel_initializer: "str | Initializer" = "glorot_uniform",
+        bias_initializer: "str | Initializer" = "zeros",
         dtype: Any = "float32",
-        rng: check.Seed = None,
+        rng: "check.Seed" = None,
     ) -> None:
         self.in_features = check.integer("Dense", "in_features", in_features, at_least=1)
         self.units = check.integer("Dense", "units", units, at_least=1)
@@ -122,10 +122,10 @@ class Conv1d(Layer):
         groups: int = 1,
         activation: str | ActivationFunction | None = "linear",
         use_bias: bool = True,
-        kernel_initializer: str | Initializer = "glorot_uniform",
-        bias_initializer: str | Initializer = "zeros",
+        kernel_initializer: "str | Initializer" = "glorot_uniform",
+        bias_initializer: "str | Initializer" = "zeros",
         dtype: Any = "float32",
-        rng: check.Seed = None,
+        rng: "check.Seed" = None,
     ) -> None:
         self.in_channels = check.integer("Conv1d", "in_channels", in_channels, at_least=1)
         self.filters = check.integer("Conv1d", "filters", filters, at_least=1)
@@ -267,7 +267,7 @@ class Dropout(Layer):
 
     keeps_linear = True
 
-    def __init__(self, rate: float, *, rng: check.Seed = None) -> None:
+    def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
         self.rate = check.real("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = check.generator("Dropout", rng)
 

@@ -13,7 +13,7 @@ class Batches:
     """An iterable of (x, y) pieces; each iteration shuffles anew. See :func:`batches`."""
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, size: int, rng: np.random.Generator | None, drop: bool
+        self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None", drop: bool
     ) -> None:
         self._x, self._y, self._size, self._rng, self._drop = x, y, size, rng, drop
 
@@ -54,7 +54,7 @@ def batches(
     batch_size: int,
     *,
     shuffle: bool = True,
-    rng: check.Seed = None,
+    rng: "check.Seed" = None,
     drop_last: bool = False,
 ) -> Batches:
     """Cut samples into mini-batches: an iterable of pairs ``(x_batch, y_batch)`` with a length.

@@ -1,10 +1,6 @@
 """Weights in files: NumPy's .npz, never pickle, and never half a file where a good one was."""
 
 import os
-import uuid
-import zipfile
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,19 +18,18 @@ def save(path: _Path, model: Layer) -> None:
     OSError if the file cannot be written.
     """
     state = _checked("save", model).state_dict()
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    target = os.fspath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, array in state.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
+            _write(file, state)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def load(path: _Path, model: Layer) -> Layer:
@@ -45,7 +40,7 @@ def load(path: _Path, model: Layer) -> Layer:
     unexpected or misshapen entry is listed). The model is then left as it was.
     """
     _checked("load", model)
-    state = _read(Path(path))
+    state = _read(os.fspath(path))
     try:
         model.load_state_dict(state)
     except ValueError as error:
@@ -62,17 +57,25 @@ def _checked(owner: str, model: Any) -> Layer:
     return model
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _write(file: Any, state: dict[str, np.ndarray]) -> None:
+    """Write an .npz archive; numpy.savez would refuse an array named "file"."""
+    import zipfile  # costs a tenth of importing NumPy, and only files need it
+
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in state.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    import zipfile
+
     with open(path, "rb") as file:  # a missing or unreadable file raises its own OSError
         try:
             with zipfile.ZipFile(file) as archive:
-                return {
-                    name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()
-                }
-        except (
-            *(ValueError, KeyError, EOFError, OSError, SyntaxError, MemoryError, RuntimeError),
-            *(zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError, OverflowError),
-        ) as error:
+                names = archive.namelist()
+                return {name.removesuffix(".npy"): _member(archive, name) for name in names}
+        except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
             reason = str(error) or type(error).__name__
             raise ValueError(
                 f"load: {path} is not a readable weight file of tinynn.save: {reason}. "
@@ -80,7 +83,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             ) from error
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _member(archive: Any, name: str) -> np.ndarray:
     with archive.open(name) as member:
         array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
         if member.read(1):  # also makes zipfile check the sum of a member read to its end

@@ -42,7 +42,7 @@ def fit(
     batch_size: int = 32,
     validation_data: tuple[Any, Any] | None = None,
     shuffle: bool = True,
-    rng: check.Seed = None,
+    rng: "check.Seed" = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> History:

@@ -1,0 +1,137 @@
+"""Layers and optimizers against Keras: weights copied in as they are give the same results."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+
+pytest.importorskip("torch")
+os.environ.setdefault("KERAS_BACKEND", "torch")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    keras = pytest.importorskip("keras")
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_conv1d(seed):
+    rng = np.random.default_rng(seed)
+    groups = int(rng.integers(1, 4))
+    channels, filters = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
+    taps = int(rng.integers(1, 8))
+    strides, dilation = ((int(rng.integers(1, 4)), 1), (1, int(rng.integers(1, 4))))[seed % 2]
+    padding = ("valid", "same", "causal")[seed % 3]
+    how = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}
+    length = int(rng.integers(dilation * (taps - 1) + 1, 40))
+    x = rng.normal(size=(3, length, channels))
+    activation = ("linear", "relu", "gelu", "silu", "elu", "softplus", "leaky_relu")[seed % 7]
+    how |= {"activation": activation, "dtype": "float64"}
+    ours = tnn.Conv1d(channels, filters, taps, rng=rng, **how)
+    theirs = keras.layers.Conv1D(filters, taps, **how)
+    theirs.build(x.shape)
+    theirs.set_weights([ours.kernel.data, ours.bias.data])
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    np.testing.assert_allclose(ours(x).data, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_conv1d_transpose(seed):
+    rng = np.random.default_rng(seed)
+    channels, filters, taps, strides = (int(n) for n in rng.integers(1, 6, 4))
+    padding = ("valid", "same")[seed % 2]
+    x = rng.normal(size=(2, int(rng.integers(2, 12)), channels))
+    theirs = keras.layers.Conv1DTranspose(
+        filters, taps, strides=strides, padding=padding, use_bias=False, dtype="float64"
+    )
+    theirs.build(x.shape)
+    kernel = rng.normal(size=(taps, filters, channels))
+    theirs.set_weights([kernel])
+    ours = tnn.conv1d_transpose(x, kernel, strides=strides, padding=padding)
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_dense():
+    x = np.random.default_rng(0).normal(size=(2, 5, 3))
+    ours = tnn.Dense(3, 4, "sigmoid", dtype="float64", rng=0)
+    theirs = keras.layers.Dense(4, "sigmoid", dtype="float64")
+    theirs.build(x.shape)
+    theirs.set_weights([ours.kernel.data, ours.bias.data])
+    np.testing.assert_allclose(ours(x).data, keras.ops.convert_to_numpy(theirs(x)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("size", "strides"), [(2, 2), (3, 1), (3, 2), (2, 3)])
+def test_pooling(size, strides, padding):
+    x = np.random.default_rng(0).normal(size=(2, 11, 3))
+    for ours, theirs in (
+        (tnn.MaxPool1d, keras.layers.MaxPooling1D),
+        (tnn.AvgPool1d, keras.layers.AveragePooling1D),
+    ):
+        expected = theirs(size, strides=strides, padding=padding, dtype="float64")(x)
+        found = ours(size, strides=strides, padding=padding)(x)
+        np.testing.assert_allclose(found.data, keras.ops.convert_to_numpy(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9}),
+        ("SGD", {"momentum": 0.9, "nesterov": True}),
+        ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
+        ("SGD", {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
+        ("Adam", {}),
+        ("Adam", {"weight_decay": 0.1, "beta_1": 0.8}),
+    ],
+)
+def test_optimizers(name, how):
+    rng = np.random.default_rng(0)
+    w = tnn.Tensor(rng.normal(size=5), requires_grad=True)
+    variable = keras.Variable(w.data, dtype="float64")
+    ours = getattr(tnn, name)([w], 0.05, **how)
+    theirs = getattr(keras.optimizers, name)(0.05, **how)
+    for step in range(6):
+        gradient = rng.normal(size=5)
+        ours.learning_rate = theirs.learning_rate = 0.05 / (1 + step)
+        w.grad = gradient
+        ours.step()
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    np.testing.assert_allclose(w.data, keras.ops.convert_to_numpy(variable), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_losses(seed):
+    rng = np.random.default_rng(seed)
+    p, y = rng.uniform(0.05, 0.95, (6, 4)), rng.random((6, 4))
+    z, w = rng.normal(size=(6, 4)), rng.random(6)
+    one_hot, classes = np.eye(4)[rng.integers(0, 4, 6)], rng.integers(0, 4, 6)
+    rows = p / p.sum(-1, keepdims=True)
+    cases = [
+        (tnn.losses.mean_squared_error(z, y), keras.losses.MeanSquaredError()(y, z)),
+        (tnn.losses.mean_absolute_error(z, y), keras.losses.MeanAbsoluteError()(y, z)),
+        (tnn.losses.huber(z, y, delta=0.5), keras.losses.Huber(delta=0.5)(y, z)),
+        (tnn.losses.binary_crossentropy(p, y), keras.losses.BinaryCrossentropy()(y, p)),
+        (
+            tnn.losses.binary_crossentropy(z, y, from_logits=True, sample_weight=w[:, None]),
+            keras.losses.BinaryCrossentropy(from_logits=True)(y, z, sample_weight=w),
+        ),
+        (
+            tnn.losses.categorical_crossentropy(rows, one_hot),
+            keras.losses.CategoricalCrossentropy()(one_hot, rows),
+        ),
+        (
+            tnn.losses.sparse_categorical_crossentropy(z, classes, from_logits=True),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)(classes, z),
+        ),
+        (
+            tnn.losses.focal(p, (y > 0.5) * 1.0),
+            keras.losses.BinaryFocalCrossentropy()((y > 0.5) * 1.0, p),
+        ),
+    ]
+    for ours, theirs in cases:
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
