@@ -38,6 +38,8 @@ def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None):
 
     Returns the loss of every epoch.
     """
+    if epochs < 1:
+        raise ValueError(f"--epochs must be at least 1, got {epochs}.")
 
     def loss(prediction, target):
         return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
@@ -130,7 +132,10 @@ def figure(
     series = page.add_subplot(grid[0, :])
     series.plot(t, x, color=INK, linewidth=0.7)
     low, high = x.min(), x.max()
-    for times, color, name, depth in ((true, BLUE, true_name, 0.12), (found, ORANGE, "found", 0.26)):
+    for times, color, name, depth in (
+        (true, BLUE, true_name, 0.12),
+        (found, ORANGE, "found", 0.26),
+    ):
         y = low - depth * (high - low)
         series.plot(times / per_unit, np.full(len(times), y), "|", color=color, ms=9, mew=1.8)
         _beside(series, y, name, color)

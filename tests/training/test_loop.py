@@ -227,7 +227,8 @@ def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
             {"validation_data": (np.zeros((2, 3)), np.zeros((3, 1)))},
             "fit: validation_data: x and y",
         ),
-        ({"callbacks": [3]}, r"callbacks\[0\] must be a function"),
+        ({"callbacks": [3]}, r"callbacks must be a list of functions .*, got \[3\]"),
+        ({"callbacks": print}, "callbacks must be a list of functions"),
         ({"shuffle": "yes"}, "shuffle must be True or False"),
         ({"progress": 2}, "progress must be True or False"),
         (

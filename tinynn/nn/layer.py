@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tinynn import _validate as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import RESULT, no_grad
 from tinynn.autodiff.tensor import Tensor
@@ -91,8 +92,9 @@ class Layer:
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all below to training (Dropout drops); return it."""
+        training = check.flag(type(self).__name__, "mode", mode)
         for _, layer in self.named_layers():
-            layer.training = mode
+            layer.training = training
         return self
 
     def eval(self) -> Self:

@@ -73,12 +73,11 @@ def fit(
     size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
-    for i, callback in enumerate(callbacks):
-        if not callable(callback):
-            raise TypeError(
-                f"fit: callbacks[{i}] must be a function (epoch, logs), got "
-                f"{check.shown(callback)}."
-            )
+    if callable(callbacks) or not all(callable(callback) for callback in callbacks):
+        raise TypeError(
+            f"fit: callbacks must be a list of functions (epoch, logs), got "
+            f"{check.shown(callbacks)}."
+        )
     validation = None if validation_data is None else _validation(validation_data)
     pieces = batches(xs, ys, size, shuffle=shuffle, rng=rng)
     history = History()

@@ -74,7 +74,7 @@ class Optimizer:
             None if p.grad is None else self._updated(p._data, p.grad, slots)
             for p, slots in zip(self.parameters, self._slots, strict=True)
         ]
-        before = [p._data for p in self.parameters], self._slots, self.iterations
+        before = [(p._data, p._hold) for p in self.parameters], self._slots, self.iterations
         try:
             self._slots = [n[1] if n else s for n, s in zip(new, self._slots, strict=True)]
             self.iterations += 1
@@ -82,8 +82,8 @@ class Optimizer:
                 if n:
                     p._replace(n[0])
         except BaseException:
-            for p, data in zip(self.parameters, before[0], strict=True):
-                p._data = data
+            for p, held in zip(self.parameters, before[0], strict=True):
+                p._data, p._hold = held
             self._slots, self.iterations = before[1:]
             raise
 

@@ -1,0 +1,161 @@
+"""Recordings with known spikes: simulated noise, spikes of a known shape and times added to it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from tinynn import _validate
+from tinynn.spikes._arguments import Array, renewal, vector
+from tinynn.spikes.noise import Noise
+
+
+def _bump(t: Array, width: float) -> Array:
+    return np.exp(-0.5 * (t / width) ** 2)
+
+
+# Functions of the distance from the centre sample, in units of 1/25 of the waveform's length.
+_SHAPES: dict[str, Callable[[Array], Array]] = {
+    "biphasic": lambda t: _bump(t, 1.6) - 0.35 * _bump(t - 5, 3),
+    "exponential": lambda t: np.where(t < 0, 0, np.exp(-np.abs(t) / 3)),
+    "gaussian": lambda t: _bump(t, 3),
+    "monophasic": lambda t: np.where(t < 0, _bump(t, 1.6), _bump(t, 3.2)),
+    "ricker": lambda t: (1 - (t / 2.5) ** 2) * _bump(t, 2.5),
+    "triphasic": lambda t: _bump(t, 1.6) - 0.3 * _bump(t + 4, 1.6) - 0.35 * _bump(t - 5, 3),
+}
+
+
+def waveform(name: str = "biphasic", length: int = 25) -> Array:
+    """Return the shape of a spike, ``(length,)`` float64, with its peak at the centre sample.
+
+    The centre sample is ``(length - 1) // 2``, the L2 norm is 1, and the shape stretches with
+    ``length`` (at least 5 samples). Names: ``"biphasic"`` (a sharp peak, then a slow
+    undershoot, as a neuron's action potential recorded outside the cell), ``"exponential"`` (a
+    jump that decays), ``"gaussian"``, ``"monophasic"`` (rises twice as fast as it falls),
+    ``"ricker"`` and ``"triphasic"``. Raises ValueError for an unknown name or too short a length.
+
+    >>> waveform("gaussian", 5).round(2).tolist()
+    [0.0, 0.24, 0.94, 0.24, 0.0]
+    """
+    shape = _SHAPES[_validate.choice("waveform", "name", name, _SHAPES)]
+    length = _validate.integer("waveform", "length", length, at_least=5)
+    s = shape((np.arange(length) - (length - 1) // 2) * 25 / length)
+    return s / np.linalg.norm(s)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording:
+    """Simulated series and all that is needed to rebuild them and their theoretical limit.
+
+    ``x`` and ``y`` have shape ``(n_series, length, 1)``: the samples, and 1 at the centre of each
+    spike, 0 elsewhere. ``times`` lists, for every series, the centres as sorted sample indices.
+    ``template`` is the spike as added, ``(K,)``; ``noise`` is ``"white"`` or the tuple of AR
+    coefficients; ``rate`` is in spikes per sample and ``refractory`` in samples.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    times: list[NDArray[np.int64]]
+    template: Array
+    noise: str | tuple[float, ...]
+    rate: float
+    refractory: int
+
+    def __repr__(self) -> str:
+        n_series, length, _ = self.x.shape
+        return (
+            f"Recording(n_series={n_series}, length={length}, "
+            f"spikes={sum(map(len, self.times))}, noise={self.noise!r})"
+        )
+
+
+def simulate(
+    length: int,
+    *,
+    rate: float,
+    dprime: float,
+    template: ArrayLike | None = None,
+    noise: ArrayLike = "white",
+    refractory: int | None = None,
+    n_series: int = 1,
+    amplitude_cv: float = 0.0,
+    dtype: DTypeLike = "float32",
+    rng: "_validate.Seed" = None,
+) -> Recording:
+    """Simulate ``n_series`` independent recordings of ``length`` samples with known spikes.
+
+    Noise of unit variance, ``"white"`` or x_t = sum_i a_i x_{t-i} + e_t with the coefficients
+    ``[a_1, a_2, ...]``, plus ``template`` ``(K,)`` (default: ``waveform()``) at every spike, scaled
+    so that an isolated spike of known time has detectability ``dprime``: d'^2 = s' Sigma^-1 s.
+    With ``amplitude_cv`` each spike has its own factor, log-normal with mean 1 and that
+    coefficient of variation.
+
+    Onsets lie r + G samples apart, r being ``refractory`` (samples, default K) and G geometric,
+    so that there are ``rate`` spikes per sample. This process is in equilibrium from the first
+    sample on; the spikes that an edge would cut are left out, so that a spike is equally likely
+    at every place where it fits.
+
+    Raises ValueError for ``rate * refractory >= 1``, unstable noise, a ``length`` below K or a
+    template of zeros (unless ``dprime`` is 0).
+
+    >>> r = simulate(1000, rate=0.01, dprime=4, noise=[0.9], rng=0)
+    >>> r
+    Recording(n_series=1, length=1000, spikes=10, noise=(0.9,))
+    >>> r.x.shape, r.x.dtype.name, r.times[0][:3].tolist()
+    ((1, 1000, 1), 'float32', [...])
+    """
+    owner = "simulate"
+    s = waveform() if template is None else vector(owner, "template", template)
+    length = _validate.integer(owner, "length", length, at_least=1)
+    n_series = _validate.integer(owner, "n_series", n_series, at_least=1)
+    dprime = _validate.real(owner, "dprime", dprime, at_least=0)
+    spread = _validate.real(owner, "amplitude_cv", amplitude_cv, at_least=0)
+    background = Noise(owner, noise)
+    rate, refractory, chance = renewal(owner, rate, refractory, s.size)
+    kind = getattr(dtype, "__name__", str(dtype))
+    kind = _validate.choice(owner, "dtype", kind, ("float32", "float64"))
+    rng = _validate.generator(owner, rng)
+    if length < s.size:
+        raise ValueError(
+            f"{owner}: length must be at least the template's {s.size} samples, got {length}. "
+            f"A shorter series holds no whole spike."
+        )
+    if dprime and not s.any():
+        raise ValueError(f"{owner}: template must not be all zeros unless dprime is 0.")
+    if s.any():
+        s = s / np.abs(s).max()  # its square neither over- nor underflows
+        s *= dprime / np.linalg.norm(background.whiten_template(s))
+
+    x = background.draw(n_series, length, rng)
+    row, onset = _onsets(n_series, length - s.size + 1, rate, refractory, chance, rng)
+    log_variance = math.log1p(spread**2)
+    amplitude = rng.lognormal(-log_variance / 2, math.sqrt(log_variance), onset.size)
+    for age, value in enumerate(s):
+        x[row, onset + age] += amplitude * value
+    centre = onset + (s.size - 1) // 2
+    y = np.zeros((n_series, length, 1), kind)
+    y[row, centre] = 1
+    times = np.split(centre, np.searchsorted(row, np.arange(1, n_series)))
+    return Recording(
+        x.astype(kind)[:, :, np.newaxis], y, times, s, background.spec, rate, refractory
+    )
+
+
+def _onsets(
+    n_series: int, n: int, rate: float, refractory: int, chance: float, rng: "np.random.Generator"
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return the series and the onset, in 0 to ``n - 1``, of every spike, in order."""
+    if rate == 0:
+        return np.zeros(0, np.intp), np.zeros(0, np.int64)
+    gaps = rng.geometric(chance, (n_series, 1 + (n - 1) // refractory)) - 1
+    gaps = np.minimum(gaps, n) + refractory
+    # An observer who comes at random comes, with probability rate * refractory, in a dead time
+    # and then finds the first onset equally likely at each of its steps.
+    early = rng.random(n_series) < rate * refractory
+    gaps[early, 0] = rng.integers(refractory, size=np.count_nonzero(early))
+    onsets = np.cumsum(gaps, axis=1)
+    row, column = np.nonzero(onsets < n)
+    return row, onsets[row, column]
