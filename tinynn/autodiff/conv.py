@@ -15,7 +15,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import primitive
+from tinynn.autodiff.graph import as_array, primitive
 
 Pair = tuple[int, int]
 Padding = str | int | Pair
@@ -33,9 +33,11 @@ def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS)
         if padding in words:
             return padding
         check.choice(owner, "padding", padding, words)
+    if isinstance(padding, np.ndarray):
+        padding = padding.tolist()
     if isinstance(padding, numbers.Integral) and not isinstance(padding, (bool, np.bool_)):
         padding = (padding, padding)
-    if isinstance(padding, (tuple, list, np.ndarray)) and len(padding) == 2:
+    if isinstance(padding, (tuple, list)) and len(padding) == 2:
         left, right = (
             check.integer(owner, f"padding[{i}]", p, at_least=0) for i, p in enumerate(padding)
         )
@@ -62,7 +64,8 @@ def padding_pair(padding: Padding, length: int, extent: int, stride: int) -> Pai
 def output_length(owner: str, length: int, extent: int, stride: int, padding: Padding) -> int:
     """Return the number of output steps; raise ValueError if no window fits."""
     left, right = padding_pair(padding, length, extent, stride)
-    if length + left + right < extent and (length or not isinstance(padding, str)):
+    empty = length == 0 and padding in ("same", "same_lower", "causal")
+    if length + left + right < extent and not empty:
         raise ValueError(
             f"{owner}: the input has {length} steps and {left} + {right} of padding, but a window "
             f"spans {extent}. The shortest input for padding={padding!r} has "
@@ -89,7 +92,8 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
             "Words such as 'same' are for conv1d, which knows the kernel."
         )
     left, right = padding_pair(checked_padding("pad1d", padding), 0, 0, 1)
-    shape = ops.values(x).shape
+    x = as_array("pad1d", x)
+    shape = x.shape
     if len(shape) not in (2, 3):
         raise ValueError(
             f"pad1d: x must be (batch, length, channels) or (length, channels), got shape {shape}."
@@ -366,7 +370,7 @@ def conv1d(
     >>> conv1d(np.array([[1.0], [2.0], [3.0]]), np.ones((2, 1, 1))).ravel()
     array([3., 5.])
     """
-    x, kernel = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, kernel))
+    x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
     strides, dilation, groups = _checked_sizes("conv1d", strides, dilation_rate, groups)
     padding = checked_padding("conv1d", padding)
     _check_shapes("conv1d", x.shape, kernel.shape, bias, groups, channels_at=1)
@@ -403,7 +407,7 @@ def conv1d_transpose(
     >>> conv1d_transpose(np.array([[1.0], [0.0], [2.0]]), np.ones((2, 1, 1))).ravel()
     array([1., 1., 2., 2.])
     """
-    x, kernel = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, kernel))
+    x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
     strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
     padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
     _check_shapes("conv1d_transpose", x.shape, kernel.shape, bias, groups, channels_at=2)
@@ -488,7 +492,7 @@ def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fil
     size = check.integer(owner, "pool_size", pool_size, at_least=1)
     stride = size if strides is None else check.integer(owner, "strides", strides, at_least=1)
     check.choice(owner, "padding", padding, ("valid", "same"))
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = as_array(owner, x)
     if len(x.shape) not in (2, 3):
         raise ValueError(
             f"{owner}: x must be (batch, length, channels) or (length, channels), "
@@ -523,7 +527,9 @@ def max_pool1d(
     >>> max_pool1d(np.array([[1.0], [3.0], [2.0], [0.0]]), 2).ravel()
     array([3., 2.])
     """
-    windows, _ = _windows("max_pool1d", x, pool_size, strides, padding, -np.inf)
+    dtype = ops.values(x).dtype
+    lowest = np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+    windows, _ = _windows("max_pool1d", x, pool_size, strides, padding, lowest)
     return ops.max(windows, axis=-2)
 
 

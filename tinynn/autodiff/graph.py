@@ -4,11 +4,12 @@ A :class:`Primitive` given plain arrays is a NumPy function. Given a :class:`Nod
 what it did, and :func:`grad` walks those records from a result back to the nodes it came from.
 """
 
+import copy
 import inspect
 import itertools
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Generic, ParamSpec, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 P = ParamSpec("P")
 Vjp = Callable[..., Any]
 
-_recording: ContextVar[bool] = ContextVar("tinynn_recording", default=True)
+_paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
 _births = itertools.count()
 
 # Who else may hold the array of a node.
@@ -86,6 +87,11 @@ class Primitive(Generic[P]):
             self._rule: Vjp = vjps
             self.vjps: tuple[Vjp | None, ...] = ()
             names = names[1:]
+        elif any("VAR_" in p.kind.name for p in self.signature.parameters.values()):
+            raise TypeError(
+                f"primitive: {self.__name__}{self.signature} must name each of its arguments, "
+                "so that its vjps see them; *args and **kwargs are not supported."
+            )
         else:
             self.vjps = tuple(vjps)
             if not self.vjps or any(not (v is None or callable(v)) for v in self.vjps):
@@ -125,9 +131,11 @@ class Primitive(Generic[P]):
                     first = arg
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
+            elif isinstance(arg, (list, tuple)):
+                refuse_hidden(self.__name__, arg)
         if first is None:
             return self.forward(*inputs, **params)
-        live = live and _recording.get()
+        live = live and not _paused.get()
         arrays = tuple([_array_of(arg, live) for arg in inputs])
         data = self.forward(*arrays, **params)
         if not isinstance(data, (np.ndarray, np.generic, int, float)):
@@ -150,7 +158,10 @@ class Primitive(Generic[P]):
                 or full.keys() != set(self._param_names)
                 or (extra and extra.keys() & params.keys())
             ):
-                bound = self.signature.bind(*args, **params)  # raises Python's own errors
+                try:
+                    bound = self.signature.bind(*args, **params)
+                except TypeError as error:
+                    raise TypeError(f"{self.__name__}: {error}.") from None
                 bound.apply_defaults()
                 args = tuple(bound.arguments[name] for name in self._array_names)
                 full = {name: bound.arguments[name] for name in self._param_names}
@@ -161,12 +172,14 @@ class Primitive(Generic[P]):
                     f"{self.__name__}: {name} takes plain values, got a {type(value).__name__}; "
                     f"no gradient could flow through it. Give its values: numpy.asarray({name})."
                 )
+            if isinstance(value, (list, np.ndarray)):
+                params[name] = copy.copy(value)  # the caller may change it before the backward
         return args, params
 
     def vjp(self, i: int, g: Any, y: Any, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         """Return the gradient of argument ``i``, given ``g``, that of the result ``y``."""
         if self.variadic:
-            return self._rule(i, g, y, *arrays, **params)
+            return self._rule(i, g, y, arrays, **params)
         rule = self.vjps[i]
         return None if rule is None else rule(g, y, *arrays, **params)
 
@@ -182,9 +195,28 @@ def _array_of(arg: Any, keep: bool) -> Any:
     if isinstance(arg, Node):
         return arg._lend()
     if isinstance(arg, np.ndarray):
-        # The caller may write to this array before the backward pass reads it.
-        return arg.copy() if keep and arg.flags.writeable else arg
+        # The caller may write to this array, or to its base, before the backward pass reads it.
+        return arg.copy() if keep and (arg.flags.writeable or arg.base is not None) else arg
     return np.asarray(arg) if isinstance(arg, (list, tuple)) else arg
+
+
+def refuse_hidden(owner: str, items: Sequence[Any]) -> None:
+    """Raise TypeError if a list holds Nodes that require a gradient: NumPy would drop it."""
+    for item in items:
+        if isinstance(item, (list, tuple)):
+            refuse_hidden(owner, item)
+        elif isinstance(item, Node) and item._requires_grad:
+            raise TypeError(
+                f"{owner}: the list holds Tensors that require a gradient, which would be lost. "
+                "Join them with tinynn.stack or tinynn.concatenate."
+            )
+
+
+def as_array(owner: str, x: Any) -> Any:
+    """Return Nodes and arrays as they are, and all else as an array."""
+    if isinstance(x, (list, tuple)):
+        refuse_hidden(owner, x)
+    return x if isinstance(x, Node) else np.asarray(x)
 
 
 def register(forward: Callable[P, Any], vjps: Sequence[Vjp | None] | Vjp) -> Primitive[P]:
@@ -219,7 +251,7 @@ def primitive(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]:
 
 
 def variadic(rule: Vjp) -> Callable[[Callable[P, Any]], Primitive[P]]:
-    """Like :func:`primitive`, for any number of arrays: ``rule(i, g, y, *args, **params)``."""
+    """Like :func:`primitive`, for any number of arrays: ``rule(i, g, y, args, **params)``."""
 
     def decorate(forward: Callable[P, Any]) -> Primitive[P]:
         return register(forward, rule)
@@ -230,22 +262,18 @@ def variadic(rule: Vjp) -> Callable[[Callable[P, Any]], Primitive[P]]:
 class no_grad(ContextDecorator):
     """Record nothing inside: a context manager, or a decorator. Each thread has its own switch.
 
+    >>> from tinynn import Tensor
+    >>> x = Tensor([1.0], requires_grad=True)
     >>> with no_grad():
-    ...     _recording.get()
+    ...     (2 * x).requires_grad
     False
     """
 
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
-
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(False))
+        _paused.set(_paused.get() + 1)
 
     def __exit__(self, *exc: object) -> None:
-        _recording.reset(self._tokens.pop())
-
-    def _recreate_cm(self) -> "no_grad":
-        return no_grad()
+        _paused.set(_paused.get() - 1)
 
     def __call__(self, func: Any) -> Any:
         """Decorate ``func``; a generator or coroutine is refused, it would run outside."""
@@ -318,7 +346,7 @@ def walk(
         needed = _leading_to(targets, nodes, order)
     grads: dict[int, Any] = {y._birth: seed}
     found: dict[int, tuple[Node, Any]] = {}
-    token = _recording.set(create_graph)
+    token = _paused.set(0 if create_graph else 1)
     try:
         # An infinite slope in a branch that carries no gradient is not an error.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -331,7 +359,7 @@ def walk(
                 if node._trace:
                     _push_back(node, gradient, grads, needed, create_graph)
     finally:
-        _recording.reset(token)
+        _paused.reset(token)
     if release:
         for node in nodes.values():
             if node._trace is not None:
@@ -358,7 +386,7 @@ def _seed(y: Node, g: Any, create_graph: bool, caller: str) -> Any:
     elif isinstance(g, Node) and create_graph:
         if g._data.shape != shape:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {g._data.shape}.")
-        return g
+        return g if g._data.dtype == dtype else g.astype(dtype)  # type: ignore[attr-defined]
     else:
         seed = np.array(g._data if isinstance(g, Node) else g)
         if seed.shape != shape:
@@ -435,6 +463,11 @@ def _unchanged(op: Primitive[Any], args: tuple[Any, ...], arrays: tuple[Any, ...
 
 
 def _checked(op: Primitive[Any], i: int, gradient: Any, array: Any, create_graph: bool) -> Any:
+    if gradient is None:
+        raise TypeError(
+            f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "
+            "argument that has none, give None in place of the vjp."
+        )
     if create_graph and not isinstance(gradient, Node):
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned {type(gradient).__name__} where "

@@ -10,6 +10,7 @@ In a vjp, ``g`` is the gradient of the result ``y``. Where a slope may be infini
 """
 
 import builtins
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
@@ -17,7 +18,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tinynn.autodiff.graph import Node, Primitive, Vjp, primitive, register, variadic
+from tinynn.autodiff.graph import Node, Primitive, Vjp, as_array, primitive, register, variadic
 
 P = ParamSpec("P")
 Axis = int | tuple[int, ...] | None
@@ -63,7 +64,8 @@ def _unbroadcast(vjp: Vjp | None, i: int) -> Vjp | None:
     def summed(g: Any, y: Any, *args: Any, **params: Any) -> Any:
         gradient = vjp(g, y, *args, **params)
         shape = args[i].shape
-        return gradient if np.shape(gradient) == shape else sum_to(gradient, shape)
+        # Any shape but the result's is left to the check that names operation and argument.
+        return sum_to(gradient, shape) if np.shape(gradient) == g.shape != shape else gradient
 
     return summed
 
@@ -197,7 +199,7 @@ def power(x: Any, p: Any) -> Any:
     >>> power(np.array([1.0, 2.0]), 3)
     array([1., 8.])
     """
-    return np.asarray(x) ** p if isinstance(x, (int, float)) else x**p
+    return x**p if isinstance(x, np.ndarray) else np.power(x, p)
 
 
 @elementwise(lambda g, y, x: guarded_multiply(g, 2 * x))
@@ -210,7 +212,7 @@ def square(x: Any) -> Any:
     return np.square(x)
 
 
-@elementwise(lambda g, y, x: g * sign(x))
+@elementwise(lambda g, y, x: guarded_multiply(g, sign(x)))
 def abs(x: Any) -> Any:
     """Absolute value, elementwise. Its slope at 0 is taken as 0.
 
@@ -343,7 +345,7 @@ def cosh(x: Any) -> Any:
     return np.cosh(x)
 
 
-@elementwise(lambda g, y, x: g * (1 - y * y))
+@elementwise(lambda g, y, x: guarded_multiply(g, 1 - y * y))
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent, elementwise.
 
@@ -386,7 +388,7 @@ _ERFC_SERIES = (
 )
 
 
-@elementwise(lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+@elementwise(lambda g, y, x: guarded_multiply(g, (2 / math.sqrt(math.pi)) * exp(-x * x)))
 def erf(x: Any) -> Any:
     """Error function, elementwise, to about 1e-15 (absolute).
 
@@ -421,8 +423,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 @elementwise(
-    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, g * (a > b)),
-    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, g * (a < b)),
+    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, guarded_multiply(a > b, g)),
+    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, guarded_multiply(a < b, g)),
 )
 def maximum(a: Any, b: Any) -> Any:
     """Larger of ``a`` and ``b``, elementwise; a tie shares the gradient equally.
@@ -434,8 +436,8 @@ def maximum(a: Any, b: Any) -> Any:
 
 
 @elementwise(
-    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, g * (a < b)),
-    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, g * (a > b)),
+    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, guarded_multiply(a < b, g)),
+    lambda g, y, a, b: where(values(a) == values(b), 0.5 * g, guarded_multiply(a > b, g)),
 )
 def minimum(a: Any, b: Any) -> Any:
     """Smaller of ``a`` and ``b``, elementwise; a tie shares the gradient equally.
@@ -447,9 +449,15 @@ def minimum(a: Any, b: Any) -> Any:
 
 
 @elementwise(
-    lambda g, y, x, low, high: g * ((values(x) >= values(low)) & (values(x) <= values(high))),
-    lambda g, y, x, low, high: g * ((values(x) < values(low)) & (values(low) <= values(high))),
-    lambda g, y, x, low, high: g * (np.maximum(values(x), values(low)) > values(high)),
+    lambda g, y, x, low, high: guarded_multiply(
+        (values(x) >= values(low)) & (values(x) <= values(high)), g
+    ),
+    lambda g, y, x, low, high: guarded_multiply(
+        (values(x) < values(low)) & (values(low) <= values(high)), g
+    ),
+    lambda g, y, x, low, high: guarded_multiply(
+        np.maximum(values(x), values(low)) > values(high), g
+    ),
 )
 def _clip(x: Any, low: Any, high: Any) -> Any:
     return np.clip(x, low, high)
@@ -478,11 +486,14 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
 # ---------------------------------------------------------------- reductions
 
 
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return ``axis`` as a tuple. A 0-d array has no axis, but NumPy reduces it over 0 or -1."""
+    return tuple(range(ndim)) if axis is None or ndim == 0 else normalize_axis_tuple(axis, ndim)
+
+
 def _kept(x: Any, like: Any, axis: Axis) -> Any:
     """Give a reduced ``x`` back the axes of length 1 that it lost by ``axis``."""
-    if axis is None:
-        return reshape(x, (1,) * like.ndim)
-    axes = normalize_axis_tuple(axis, like.ndim)
+    axes = _axes(axis, like.ndim)
     return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(like.shape)))
 
 
@@ -498,8 +509,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _count(x: Any, axis: Axis) -> int:
     shape = values(x).shape
-    axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
-    return math.prod(shape[i] for i in axes)
+    return math.prod(shape[i] for i in _axes(axis, len(shape)))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -563,8 +573,10 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([3., 8.])
     """
-    shape = values(x).shape
-    axes = tuple(range(len(shape))) if axis is None else normalize_axis_tuple(axis, len(shape))
+    if not isinstance(x, Node):
+        return np.prod(as_array("prod", x), axis=axis, keepdims=keepdims)
+    shape = x._data.shape
+    axes = _axes(axis, len(shape))
     rest = tuple(i for i in range(len(shape)) if i not in axes)
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     outer_shape = tuple(shape[i] for i in rest)
@@ -588,7 +600,9 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
     >>> cumsum(np.array([1.0, 2.0, 3.0]))
     array([1., 3., 6.])
     """
-    return _cumsum(ravel(x), 0) if axis is None else _cumsum(x, axis)
+    if axis is None or values(x).ndim == 0:
+        return _cumsum(ravel(x), axis or 0)
+    return _cumsum(x, axis)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -609,6 +623,12 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(values(x), axis=axis, keepdims=keepdims)
 
 
+def _peak(x: Any, axis: Axis) -> np.ndarray:
+    """Return the largest element, to be subtracted before exp; 0 if it is infinite or absent."""
+    top = np.max(np.real(x), axis=axis, keepdims=True, initial=None if np.size(x) else 0)
+    return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+
+
 def _logsumexp_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     y = _kept(y, x, axis)
     return _kept(g, x, axis) * exp(x - where(np.isfinite(values(y)), y, 0))
@@ -621,8 +641,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> logsumexp(np.array([1000.0, 1000.0])).round(4)
     np.float64(1000.6931)
     """
-    top = np.max(np.real(x), axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+    top = _peak(x, axis)
     with np.errstate(divide="ignore"):
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
     return y if keepdims else np.squeeze(y, axis=axis)
@@ -713,15 +732,13 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return transpose(x, names)
 
 
-@variadic(lambda i, g, y, *xs, axis: _piece(i, g, xs, axis))
-def _concatenate(*xs: Any, axis: int) -> Any:
+@variadic(
+    lambda i, g, y, xs, axis, ends: getitem(
+        g, (*(slice(None),) * axis, slice(ends[i] - xs[i].shape[axis], ends[i]))
+    )
+)
+def _concatenate(*xs: Any, axis: int, ends: tuple[int, ...]) -> Any:
     return np.concatenate(xs, axis=axis)
-
-
-def _piece(i: int, g: Any, xs: Sequence[Any], axis: int) -> Any:
-    start = builtins.sum(x.shape[axis] for x in xs[:i])
-    before = (slice(None),) * normalize_axis_index(axis, g.ndim)
-    return getitem(g, (*before, slice(start, start + xs[i].shape[axis])))
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
@@ -730,10 +747,13 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     >>> concatenate([np.ones((2, 3)), np.zeros((1, 3))]).shape
     (3, 3)
     """
-    arrays = list(arrays)
-    if axis is None:
-        return _concatenate(*[ravel(x) for x in arrays], axis=0)
-    return _concatenate(*[x if isinstance(x, Node) else np.asarray(x) for x in arrays], axis=axis)
+    arrays = [ravel(x) if axis is None else as_array("concatenate", x) for x in arrays]
+    if not arrays:
+        raise ValueError("concatenate: give at least one array.")
+    axis = normalize_axis_index(axis or 0, values(arrays[0]).ndim)
+    # Where each array ends; one with too few axes is refused by NumPy below.
+    ends = itertools.accumulate(math.prod(values(x).shape[axis : axis + 1]) for x in arrays)
+    return _concatenate(*arrays, axis=axis, ends=tuple(ends))
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
@@ -745,7 +765,9 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     arrays = list(arrays)
     shapes = sorted({values(x).shape for x in arrays})
     if len(shapes) != 1:
-        raise ValueError(f"stack: all arrays must have the same shape, got {shapes}.")
+        raise ValueError(
+            f"stack: give at least one array, and all of the same shape, got shapes {shapes}."
+        )
     return concatenate([expand_dims(x, axis) for x in arrays], axis=axis)
 
 
@@ -856,15 +878,13 @@ def astype(x: Any, dtype: Any) -> Any:
 
 
 def _plain_index(index: Any) -> Any:
-    """Return ``index`` as ints, slices, None, Ellipsis and arrays that nobody else can change."""
-    if isinstance(index, tuple):
-        return tuple(_plain_index(part) for part in index)
+    """Return an int, slice, None or Ellipsis as it is, all else as an array that we own."""
     if isinstance(index, Node):
         index = index._data
     if index is None or index is Ellipsis or isinstance(index, (int, slice)):
         return index
     array = np.array(index)
-    return array.astype(np.intp) if isinstance(index, list) and not index else array
+    return array.astype(np.intp) if isinstance(index, (list, tuple)) and not index else array
 
 
 def _selects_once(index: Any) -> bool:
@@ -875,7 +895,7 @@ def _selects_once(index: Any) -> bool:
 
 @primitive(lambda g, y, x, index: _scatter(g, index, x.shape))
 def _getitem(x: Any, index: Any) -> Any:
-    return x[index]
+    return np.asarray(x)[index]
 
 
 @primitive(lambda g, y, x, index, shape: _getitem(g, index))
@@ -895,7 +915,8 @@ def getitem(x: Any, index: Any) -> Any:
     >>> getitem(np.array([10, 20, 30]), [0, 0, 2])
     array([10, 10, 30])
     """
-    return _getitem(x, _plain_index(index))
+    parts = tuple(map(_plain_index, index)) if isinstance(index, tuple) else _plain_index(index)
+    return _getitem(x, parts)
 
 
 # ---------------------------------------------------------------- linear algebra
@@ -920,7 +941,8 @@ def _matmul_vjp_b(g: Any, y: Any, a: Any, b: Any) -> Any:
     shape = b.shape
     g, a, b = _as_matrices(g, a, b)
     if b.ndim == 2:  # one large product in place of a stack of small ones
-        a, g = reshape(a, (-1, a.shape[-1])), reshape(g, (-1, g.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        a, g = reshape(a, (rows, a.shape[-1])), reshape(g, (rows, g.shape[-1]))
     return reshape(sum_to(matmul(swapaxes(a, -1, -2), g), b.shape), shape)
 
 
@@ -986,7 +1008,7 @@ def outer(a: Any, b: Any) -> Any:
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
-def _einsum_vjp(i: int, g: Any, y: Any, *xs: Any, subscripts: str) -> Any:
+def _einsum_vjp(i: int, g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> Any:
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != i]
@@ -1019,13 +1041,21 @@ def einsum(subscripts: str, *operands: Any) -> Any:
             f"einsum: the first argument must be the subscripts, such as 'ij,jk->ik', "
             f"got {type(subscripts).__name__}."
         )
-    xs = [x if isinstance(x, Node) else np.asarray(x) for x in operands]
-    np.einsum(subscripts, *[_ghost(x) for x in xs])  # NumPy's own errors, and no memory
-    terms, output = _explicit(subscripts.replace(" ", ""), [values(x).ndim for x in xs])
+    xs = [as_array("einsum", x) for x in operands]
+    shapes = [values(x).shape for x in xs]
+    np.einsum(subscripts, *[np.zeros((1,) * len(s)) for s in shapes])  # NumPy's own errors
+    terms, output = _explicit(subscripts.replace(" ", ""), [len(s) for s in shapes])
     sizes: dict[str, int] = {}
-    for term, x in zip(terms, xs, strict=True):
-        for c, n in zip(term, values(x).shape, strict=True):
-            sizes[c] = n if sizes.get(c, 1) == 1 else sizes[c]
+    for term, shape in zip(terms, shapes, strict=True):
+        own = dict(zip(term, shape, strict=True))
+        for c, n in zip(term, shape, strict=True):
+            known = sizes.setdefault(c, n)
+            if n != own[c] or (n != known and 1 not in (n, known)):
+                raise ValueError(
+                    f"einsum: in {subscripts!r} one subscript stands for axes of lengths "
+                    f"{own[c] if n != own[c] else known} and {n}: the shapes are {shapes}."
+                )
+            sizes[c] = n if known == 1 else known
     for i, x in enumerate(xs):
         terms[i], xs[i] = _distinct(terms[i], x, sizes)
     return _einsum(*xs, subscripts=",".join(terms) + "->" + output)
@@ -1069,7 +1099,7 @@ def _distinct(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
 # ---------------------------------------------------------------- activations and their kin
 
 
-@elementwise(lambda g, y, x: g * (x > 0))
+@elementwise(lambda g, y, x: guarded_multiply(x > 0, g))
 def relu(x: Any) -> Any:
     """Rectifier ``max(x, 0)``, elementwise. Its slope at 0 is taken as 0.
 
@@ -1089,7 +1119,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
 
 
-@elementwise(lambda g, y, x, alpha: where(values(x) > 0, g, g * (y + alpha)))
+@elementwise(lambda g, y, x, alpha: where(values(x) > 0, g, guarded_multiply(g, y + alpha)))
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """``x`` where positive, else ``alpha * (exp(x) - 1)``, elementwise (Clevert et al. 2016).
 
@@ -1099,7 +1129,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-@elementwise(lambda g, y, x: g * y * (1 - y))
+@elementwise(lambda g, y, x: guarded_multiply(g, y * (1 - y)))
 def sigmoid(x: Any) -> Any:
     """Logistic function ``1 / (1 + exp(-x))``, elementwise, precise in both tails.
 
@@ -1110,7 +1140,7 @@ def sigmoid(x: Any) -> Any:
     return np.where(np.greater_equal(x, 0), np.ones((), tail.dtype), tail) / (1 + tail)
 
 
-@elementwise(lambda g, y, x: g * sigmoid(x))
+@elementwise(lambda g, y, x: guarded_multiply(g, sigmoid(x)))
 def softplus(x: Any) -> Any:
     """``log(1 + exp(x))``, elementwise, without overflow.
 
@@ -1126,7 +1156,7 @@ def silu(x: Any) -> Any:
     >>> silu(np.array([0.0, 1.0]))
     array([0.        , 0.73105858])
     """
-    return x * sigmoid(x)
+    return multiply(x, sigmoid(x))
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
@@ -1137,6 +1167,7 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     >>> gelu(np.array([0.0, 1.0])), gelu(np.array([1.0]), approximate=True)
     (array([0.        , 0.84134475]), array([0.84119199]))
     """
+    x = as_array("gelu", x)
     if approximate:
         return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -1149,7 +1180,7 @@ def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     >>> softmax(np.array([0.0, 1000.0]))
     array([0., 1.])
     """
-    power_ = np.exp(x - np.max(np.real(x), axis=axis, keepdims=True))
+    power_ = np.exp(x - _peak(x, axis))
     return power_ / np.sum(power_, axis=axis, keepdims=True)
 
 
@@ -1160,5 +1191,5 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    shifted = x - np.max(np.real(x), axis=axis, keepdims=True)
+    shifted = x - _peak(x, axis)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))

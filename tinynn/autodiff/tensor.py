@@ -24,15 +24,12 @@ class Tensor(graph.Node):
     array([2., 4.])
     """
 
-    __slots__ = ("_grad",)
+    __slots__ = ("__weakref__", "_grad")
     _grad: np.ndarray | None
 
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
-        if isinstance(data, (list, tuple)) and _holds_gradient(data):
-            raise TypeError(
-                "Tensor: the list holds Tensors that require a gradient, which would be lost. "
-                "Join them with tinynn.stack or tinynn.concatenate."
-            )
+        if isinstance(data, (list, tuple)):
+            graph.refuse_hidden("Tensor", data)
         array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
         if array.dtype.kind not in "fiubc":
             raise TypeError(
@@ -160,7 +157,8 @@ class Tensor(graph.Node):
         found = graph.walk(self, gradient, None, release=True, caller="backward")
         for node, g in found.values():
             before = node.grad  # type: ignore[attr-defined]
-            node._grad = np.array(g) if before is None else before + g  # type: ignore[attr-defined]
+            total = np.array(g) if before is None else np.asarray(before + g)
+            node._grad = total  # type: ignore[attr-defined]
 
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
@@ -453,15 +451,6 @@ def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -
     return tensor
 
 
-def _holds_gradient(items: Any) -> bool:
-    return any(
-        item._requires_grad
-        if isinstance(item, graph.Node)
-        else isinstance(item, (list, tuple)) and _holds_gradient(item)
-        for item in items
-    )
-
-
 def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
     values = [a._data if isinstance(a, graph.Node) else a for a in args]
     return Tensor._result(ufunc(*values), None)
@@ -518,6 +507,12 @@ _INSTEAD = {
     "log10": "tinynn.log(x) / math.log(10)",
     "exp2": "2.0 ** x",
     "reciprocal": "1 / x",
+    "arctan2": "tinynn.arctan(a / b)",
+    "arctanh": "0.5 * tinynn.log((1 + x) / (1 - x))",
+    "diff": "x[1:] - x[:-1]",
+    "take": "x[indices]",
+    "sort": "x[numpy.argsort(x)]",
+    "trace": "tinynn.einsum",
     "hypot": "tinynn.sqrt(a * a + b * b)",
     "vstack": "tinynn.concatenate",
     "hstack": "tinynn.concatenate",
@@ -531,7 +526,7 @@ _INSTEAD = {
 
 def _no_counterpart(name: str) -> str:
     known = [f.__name__ for f in (*_UFUNCS.values(), *_FUNCTIONS.values())]
-    near = difflib.get_close_matches(name.split()[0], known, n=1)
+    near = difflib.get_close_matches(name.split()[0], known, n=1, cutoff=0.8)
     instead = _INSTEAD.get(name) or (f"tinynn.{near[0]}" if near else "tinynn's operations")
     return (
         f"numpy.{name} has no counterpart in tinynn, and its gradient would be lost. Compose it "

@@ -30,10 +30,9 @@ def _result(owner: str, y: Any) -> Tensor:
 
 def _gradients(y: Tensor, xs: Sequence[Tensor], g: Any, create_graph: bool = False) -> list[Any]:
     """Return grad(), with zeros for each x that ``y`` does not depend on."""
-    total = ops.sum(y * g) if y.requires_grad else 0.0
-    for x in xs:
-        total = total + ops.sum(x * 0.0).astype(y.dtype)
-    return grad(total, xs, create_graph=create_graph)  # type: ignore[arg-type]
+    for x in xs:  # adding the sum of no elements makes y depend on x, and changes no value
+        y = y + ops.sum(ops.ravel(x)[:0]).astype(y.dtype)
+    return grad(y, xs, g, create_graph=create_graph)
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:

@@ -1,0 +1,66 @@
+"""The house: folders are floors, and imports go down only."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinynn
+
+ROOT = Path(tinynn.__file__).parent
+FLOOR_1 = ["autodiff", "spikes"]
+BELOW = {  # what each part may import, beside itself and _validate
+    "_validate": [],
+    "autodiff": [],
+    "autodiff.graph": [],
+    "autodiff.ops": ["autodiff.graph"],
+    "autodiff.conv": ["autodiff.graph", "autodiff.ops"],
+    "autodiff.tensor": ["autodiff.graph", "autodiff.ops"],
+    "autodiff.transforms": ["autodiff.graph", "autodiff.ops", "autodiff.tensor"],
+    "spikes": [],
+    "nn": FLOOR_1,
+    "testing": FLOOR_1,
+    "training": [*FLOOR_1, "nn", "testing"],
+}
+LATE = {"matplotlib", "tqdm", "zipfile"}  # optional or slow: imported where they are used
+
+
+def dotted(path):
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {dotted(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports(node):
+    """Return the full names of the modules that a statement imports, if it is an import."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        assert node.names[0].name != "*", "no star imports"
+        full = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [name if name in MODULES else node.module for name in full]
+    return []
+
+
+def within(name, parts):
+    return any(f"{name}.".startswith(f"tinynn.{part}.") for part in parts)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down_only(name):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    own = max((part for part in BELOW if within(name, [part])), key=len, default=None)
+    assert own or name == "tinynn", f"{name} has no floor: give it one above"
+    at_the_top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: raise in place of assert"
+        for module in imports(node):
+            root = module.split(".")[0]
+            if root == "tinynn" and own:
+                assert within(module, [own, "_validate", *BELOW[own]]), f"{name} imports {module}"
+            late = id(node) not in at_the_top
+            assert late == (root in LATE), f"line {node.lineno}: where {module} is imported"
+            assert root in {"tinynn", "numpy", *LATE, *sys.stdlib_module_names}, module
