@@ -18,10 +18,10 @@ def shown(value: Any) -> str:
     >>> shown(np.int64(2)), shown(np.zeros((3, 4)))
     ('2', 'an array of shape (3, 4)')
     """
-    if isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape}"
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = float(value) if value.dtype.char == "g" else value.item()
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -66,7 +66,10 @@ def real(
     fault = f"{owner}: {name} must be a finite number{' ' if bounds else ''}{' and '.join(bounds)}"
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{fault}, got {shown(value)}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     inside = (
         math.isfinite(number)
         and (above is None or number > above)

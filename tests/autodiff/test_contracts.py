@@ -374,6 +374,7 @@ def test_arrays_may_be_changed_after_the_forward_pass(make, create_graph):
 def changed_parameters():
     index, mask, nested = np.array([0, 0, 1]), np.array([True, False, True]), [2, 2]
     yield lambda x: x[index], lambda: index.fill(2)
+    yield lambda x: x[None][0, index], lambda: index.fill(2)
     yield lambda x: x[mask], lambda: mask.__setitem__(slice(None), [True, True, False])
     yield lambda x: x[tnn.Tensor(index)], lambda: index.fill(2)
     yield lambda x: x[nested], lambda: nested.__setitem__(0, 0)
@@ -479,6 +480,8 @@ def test_ties():
         (lambda x: x ** np.array([1, 1.0]), 1),
     ):
         np.testing.assert_array_equal(tnn.grad(f(zeros).sum(), zeros)[0], [slope, slope])
+    exponent = leaf([2.0, 0.5])
+    np.testing.assert_array_equal(tnn.grad((zeros**exponent).sum(), exponent)[0], [0, 0])
     x = leaf([[2.0, 2.0, 1.0], [2.0, 0.0, 1.0]])
     third = 1 / 3
     np.testing.assert_allclose(tnn.grad(x.max(), x)[0], [[third, third, 0], [third, 0, 0]])

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -315,7 +316,7 @@ def test_attributes_are_found_in_order_of_assignment_each_once():
         *("heads.left.kernel", "heads.left.bias", "heads.right.kernel", "scale"),
     ]
     assert list(model.state_dict()) == [*paths, "seen"]
-    model(np.ones((1, 2)))  # keeps a result as an attribute: that is not state
+    model(np.ones((1, 2))).sum().backward()  # keeps a result as an attribute: that is not state
     assert list(model.state_dict()) == [*paths, "seen"]
     assert [path for path, _ in model.named_parameters()] == paths
 
@@ -326,6 +327,45 @@ def test_the_documented_state_keys():
         "layers.0.kernel",
         "layers.0.bias",
     ]
+
+
+def test_a_buffer_that_is_replaced_goes_on_being_state():
+    class Average(tnn.Layer):
+        def __init__(self):
+            self.mean = tnn.Tensor(np.zeros(2))
+            self.mask = tnn.Tensor([True, False])
+            self.count = tnn.Tensor([0])
+
+        def forward(self, x):
+            self.mean = (0.9 * self.mean + 0.1 * x).detach()
+            return x - self.mean
+
+    layer = Average()
+    layer(tnn.Tensor(np.ones(2), requires_grad=True))
+    state = layer.state_dict()
+    assert list(state) == ["mean", "mask", "count"]
+    assert state["mean"].tolist() == [0.1, 0.1]
+    layer.load_state_dict(state)
+    with pytest.raises(ValueError, match="out of range: count has values that int64 cannot hold"):
+        layer.load_state_dict(state | {"count": np.array([1.5])})
+
+
+def test_paths_that_collide_are_an_error():
+    class Colliding(tnn.Layer):
+        def __init__(self):
+            self.parts = {0: tnn.Tensor([1.0]), "0": tnn.Tensor([2.0])}
+
+    with pytest.raises(ValueError, match=r"Colliding: two Tensors have the path 'parts\.0'"):
+        Colliding().state_dict()
+
+
+def test_models_can_be_pickled():
+    model = tnn.Sequential(tnn.Conv1d(1, 2, 3, activation="exponential", rng=0), tnn.Dropout(0.5))
+    twin = pickle.loads(pickle.dumps(model))
+    assert copy.deepcopy(model)[0].activation is model[0].activation
+    assert twin[0].activation_name == "exponential"
+    x = np.ones((1, 5, 1))
+    np.testing.assert_array_equal(twin.eval()(x).data, model.eval()(x).data)
 
 
 def test_state_is_a_copy_and_loads_back():
@@ -356,7 +396,7 @@ def test_a_refused_state_lists_every_fault_and_changes_nothing():
         "unexpected: extra",
         "wrong shape: blocks.0.kernel needs (2, 2), got (3, 3)",
         "wrong type: blocks.1.bias needs real numbers, got dtype <U1",
-        "out of range: heads.left.bias has values too large for float32",
+        "out of range: heads.left.bias has values that float32 cannot hold",
     ):
         assert fault in str(caught.value)
     for path, array in model.state_dict().items():
@@ -416,6 +456,26 @@ def test_summary_points_out_two_linear_maps_in_a_row():
     assert "note" not in tnn.Sequential(conv, tnn.MaxPool1d(2), tnn.Dense(2, 1)).summary((9, 1))
     activated = tnn.Conv1d(1, 2, 3, activation="tanh")
     assert "note" not in tnn.Sequential(activated, tnn.Dense(2, 1)).summary((9, 1))
+
+
+def test_summary_follows_what_is_really_fed_to_what():
+    class Model(tnn.Layer):
+        def __init__(self, between):
+            self.a, self.b = tnn.Dense(3, 3), tnn.Dense(3, 3)
+            self.gain = tnn.Tensor(np.ones(3), requires_grad=True)
+            self.between = between
+
+        def forward(self, x):
+            return self.b(self.between(self.a(x))) * self.gain
+
+    assert "note" not in Model(tnn.relu).summary((3,))
+    assert "note: a and b" in Model(lambda x: x).summary((3,))
+    rows = Model(tnn.relu).summary((3,)).splitlines()
+    assert [row.split()[-1] for row in rows[1:4]] == ["12", "12", "3"]
+    parallel = Model(tnn.relu)
+    parallel.forward = lambda x: parallel.a(x) + parallel.b(x)
+    assert "note" not in parallel.summary((3,))
+    assert "forward" in vars(parallel)
 
 
 def test_reprs_say_what_was_asked_for():

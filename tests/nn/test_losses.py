@@ -114,6 +114,16 @@ def test_float32_stays_float32(case):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_crossentropy_of_logits_keeps_its_precision_in_the_tails(dtype):
+    z = np.array([-5.0, -10, -20, -50, 5, 20])
+    logits = tnn.Tensor(z, dtype=dtype, requires_grad=True)
+    value = losses.binary_crossentropy(logits, np.zeros(6), from_logits=True, reduction="none")
+    np.testing.assert_allclose(value.data, np.logaddexp(0, z), rtol=1e-6)
+    slope = tnn.grad(value.sum(), [logits])[0]
+    np.testing.assert_allclose(slope, np.exp(-np.logaddexp(0, -z)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loss", [losses.binary_crossentropy, losses.focal])
 def test_binary_losses_are_exact_at_large_logits(loss, dtype):
     logits = tnn.Tensor([1000.0, -1000.0, 1000.0, -1000.0], dtype=dtype, requires_grad=True)

@@ -45,8 +45,22 @@ def test_an_attribute_of_any_name_can_be_saved(tmp_path):
     assert other.file.item() == 1
 
 
-def write(path, arrays):
-    np.savez(path, **arrays)
+def test_links_are_followed_and_long_names_and_bytes_work(tmp_path):
+    tnn.save(tmp_path / "target", model(1))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    tnn.save(tmp_path / "link", model(2))
+    assert (tmp_path / "link").is_symlink()
+    loaded = tnn.load(os.fsencode(tmp_path / "target"), model(3))
+    np.testing.assert_array_equal(loaded[0].kernel.data, model(2)[0].kernel.data)
+    tnn.save(os.fsencode(tmp_path / ("x" * 250)), model())
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    tnn.save(tmp_path / "w", model())
+    with zipfile.ZipFile(tmp_path / "w", "a") as archive:
+        archive.writestr("layers.1.bias", archive.read("layers.1.bias.npy"))
+    with pytest.raises(ValueError, match="it holds two arrays of one name"):
+        tnn.load(tmp_path / "w", model())
 
 
 def test_every_bad_file_is_refused_by_name_and_changes_nothing(tmp_path):
@@ -113,8 +127,13 @@ def test_a_file_of_another_model_lists_every_fault(tmp_path):
 def test_missing_files_and_swapped_arguments(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         tnn.load(tmp_path / "nowhere.npz", model())
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"save: No such file .*nowhere/w\.npz"):
         tnn.save(tmp_path / "nowhere" / "w.npz", model())
+    with pytest.raises(OSError, match=rf"save: .*{tmp_path.name}"):
+        tnn.save(tmp_path, model())
+    with pytest.raises(ValueError, match="is a folder, not a file"):
+        tnn.load(tmp_path, model())
+    assert os.listdir(tmp_path) == []
     with pytest.raises(TypeError, match=r"second argument must be a Layer, got PosixPath"):
         tnn.save(model(), tmp_path / "w.npz")
     with pytest.raises(TypeError, match=r"The order is load\(path, model\)"):

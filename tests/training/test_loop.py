@@ -104,6 +104,20 @@ def test_callbacks_see_each_epoch_and_can_end_the_training():
     assert [logs["loss"] for _, logs in calls] == history.history["loss"]
 
 
+def test_callbacks_may_come_from_a_generator_and_may_return_anything():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    calls = []
+
+    def hook(answer):
+        return lambda epoch, logs: calls.append(epoch) or answer
+
+    hooks = (hook(answer) for answer in (1, 1.0, np.ones(2)))
+    history = tnn.fit(model, x, y, epochs=3, callbacks=hooks, **how(model))
+    assert len(history.history["loss"]) == 3
+    assert calls == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
 def test_a_bar_an_epoch_with_the_running_loss(capsys):
     x, y = problem()
     model = tnn.Dense(3, 1, rng=0)
@@ -159,7 +173,7 @@ def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
 def test_a_diverging_loss_names_epoch_batch_and_parameter():
     x, y = problem()
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
-    message = r"the loss is inf in epoch 0, batch 2: all parameters .*, from outputs up to \d"
+    message = r"the loss is inf in epoch 1/50, batch 3/3: all parameters and .* in the loss"
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
         tnn.fit(model, x, y, epochs=50, batch_size=8, **how(model, 1e4))
 
@@ -168,7 +182,7 @@ def test_the_first_parameter_that_is_not_finite_is_named():
     x, y = problem()
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
     model[1].bias.data[0] = np.nan
-    message = r"loss is nan in epoch 0, batch 0: parameter layers\.1\.bias is not finite"
+    message = r"loss is nan in epoch 1/1, batch 1/1: parameter layers\.1\.bias is not finite"
     with pytest.raises(FloatingPointError, match=message):
         tnn.fit(model, x, y, epochs=1, **how(model))
 
@@ -181,10 +195,53 @@ def test_the_first_layer_whose_output_is_not_finite_is_named():
             return tnn.log(z * 0.0 - 1.0)
 
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), Log(), tnn.Dense(4, 1, rng=1))
-    message = r"batch 0: first in the output of layer layers\.1 \(Log\)"
+    message = r"batch 1/1: first in the output of layer layers\.1 \(Log\)"
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
         tnn.fit(model, x, y, epochs=1, **how(model))
     assert "forward" not in vars(model[1])
+
+
+def test_a_layer_that_is_bad_in_training_only_is_named():
+    x, y = problem()
+
+    class Noise(tnn.Layer):
+        def forward(self, z):
+            return z * np.inf if self.training else z
+
+    model = tnn.Sequential(tnn.Dense(3, 1, rng=0), Noise())
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"layers\.1 \(Noise\)"):
+        tnn.fit(model, x, y, epochs=1, **how(model))
+
+
+def test_a_validation_loss_that_is_not_finite_is_an_error():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    message = "the validation loss is nan in epoch 1/2, batch 1: y itself is not finite"
+    with pytest.raises(FloatingPointError, match=message):
+        tnn.fit(model, x, y, epochs=2, validation_data=(x, y * np.nan), **how(model))
+
+
+def test_a_model_with_nothing_to_train_is_refused():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    arguments = how(model)
+    for p in model.parameters():
+        p.requires_grad = False
+    with pytest.raises(ValueError, match="the model has no parameter that requires a gradient"):
+        tnn.fit(model, x, y, epochs=1, **arguments)
+
+
+def test_lists_of_tensors_that_require_a_gradient_are_refused():
+    x, y = problem()
+    w = tnn.Tensor(x[0], requires_grad=True)
+    for call in (
+        lambda: tnn.fit(tnn.Dense(3, 1), [w], y[:1], epochs=1, **how(tnn.Dense(3, 1))),
+        lambda: tnn.Dense(3, 1)([w]),
+        lambda: tnn.losses.mean_squared_error([w], x[:1]),
+        lambda: tnn.losses.mean_squared_error(x[:1], [w]),
+    ):
+        with pytest.raises(TypeError, match="holds Tensors that require a gradient"):
+            call()
 
 
 @pytest.mark.parametrize("name", ["x", "y"])
@@ -192,7 +249,7 @@ def test_nan_in_the_data_is_named(name):
     data = dict(zip("xy", problem(), strict=True))
     data[name][13, 0] = np.nan
     model = tnn.Dense(3, 1, rng=0)
-    message = rf"in epoch 0, batch 1: {name} itself is not finite in this batch"
+    message = rf"in epoch 1/1, batch 2/3: {name} itself is not finite in this batch"
     with pytest.raises(FloatingPointError, match=message):
         tnn.fit(model, **data, epochs=1, batch_size=8, shuffle=False, **how(model))
 
@@ -279,8 +336,9 @@ def test_predict_takes_one_series_and_none():
     x = np.random.default_rng(0).normal(size=(40, 1))
     np.testing.assert_array_equal(tnn.predict(model, x), model(x).data)
     assert tnn.predict(model, np.zeros((0, 40, 1))).shape == (0, 40, 2)
-    with pytest.raises(ValueError, match="predict: x must have at least one axis"):
-        tnn.predict(model, 3.0)
+    for bad in (3.0, None, "x"):
+        with pytest.raises(TypeError, match="predict: x must be an array of numbers, got"):
+            tnn.predict(model, bad)
     with pytest.raises(TypeError, match="predict: model must be a Layer"):
         tnn.predict(print, x)
 

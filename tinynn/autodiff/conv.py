@@ -546,5 +546,6 @@ def avg_pool1d(
     array([2., 2.])
     """
     windows, real = _windows("avg_pool1d", x, pool_size, strides, padding, 0)
-    counts = real.sum(axis=-1)[:, None].astype(ops.values(windows).dtype)
+    dtype = ops.values(windows).dtype
+    counts = real.sum(axis=-1)[:, None].astype(dtype if dtype.kind == "f" else float)
     return ops.sum(windows, axis=-2) / counts

@@ -117,6 +117,9 @@ class Primitive(Generic[P]):
     def __repr__(self) -> str:
         return f"<primitive {self.__name__}{self.signature}>"
 
+    def __reduce__(self) -> str:  # copied and pickled by name, as functions are
+        return self.__qualname__
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Compute; record too if an argument is a Node that requires a gradient."""
         params: dict[str, Any] = kwargs

@@ -623,9 +623,11 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(values(x), axis=axis, keepdims=keepdims)
 
 
-def _peak(x: Any, axis: Axis) -> np.ndarray:
+def _peak(x: Any, axis: Axis) -> Any:
     """Return the largest element, to be subtracted before exp; 0 if it is infinite or absent."""
-    top = np.max(np.real(x), axis=axis, keepdims=True, initial=None if np.size(x) else 0)
+    if np.size(x) == 0:
+        return 0
+    top = np.max(np.real(x), axis=axis, keepdims=True)
     return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
 
 

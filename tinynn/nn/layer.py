@@ -17,7 +17,8 @@ class Layer:
 
     Attributes that are Tensors or Layers, also in lists, tuples and dicts, are found in the order
     of assignment: there is nothing to register, and no ``super().__init__()`` to call. Those
-    Tensors that require a gradient are its parameters; all of them are its state.
+    Tensors that require a gradient are its parameters; all of them are its state. (A computed
+    Tensor kept for inspection is not; assigned to the name of a state Tensor, it takes its place.)
 
     >>> class Scale(Layer):
     ...     def __init__(self):
@@ -31,6 +32,14 @@ class Layer:
     """
 
     training: bool = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # self.mean = (0.9 * self.mean + ...).detach() goes on being state.
+        old = self.__dict__.get(name)
+        detached = isinstance(value, Tensor) and value._trace is None and value._hold == RESULT
+        if detached and isinstance(old, Tensor) and old._hold != RESULT:
+            value = Tensor(value, requires_grad=value.requires_grad)
+        object.__setattr__(self, name, value)
 
     def forward(self, x: Any) -> Any:
         """Compute the output for ``x``; each subclass writes its own."""
@@ -49,7 +58,18 @@ class Layer:
     def _named_tensors(self) -> list[tuple[str, Tensor]]:
         found = [(p, item) for p, item in _members(self, "", {}) if isinstance(item, Tensor)]
         # A result kept for inspection, say as self.last_output, is not state.
-        return [(p, t) for p, t in found if t._hold != RESULT or (t.requires_grad and not t._trace)]
+        found = [
+            (path, t)
+            for path, t in found
+            if t._hold != RESULT or (t.requires_grad and t._trace is None)
+        ]
+        paths = [path for path, _ in found]
+        if len(set(paths)) != len(paths):
+            twice = next(path for path in paths if paths.count(path) > 1)
+            raise ValueError(
+                f"{type(self).__name__}: two Tensors have the path {twice!r}; rename a dict key."
+            )
+        return found
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """Return the trainable Tensors, each once, with their dotted paths."""
@@ -115,26 +135,34 @@ class Layer:
         (self) Dense  linear      (batch, 2)          8
         8 parameters
         """
+        if not isinstance(input_shape, Iterable):
+            raise TypeError(
+                f"summary: input_shape must be a tuple such as (length, channels), got "
+                f"{input_shape!r}."
+            )
         shape = [n for i, n in enumerate(input_shape) if not (i == 0 and n is None)]
-        rows: list[tuple[str, Layer, tuple[int, ...]]] = []
         try:
             with no_grad(), mode(self, training=False), _observed(self) as calls:
                 self(np.zeros([1, *shape], np.float32))
-                rows += [(path, layer, y.shape) for path, layer, y in calls]
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"summary: input_shape {tuple(shape)}, the shape of one sample without the batch "
                 f"axis, does not fit the model: {error}"
             ) from error
-        leaves = [row for row in rows if len(row[1].named_layers()) == 1]
+        counted: set[int] = set()
         table: list[tuple[str, ...]] = [("layer", "type", "activation", "output", "parameters")]
-        for path, layer, output in leaves or rows[-1:]:
-            size = sum(tensor.size for tensor in layer.parameters())
-            batch_shape = "(" + ", ".join(["batch", *map(str, output[1:])]) + ")"
+        for path, layer, _, output in calls:
+            below = {id(t) for _, part in layer.named_layers()[1:] for t in part.parameters()}
+            own = [t for t in layer.parameters() if id(t) not in below]
+            if below and not own:
+                continue  # only holds other layers
+            size = sum(t.size for t in own if id(t) not in counted)
+            counted |= {id(t) for t in own}
+            batched = ", ".join(["batch", *map(str, np.shape(output)[1:])])
             kind, name = type(layer).__name__, getattr(layer, "activation_name", "-")
-            table.append((path or "(self)", kind, name, batch_shape, f"{size:,}"))
-        total = sum(tensor.size for tensor in self.parameters())
-        return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(leaves)])
+            table.append((path or "(self)", kind, name, f"({batched})", f"{size:,}"))
+        total = sum(t.size for t in self.parameters())
+        return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
 
 
 def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
@@ -157,14 +185,15 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
 def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndarray]:
     """Return the value in the tensor's dtype; or what is wrong with it."""
     array = ops.values(value)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiub":
         return ("wrong type", f"needs real numbers, got dtype {array.dtype}"), array
     if array.shape != tensor.shape:
         return ("wrong shape", f"needs {tensor.shape}, got {array.shape}"), array
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(tensor.dtype)
-    if (np.isinf(cast) & np.isfinite(array)).any():
-        return ("out of range", f"has values too large for {tensor.dtype}"), array
+    lost = np.isinf(cast) & np.isfinite(array) if tensor.dtype.kind == "f" else cast != array
+    if lost.any():
+        return ("out of range", f"has values that {tensor.dtype} cannot hold"), array
     return None, cast
 
 
@@ -180,16 +209,20 @@ def mode(model: Layer, *, training: bool) -> Iterator[None]:
             layer.training = was
 
 
+_Call = tuple[str, Layer, Any, Any]  # path, layer, input, output
+
+
 @contextmanager
-def _observed(model: Layer) -> Iterator[list[tuple[str, Layer, Any]]]:
-    """Collect (path, layer, output) of every layer that is called inside, in order."""
-    calls: list[tuple[str, Layer, Any]] = []
+def _observed(model: Layer) -> Iterator[list[_Call]]:
+    """Collect every call of a layer inside, in the order in which they end."""
+    calls: list[_Call] = []
     layers = model.named_layers()
+    own = {id(layer): layer.__dict__.get("forward") for _, layer in layers}
 
     def observer(path: str, layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
             y = forward(*args, **kwargs)
-            calls.append((path, layer, y))
+            calls.append((path, layer, args[0] if args else None, y))
             return y
 
         return observed
@@ -201,16 +234,19 @@ def _observed(model: Layer) -> Iterator[list[tuple[str, Layer, Any]]]:
     finally:
         for _, layer in layers:
             layer.__dict__.pop("forward", None)
+            if own[id(layer)] is not None:
+                layer.__dict__["forward"] = own[id(layer)]
 
 
 def first_nonfinite_layer(model: Layer, x: Any) -> str | None:
     """Return the path of the first layer whose output for ``x`` is not finite, if there is one."""
-    with no_grad(), mode(model, training=False), _observed(model) as calls:
+    with no_grad(), _observed(model) as calls:
         with np.errstate(all="ignore"):
             model(x)
-        for path, layer, y in calls:
-            if not np.isfinite(ops.values(y)).all():
-                return f"{path or 'model'} ({type(layer).__name__})"
+        for path, layer, _, y in calls:
+            for part in y if isinstance(y, (list, tuple)) else [y]:
+                if not np.isfinite(ops.values(part)).all():
+                    return f"{path or 'model'} ({type(layer).__name__})"
     return None
 
 
@@ -223,19 +259,20 @@ def _aligned(table: list[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def _linear_pairs(rows: list[tuple[str, Layer, Any]]) -> list[str]:
-    """Say where two linear maps follow each other with nothing nonlinear between."""
+def _linear_pairs(calls: list[_Call]) -> list[str]:
+    """Say where one linear map feeds another with nothing nonlinear between."""
     notes = []
-    before = ""
-    for path, layer, _ in rows:
-        maps = getattr(layer, "activation_name", None)
-        if not layer.parameters():  # an activation or pooling breaks the chain, reshaping does not
-            before = before if getattr(layer, "keeps_linear", False) else ""
-            continue
-        if before:
-            notes.append(
-                f"note: {before} and {path} are two linear maps in a row, which are one linear "
-                "map; give the first an activation."
-            )
-        before = path if maps == "linear" else ""
+    made_by: dict[int, str] = {}  # by id of a result, the linear map that it came from
+    for path, layer, x, y in calls:
+        before = made_by.get(id(x))
+        if hasattr(layer, "kernel"):
+            if before is not None:
+                notes.append(
+                    f"note: {before} and {path} are two linear maps in a row, which are one linear "
+                    "map; give the first an activation."
+                )
+            if getattr(layer, "activation_name", None) == "linear":
+                made_by[id(y)] = path
+        elif before is not None and getattr(layer, "keeps_linear", False):
+            made_by[id(y)] = before
     return notes

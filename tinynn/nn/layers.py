@@ -7,6 +7,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import conv
+from tinynn.autodiff.graph import as_array
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
@@ -16,7 +17,7 @@ from tinynn.nn.layer import Layer
 
 def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
     try:
-        resolved = np.dtype(dtype)
+        resolved = np.dtype(object if dtype is None else dtype)
     except TypeError:
         resolved = np.dtype(object)
     if resolved.kind != "f":
@@ -29,7 +30,7 @@ def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
 
 def as_input(owner: str, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
     """Return ``x`` as a Tensor; real numbers are converted to ``dtype`` if one is given."""
-    array = x if isinstance(x, Tensor) else np.asarray(x)
+    array = as_array(owner, x)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: the input must be real numbers, got dtype {array.dtype}.")
     if not isinstance(array, Tensor):

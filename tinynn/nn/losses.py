@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import Node
+from tinynn.autodiff.graph import Node, as_array
 
 
 def _constant(owner: str, name: str, value: Any) -> np.ndarray:
@@ -23,20 +23,24 @@ def _constant(owner: str, name: str, value: Any) -> np.ndarray:
             f"{owner}: {name} requires a gradient, but it is a constant here. "
             f"Use {name}.detach(), and check the order: (prediction, target)."
         )
-    array = ops.values(value)
+    array = ops.values(as_array(owner, value))
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be real numbers, got dtype {array.dtype}.")
     return array
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
-    array = _constant(owner, "target", target)
-    if not isinstance(prediction, Node):
-        prediction = np.asarray(prediction)
+def _floats(owner: str, prediction: Any) -> Any:
+    prediction = as_array(owner, prediction)
     if prediction.dtype.kind != "f":
         raise TypeError(
             f"{owner}: prediction must be floating-point, got dtype {prediction.dtype}."
         )
+    return prediction
+
+
+def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
+    array = _constant(owner, "target", target)
+    prediction = _floats(owner, prediction)
     if prediction.shape != array.shape:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {prediction.shape} and "
@@ -47,28 +51,34 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
 
 def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    if ((array < 0) | (array > 1)).any():
+    slack = 8 * np.finfo(array.dtype).eps  # a sum of probabilities may round to more than 1
+    if ((array < -slack) | (array > 1 + slack)).any():
         raise ValueError(
-            f"{owner}: {name} must lie in [0, 1], got values from {np.nanmin(array):g} to "
-            f"{np.nanmax(array):g}. {advice}"
+            f"{owner}: {name} must lie in [0, 1], got values from {np.nanmin(array):.9g} to "
+            f"{np.nanmax(array):.9g}. {advice}"
         )
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    """Tell whether ``shape`` broadcasts to ``into``."""
+    padded = (1,) * (len(into) - len(shape)) + shape
+    return len(padded) == len(into) and all(a in (1, b) for a, b in zip(padded, into, strict=True))
 
 
 def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
     check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
     if sample_weight is not None:
         weight = _constant(owner, "sample_weight", sample_weight)
-        try:
-            fits = np.broadcast_shapes(weight.shape, loss.shape) == loss.shape
-        except ValueError:
-            fits = False
-        if not fits:
+        if not _fits(weight.shape, loss.shape):
             raise ValueError(
                 f"{owner}: sample_weight must broadcast to the loss's shape {loss.shape}, "
                 f"got {weight.shape}."
             )
         if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise ValueError(f"{owner}: sample_weight must be finite and not negative.")
+            raise ValueError(
+                f"{owner}: sample_weight must be finite and not negative, got values from "
+                f"{weight.min():g} to {weight.max():g}."
+            )
         loss = loss * weight.astype(loss.dtype, copy=False)
     if reduction == "none":
         return loss
@@ -159,18 +169,14 @@ def binary_crossentropy(
             raise ValueError(
                 f"{owner}: pos_weight must be finite and above 0, got {check.shown(pos_weight)}."
             )
-        positive = y * weight.astype(y.dtype)
-        if positive.shape != y.shape:
+        if not _fits(weight.shape, y.shape):
             raise ValueError(
                 f"{owner}: pos_weight must broadcast to the target's shape {y.shape}, "
                 f"got {weight.shape}."
             )
-    if check.flag(owner, "from_logits", from_logits):  # log p = -softplus(-z), log q = log p - z
-        loss = (1 - y) * prediction + (1 - y + positive) * ops.softplus(-prediction)
-    else:
-        log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
-        loss = -(log_p * positive + log_q * (1 - y))
-    return _reduced(owner, loss, sample_weight, reduction)
+        positive = y * weight.astype(y.dtype)
+    log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
+    return _reduced(owner, -(log_p * positive + log_q * (1 - y)), sample_weight, reduction)
 
 
 def focal(
@@ -251,8 +257,7 @@ def sparse_categorical_crossentropy(
     """
     owner = "sparse_categorical_crossentropy"
     classes = _constant(owner, "target", target)
-    if not isinstance(prediction, Node):
-        prediction = np.asarray(prediction)
+    prediction = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
     log_p = _log_probabilities(owner, prediction, from_logits)

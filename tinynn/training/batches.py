@@ -7,6 +7,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
+from tinynn.autodiff.graph import as_array
 
 
 class Batches:
@@ -31,7 +32,7 @@ class Batches:
 
 def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets as arrays of equal, non-zero length."""
-    xs, ys = ops.values(x), ops.values(y)
+    xs, ys = (ops.values(as_array(owner, a)) for a in (x, y))
     for name, array in (("x", xs), ("y", ys)):
         if array.ndim == 0 or array.dtype.kind not in "fiub":
             raise TypeError(

@@ -14,19 +14,20 @@ def save(path: _Path, model: Layer) -> None:
     """Write a model's state to ``path``, an .npz archive with one array for each dotted path.
 
     It is written to a temporary file beside it and renamed, so ``path`` holds either the old or
-    the new weights, whole. The name is taken as it is. Raises TypeError if ``model`` is no Layer,
-    OSError if the file cannot be written.
+    the new weights, whole. The name is taken as it is; a link is followed. Raises TypeError if
+    ``model`` is no Layer, OSError if the file cannot be written.
     """
     state = _checked("save", model).state_dict()
-    target = os.fspath(path)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    target = os.path.realpath(os.fsdecode(path))
+    temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             _write(file, state)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except OSError as error:  # in the name of the file that was asked for
+        raise OSError(error.errno, f"save: {error.strerror or error}", os.fsdecode(path)) from error
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
@@ -40,7 +41,7 @@ def load(path: _Path, model: Layer) -> Layer:
     unexpected or misshapen entry is listed). The model is then left as it was.
     """
     _checked("load", model)
-    state = _read(os.fspath(path))
+    state = _read(os.fsdecode(path))
     try:
         model.load_state_dict(state)
     except ValueError as error:
@@ -70,11 +71,18 @@ def _write(file: Any, state: dict[str, np.ndarray]) -> None:
 def _read(path: str) -> dict[str, np.ndarray]:
     import zipfile
 
+    if os.path.isdir(path):
+        raise ValueError(f"load: {path} is a folder, not a file.")
     with open(path, "rb") as file:  # a missing or unreadable file raises its own OSError
         try:
             with zipfile.ZipFile(file) as archive:
                 names = archive.namelist()
-                return {name.removesuffix(".npy"): _member(archive, name) for name in names}
+                paths = [name.removesuffix(".npy") for name in names]
+                if len(set(paths)) != len(paths):
+                    raise ValueError("it holds two arrays of one name")
+                return {
+                    path: _member(archive, name) for path, name in zip(paths, names, strict=True)
+                }
         except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
             reason = str(error) or type(error).__name__
             raise ValueError(

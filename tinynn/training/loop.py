@@ -1,7 +1,7 @@
 """The training loop: fit() with progress bar, history and validation; predict()."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.graph import as_array, no_grad
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
@@ -49,14 +49,14 @@ def fit(
     """Train ``model`` on ``x``, ``y``: for each batch a forward pass, a backward pass, a step.
 
     ``x``, ``y``: arrays (samples, ...); ``validation_data``: such a pair. ``loss``: a function of
-    (prediction, target) that returns a scalar, or the name of one of :mod:`tinynn.losses`.
+    (prediction, target) that returns a scalar, or the name of one of ``tinynn.losses``.
     ``optimizer`` holds the model's parameters. ``rng``: Generator or seed of the shuffling.
-    ``callbacks``: functions ``(epoch, logs)``, called after each epoch; one that returns True
-    ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
+    ``callbacks``: functions ``(epoch, logs)``, called after each epoch, counted from 0; one that
+    returns True ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
 
     Returns a History: the mean loss over the samples of each epoch, and the validation loss.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
-    batch and place. Ctrl-C leaves the model in its last whole step.
+    batch (counted from 1, as on the bar) and place. Ctrl-C leaves the model in its last whole step.
 
     >>> from tinynn import Dense, SGD
     >>> model = Dense(1, 1, rng=0)
@@ -73,7 +73,8 @@ def fit(
     size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
-    if callable(callbacks) or not all(callable(callback) for callback in callbacks):
+    hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if callable(callbacks) or not all(callable(hook) for hook in hooks):
         raise TypeError(
             f"fit: callbacks must be a list of functions (epoch, logs), got "
             f"{check.shown(callbacks)}."
@@ -83,15 +84,15 @@ def fit(
     history = History()
     with mode(model, training=True):
         for epoch in range(epochs):
-            bar = _bar(len(pieces), f"Epoch {epoch + 1}/{epochs}", progress)
-            with bar:
-                logs = {"loss": _epoch(model, pieces, criterion, optimizer, epoch, bar)}
+            title = f"Epoch {epoch + 1}/{epochs}"
+            with _bar(len(pieces), title, progress) as bar:
+                logs = {"loss": _epoch(model, pieces, criterion, optimizer, title, bar)}
                 if validation is not None:
-                    logs["val_loss"] = _evaluate(model, *validation, criterion, size)
+                    logs["val_loss"] = _evaluate(model, *validation, criterion, size, title)
                 bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
             history.append(logs)
-            answers = [callback(epoch, dict(logs)) for callback in callbacks]
-            if True in answers:
+            answers = [hook(epoch, dict(logs)) for hook in hooks]
+            if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
                 break
     return history
 
@@ -103,7 +104,7 @@ def _bar(total: int, title: str, progress: bool) -> Any:
 
 
 def _epoch(
-    model: Layer, pieces: Any, criterion: Callable[..., Any], optimizer: Optimizer, epoch: int,
+    model: Layer, pieces: Any, criterion: Callable[..., Any], optimizer: Optimizer, title: str,
     bar: Any,
 ) -> float:  # fmt: skip
     total, samples = 0.0, 0
@@ -112,7 +113,8 @@ def _epoch(
         value = _scalar(criterion(model(x), y))
         number = value.item()
         if not math.isfinite(number):
-            raise _nonfinite(model, x, y, f"fit: the loss is {number} in epoch {epoch}, batch {i}")
+            where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
+            raise _nonfinite(model, x, y, f"fit: the loss is {number} in {where}")
         value.backward()
         optimizer.step()
         total += number * len(x)
@@ -122,19 +124,23 @@ def _epoch(
     for path, parameter in model.named_parameters():
         if not np.isfinite(parameter._data).all():
             raise FloatingPointError(
-                f"fit: parameter {path} is no longer finite after the last batch of epoch {epoch}. "
+                f"fit: parameter {path} is no longer finite after {title.lower()}. "
                 "Use a smaller learning rate, or tinynn.clip_grad_norm."
             )
     return total / samples
 
 
 def _evaluate(
-    model: Layer, x: np.ndarray, y: np.ndarray, criterion: Callable[..., Any], size: int
+    model: Layer, x: np.ndarray, y: np.ndarray, criterion: Callable[..., Any], size: int, title: str
 ) -> float:
     total = 0.0
     with no_grad(), mode(model, training=False):
-        for xb, yb in batches(x, y, size, shuffle=False):
-            total += _scalar(criterion(model(xb), yb)).item() * len(xb)
+        for i, (xb, yb) in enumerate(batches(x, y, size, shuffle=False)):
+            number = _scalar(criterion(model(xb), yb)).item()
+            if not math.isfinite(number):
+                where = f"{title}, batch {i + 1}".lower()
+                raise _nonfinite(model, xb, yb, f"fit: the validation loss is {number} in {where}")
+            total += number * len(xb)
     return total / len(x)
 
 
@@ -162,8 +168,8 @@ def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> Floatin
     place = first_nonfinite_layer(model, x)
     if place is None:
         return FloatingPointError(
-            f"{what}: all parameters and layers are finite, so it arises in the loss itself, from "
-            f"outputs up to {np.abs(predict(model, x)).max():.3g}. {advice}"
+            f"{what}: all parameters and the outputs of all layers are finite, so it arises in the "
+            f"loss itself. {advice}"
         )
     return FloatingPointError(f"{what}: first in the output of layer {place}. {advice}")
 
@@ -180,6 +186,8 @@ def _check_optimizer(model: Layer, optimizer: Any) -> None:
             f"got {check.shown(optimizer)}."
         )
     own = {id(p) for p in model.parameters()}
+    if not own:
+        raise ValueError("fit: the model has no parameter that requires a gradient.")
     if not any(id(p) in own for p in optimizer.parameters):
         raise ValueError(
             "fit: the optimizer holds none of the model's parameters. "
@@ -196,8 +204,10 @@ def _validation(data: Any) -> tuple[np.ndarray, np.ndarray]:
 def predict(model: Layer, x: Any, *, batch_size: int | None = None) -> np.ndarray:
     """Return the model's output for ``x`` as an ndarray, in evaluation mode and without a tape.
 
-    ``x``: (samples, ...), or one series (length, channels). ``batch_size``: samples a piece; by
-    default as many series as hold about a million numbers. Each layer's mode is restored.
+    ``x``: (samples, ...), or one series (length, channels), which must go in one piece.
+    ``batch_size``: samples a piece, along the first axis whatever it is; by default as many series
+    as hold about a million numbers. Each layer's mode is restored; threads that share a model must
+    take turns.
 
     >>> from tinynn import Dense
     >>> predict(Dense(3, 2, rng=0), np.zeros((4, 3)))
@@ -207,9 +217,9 @@ def predict(model: Layer, x: Any, *, batch_size: int | None = None) -> np.ndarra
            [0., 0.]], dtype=float32)
     """
     _check_model("predict", model)
-    array = ops.values(x)
-    if array.ndim == 0:
-        raise ValueError("predict: x must have at least one axis, got a scalar.")
+    array = ops.values(as_array("predict", x))
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
     if batch_size is None:
         # Only with three axes is the first one surely that of the samples.
         per_sample = max(1, math.prod(array.shape[1:]))

@@ -10,9 +10,11 @@ from tinynn import _validate as check
 from tinynn.autodiff.tensor import Tensor
 
 
-def _checked_parameters(owner: str, parameters: Iterable[Tensor]) -> list[Tensor]:
-    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
-        raise TypeError(
+def _checked_parameters(
+    owner: str, parameters: Iterable[Tensor], *, frozen: bool = False
+) -> list[Tensor]:
+    if isinstance(parameters, (Tensor, set, frozenset)) or not isinstance(parameters, Iterable):
+        raise TypeError(  # a set has no order, and an optimizer's state goes by position
             f"{owner}: parameters must be a list of Tensors, such as model.parameters(), "
             f"got {check.shown(parameters)}."
         )
@@ -25,7 +27,7 @@ def _checked_parameters(owner: str, parameters: Iterable[Tensor]) -> list[Tensor
                 f"{owner}: parameters[{i}] must be a Tensor, got {check.shown(tensor)}. "
                 "Give model.parameters()."
             )
-        if not tensor.requires_grad or tensor._trace is not None:
+        if tensor._trace is not None or not (tensor.requires_grad or frozen):
             raise ValueError(
                 f"{owner}: parameters[{i}], of shape {tensor.shape}, must be a leaf that requires "
                 "a gradient. Create it with Tensor(..., requires_grad=True)."
@@ -35,6 +37,23 @@ def _checked_parameters(owner: str, parameters: Iterable[Tensor]) -> list[Tensor
     return tensors
 
 
+class _Number:
+    """An attribute that is checked whenever it is set."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.bounds = bounds
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> float:
+        return instance.__dict__[self.name]
+
+    def __set__(self, instance: Any, value: float) -> None:
+        owner = type(instance).__name__
+        instance.__dict__[self.name] = check.real(owner, self.name, value, **self.bounds)
+
+
 class Optimizer:
     """Base of the optimizers: a subclass writes ``_updated``, a pure function.
 
@@ -42,21 +61,15 @@ class Optimizer:
     it goes back, so that a model is never left between two steps.
     """
 
+    learning_rate = _Number(at_least=0)
+    _settings: tuple[str, ...] = ("learning_rate",)
+    _slot_names: tuple[str, ...] = ()
+
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
         self.parameters = _checked_parameters(type(self).__name__, parameters)
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-
-    @property
-    def learning_rate(self) -> float:
-        """Size of a step; may be set at any time."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        owner = type(self).__name__
-        self._learning_rate = check.real(owner, "learning_rate", value, at_least=0)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -95,10 +108,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next step depends on, beside parameters and gradients."""
-        state: dict[str, Any] = {
-            "learning_rate": self.learning_rate,
-            "iterations": self.iterations,
-        }
+        state: dict[str, Any] = {name: getattr(self, name) for name in self._settings}
+        state["iterations"] = self.iterations
         for i, slots in enumerate(self._slots):
             state |= {f"{i}.{name}": array.copy() for name, array in slots.items()}
         return state
@@ -107,24 +118,40 @@ class Optimizer:
         """Go on from a :meth:`state_dict`; raise ValueError and change nothing if it misfits."""
         owner = type(self).__name__
         fault = f"{owner}: the state does not fit this optimizer: "
-        if not {"learning_rate", "iterations"} <= state.keys():
-            raise ValueError(fault + "learning_rate or iterations is missing.")
-        rate = check.real(owner, "learning_rate", state["learning_rate"], at_least=0)
-        iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
+        missing = [name for name in (*self._settings, "iterations") if name not in state]
+        if missing:
+            raise ValueError(f"{fault}{', '.join(missing)} missing.")
         slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        for key in state.keys() - {"learning_rate", "iterations"}:
-            place, _, name = key.partition(".")
-            if not place.isdigit() or int(place) >= len(slots) or name not in self._slot_names:
-                raise ValueError(fault + f"unexpected entry {key!r}.")
-            p, array = self.parameters[int(place)], np.asarray(state[key])
-            if array.shape != p.shape or array.dtype.kind != "f":
-                raise ValueError(fault + f"{key} needs shape {p.shape}, got {array.shape}.")
-            slots[int(place)][name] = array.astype(p.dtype)
+        expected = {
+            f"{i}.{name}": (i, name) for i in range(len(slots)) for name in self._slot_names
+        }
+        for key in state:
+            if key in self._settings or key == "iterations":
+                continue
+            if key not in expected:
+                raise ValueError(f"{fault}unexpected entry {key!r}.")
+            i, name = expected[key]
+            array, shape = np.asarray(state[key]), self.parameters[i].shape
+            if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{fault}{key} needs finite floats of shape {shape}, got shape {array.shape}, "
+                    f"dtype {array.dtype}."
+                )
+            slots[i][name] = array.astype(self.parameters[i].dtype)
         if any(s and s.keys() != set(self._slot_names) for s in slots):
-            raise ValueError(fault + f"each parameter needs all of {self._slot_names}.")
-        self.learning_rate, self.iterations, self._slots = rate, iterations, slots
-
-    _slot_names: tuple[str, ...] = ()
+            raise ValueError(f"{fault}each parameter needs all of {self._slot_names}.")
+        iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
+        before = {name: getattr(self, name) for name in self._settings}
+        try:
+            for name in self._settings:
+                setattr(self, name, state[name])
+        except (TypeError, ValueError):
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
+        self.iterations, self._slots = iterations, slots
 
 
 class SGD(Optimizer):
@@ -145,6 +172,11 @@ class SGD(Optimizer):
     Tensor([0.], requires_grad=True)
     """
 
+    momentum = _Number(at_least=0, below=1)
+    weight_decay = _Number(at_least=0)
+    _settings = ("learning_rate", "momentum", "weight_decay")
+    _slot_names = ("velocity",)
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -155,12 +187,11 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, learning_rate)
-        self.momentum = check.real("SGD", "momentum", momentum, at_least=0, below=1)
+        self.momentum = momentum
         self.nesterov = check.flag("SGD", "nesterov", nesterov)
-        self.weight_decay = check.real("SGD", "weight_decay", weight_decay, at_least=0)
+        self.weight_decay = weight_decay
         if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, such as 0.9.")
-        self._slot_names = ("velocity",) if self.momentum else ()
 
     def _updated(
         self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
@@ -191,6 +222,11 @@ class Adam(Optimizer):
     0.5
     """
 
+    beta_1 = _Number(at_least=0, below=1)
+    beta_2 = _Number(at_least=0, below=1)
+    epsilon = _Number(above=0)
+    weight_decay = _Number(at_least=0)
+    _settings = ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay")
     _slot_names = ("m", "v")
 
     def __init__(
@@ -204,10 +240,8 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, learning_rate)
-        self.beta_1 = check.real("Adam", "beta_1", beta_1, at_least=0, below=1)
-        self.beta_2 = check.real("Adam", "beta_2", beta_2, at_least=0, below=1)
-        self.epsilon = check.real("Adam", "epsilon", epsilon, above=0)
-        self.weight_decay = check.real("Adam", "weight_decay", weight_decay, at_least=0)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.weight_decay = weight_decay
 
     def _updated(
         self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
@@ -232,7 +266,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     >>> (w * w).sum().backward(); clip_grad_norm([w], 1.0), w.grad
     (10.0, array([0.6, 0.8]))
     """
-    tensors = _checked_parameters("clip_grad_norm", parameters)
+    tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
     limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
     gradients = [p.grad for p in tensors if p.grad is not None]
     norm = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in gradients))
