@@ -10,6 +10,7 @@ import tinynn
 
 ROOT = Path(tinynn.__file__).parent
 FLOOR_1 = ["autodiff", "spikes"]
+CHECKER = ["reports", "points", "slopes", "tables", "causes", "gradients", "primitives"]
 BELOW = {  # what each part may import, beside itself and _validate
     "_validate": [],
     "autodiff": [],
@@ -21,6 +22,10 @@ BELOW = {  # what each part may import, beside itself and _validate
     "spikes": [],
     "nn": FLOOR_1,
     "testing": FLOOR_1,
+    **{  # each of these imports only those before it
+        f"testing.{part}": [*FLOOR_1, *(f"testing.{below}" for below in CHECKER[:i])]
+        for i, part in enumerate(CHECKER)
+    },
     "training": [*FLOOR_1, "nn", "testing"],
 }
 LATE = {"matplotlib", "tqdm", "zipfile"}  # optional or slow: imported where they are used

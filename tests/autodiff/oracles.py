@@ -149,3 +149,21 @@ def conv_kernel(x, g, *, kernel_size, strides, padding, dilation, groups):
     ):
         kernel[j, :, fs] += x[:, i, cs].T @ g[:, t, fs]
     return kernel
+
+
+def draw_convolution(seed, paddings):
+    """Draw shapes of x and kernel, and keywords, evenly; the padding is one of those given."""
+    rng = np.random.default_rng(seed)
+    groups, taps = (int(rng.integers(1, n)) for n in (4, 10))
+    strides, dilation = (int(rng.integers(1, n)) for n in (6, 5))
+    batch, length, width, filters = (
+        int(rng.integers(*n)) for n in ((1, 4), (1, 40), (1, 5), (1, 5))
+    )
+    padding = paddings[rng.integers(len(paddings))]
+    if padding == "valid":
+        length += dilation * (taps - 1)
+    elif not isinstance(padding, str):
+        left, right = (padding, padding) if isinstance(padding, int) else padding
+        length += max(0, dilation * (taps - 1) - left - right)
+    how = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}
+    return (batch, length, width * groups), (taps, width, filters * groups), how

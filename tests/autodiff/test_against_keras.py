@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 import tinynn as tnn
+
+from . import oracles
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("torch").set_num_threads(1)
@@ -23,71 +23,55 @@ def values(y):
     return keras.ops.convert_to_numpy(y)
 
 
-@settings(max_examples=100)
-@given(
-    st.tuples(st.integers(1, 2), st.integers(1, 20), st.integers(1, 3)),
-    st.tuples(st.integers(1, 6), st.integers(1, 3)),
-    st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)),
-    st.sampled_from(["valid", "same", "causal"]),
-)
-def test_conv1d(x_shape, kernel_shape, sizes, padding):
-    strides, dilation, groups = sizes
-    assume(strides == 1 or dilation == 1)  # Keras refuses both
-    assume(padding != "valid" or x_shape[1] > dilation * (kernel_shape[0] - 1))
-    taps, per_group = kernel_shape
-    how = {"strides": strides, "padding": padding, "dilation_rate": dilation, "groups": groups}
-    x = normal(*x_shape[:2], groups * x_shape[2])
-    layer = keras.layers.Conv1D(groups * per_group, taps, **how)
-    layer.build(x.shape)
-    kernel, bias = normal(*layer.kernel.shape), normal(*layer.bias.shape)
-    layer.set_weights([kernel, bias])
-    y = tnn.conv1d(x, kernel, bias, **how)
-    assert y.shape == tuple(layer.compute_output_shape(x.shape))
-    np.testing.assert_allclose(y, values(layer(x)), rtol=1e-4, atol=1e-4)
-
-
-@settings(max_examples=100)
-@given(
-    st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(1, 3)),
-    st.tuples(st.integers(1, 6), st.integers(1, 3)),
-    st.tuples(st.integers(1, 4), st.integers(1, 3)),
-    st.sampled_from(["valid", "same"]),
-)
-def test_conv1d_transpose(x_shape, kernel_shape, sizes, padding):
-    strides, dilation = sizes
-    assume(strides == 1 or dilation == 1)
-    taps, filters = kernel_shape
-    how = {"strides": strides, "padding": padding, "dilation_rate": dilation}
+def check(layer, ours, x_shape):
+    """Compare a layer with our function of the same weights."""
     x = normal(*x_shape)
-    layer = keras.layers.Conv1DTranspose(filters, taps, **how)
     layer.build(x.shape)
-    kernel, bias = normal(*layer.kernel.shape), normal(filters)
-    layer.set_weights([kernel, bias])
-    y = tnn.conv1d_transpose(x, kernel, bias, **how)
+    weights = [normal(*w.shape) for w in layer.get_weights()]
+    layer.set_weights(weights)
+    y = ours(x, *weights)
     assert y.shape == tuple(layer.compute_output_shape(x.shape))
     np.testing.assert_allclose(y, values(layer(x)), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60)
-@given(
-    st.integers(1, 15),
-    st.integers(1, 5),
-    st.none() | st.integers(1, 5),
-    st.sampled_from(["valid", "same"]),
-)
-def test_pooling(length, size, strides, padding):
-    assume(padding == "same" or length >= size)
-    stride = strides or size
-    padded = max(0, (-(-length // stride) - 1) * stride + size - length)
-    pairs = [(tnn.max_pool1d, keras.layers.MaxPooling1D)]
-    if padding == "valid" or padded % 2 == 0:
-        # On PyTorch, Keras repeats the last sample if the padding is odd; elsewhere it does not.
-        pairs.append((tnn.avg_pool1d, keras.layers.AveragePooling1D))
-    x = normal(2, length, 3)
-    for ours, theirs in pairs:
-        y = ours(x, size, strides=strides, padding=padding)
-        expected = values(theirs(size, strides, padding)(x))
-        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+def not_both(how, seed):
+    """Keras refuses strides and dilation together."""
+    how[["strides", "dilation_rate"][seed % 2]] = 1
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_conv1d(seed):
+    x, (taps, _, filters), how = oracles.draw_convolution(seed, ["valid", "same", "causal"])
+    not_both(how, seed)
+    layer = keras.layers.Conv1D(filters, taps, **how)
+    check(layer, lambda *arrays: tnn.conv1d(*arrays, **how), x)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_conv1d_transpose(seed):
+    x, (taps, _, filters), how = oracles.draw_convolution(seed, ["valid", "same"])
+    not_both(how, seed)
+    del how["groups"]  # Keras has none here
+    layer = keras.layers.Conv1DTranspose(filters, taps, **how)
+    check(layer, lambda *arrays: tnn.conv1d_transpose(*arrays, **how), x)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("strides", [None, 1, 2, 6])
+def test_pooling(size, strides, padding):
+    for length in range(size, 12):
+        stride = strides or size
+        padded = max(0, (-(-length // stride) - 1) * stride + size - length)
+        pairs = [(tnn.max_pool1d, keras.layers.MaxPooling1D)]
+        if padding == "valid" or padded % 2 == 0:
+            # On PyTorch, Keras repeats the last sample if the padding is odd; elsewhere not.
+            pairs.append((tnn.avg_pool1d, keras.layers.AveragePooling1D))
+        x = normal(2, length, 3)
+        for ours, theirs in pairs:
+            y = ours(x, size, strides=strides, padding=padding)
+            expected = values(theirs(size, strides, padding)(x))
+            np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

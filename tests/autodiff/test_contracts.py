@@ -631,6 +631,23 @@ def test_one_no_grad_serves_two_threads_at_once():
     assert seen == {"before": True, "within": False, "after": True, "here": True}
 
 
+def test_a_vjp_records_only_for_a_graph_of_the_gradient():
+    recording = []
+
+    @tnn.primitive(lambda g, y, x: recording.append((2 * x0).requires_grad) or g)
+    def watched(x):
+        return x * 1.0
+
+    x0 = leaf(1.0)
+    y = watched(x0)
+    tnn.grad(y, x0)
+    tnn.grad(y, x0, create_graph=True)
+    with tnn.no_grad():
+        tnn.grad(y, x0, create_graph=True)
+    y.backward()
+    assert recording == [False, True, True, False]
+
+
 def test_gradients_of_a_graph_recorded_before_no_grad():
     x = leaf(3.0)
     y = x**3

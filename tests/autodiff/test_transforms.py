@@ -172,6 +172,11 @@ def test_nothing_is_recorded_to_transform_under_no_grad():
             IndexError,
             r"argnums=1 asks for an argument that is not among the 1 given by position",
         ),
+        (
+            lambda: tnn.value_and_grad(lambda x: (x > 0).sum())(np.ones(2)),
+            ValueError,
+            "does not depend on any tensor that requires a gradient",
+        ),
         (lambda: tnn.value_and_grad(lambda x: x, True), TypeError, "argnums must be an integer"),
         (
             lambda: tnn.value_and_grad(lambda x: x, 0.0),

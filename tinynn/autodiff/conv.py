@@ -251,7 +251,7 @@ class _Fold:
         n, length, channels = x.shape
         width = channels // self.groups
         shape = (self.groups, self.phases * n, self.steps // self.chunk, self.chunk * width)
-        if self.groups == self.phases == 1 and self.left == 0 and length == self.steps:
+        if self.groups == self.dilation == 1 and self.left == 0 and length == self.steps:
             return x.reshape(shape)
         folded = np.zeros((self.groups, self.phases, n, self.steps, width), x.dtype)
         grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)

@@ -1,0 +1,86 @@
+"""check_primitive: right operations pass, and each broken contract is named."""
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+from tinynn.testing import GradcheckError, check_primitive
+
+X = np.array([-1.0, 0.5, 2.0])
+
+
+@pytest.mark.parametrize("name", "exp tanh sigmoid softplus square sin arctan silu_like".split())
+def test_right_operations_pass(name):
+    if name == "silu_like":
+        op = tnn.elementwise(
+            lambda g, y, x: g * (np.exp(-x) * (1 + x) + 1) / (1 + np.exp(-x)) ** 2
+        )(lambda x: x / (1 + np.exp(-x)))
+    else:
+        op = getattr(tnn, name)
+    assert check_primitive(op, [X])
+
+
+def test_several_arguments_and_parameters():
+    assert check_primitive(
+        tnn.multiply if hasattr(tnn, "multiply") else tnn.maximum, [X, X[::-1] + 3]
+    )
+    assert check_primitive(tnn.matmul, [np.ones((2, 3)), np.ones((3, 4))])
+    assert check_primitive(tnn.sum, [np.ones((2, 3))], {"axis": 1})
+    assert check_primitive(tnn.where, [X > 0, X, 2 * X])
+
+
+def in_place_forward(x):
+    x *= 2
+    return x * 1.0
+
+
+def in_place_vjp(g, y, x):
+    g *= 2
+    return g
+
+
+def widening(x):
+    return x * np.float64(2)
+
+
+BROKEN = {
+    "the forward writes to argument 0": tnn.elementwise(lambda g, y, x: 2 * g)(in_place_forward),
+    "the vjp of argument 0 writes to g": tnn.elementwise(in_place_vjp)(lambda x: 2.0 * x),
+    "float32 arguments give a float64 result": tnn.elementwise(lambda g, y, x: 2 * g)(widening),
+    "float32 arguments give a float64 gradient of argument 0": tnn.elementwise(
+        lambda g, y, x: g * np.float64(2)
+    )(lambda x: 2 * x),
+    "a vjp returns another shape than its argument's": tnn.primitive(lambda g, y, x: g.sum())(
+        lambda x: 2 * x
+    ),
+    "a constant factor 1.5": tnn.elementwise(lambda g, y, x: 3 * g * x)(lambda x: x * x),
+    "(the gradient of order 1 is right, its own gradient is not)": tnn.elementwise(
+        lambda g, y, x: (
+            g * 2 * tnn.Tensor(np.asarray(x)) if isinstance(g, tnn.Tensor) else 2 * g * x
+        )
+    )(lambda x: x * x),
+    "the result has dtype int64": tnn.elementwise(lambda g, y, x: g)(
+        lambda x: np.round(x).astype(int)
+    ),
+    "plain arrays give a Tensor": tnn.elementwise(lambda g, y, x: g)(lambda x: tnn.Tensor(x)),
+}
+
+
+@pytest.mark.parametrize("contract", BROKEN)
+def test_each_broken_contract_is_named(contract):
+    with pytest.raises((GradcheckError, TypeError)) as caught:
+        check_primitive(BROKEN[contract], [X])
+    if isinstance(caught.value, GradcheckError):
+        assert contract in str(caught.value)
+        assert "check_primitive(" in str(caught.value)
+    else:
+        assert contract == "plain arrays give a Tensor"
+
+
+def test_misuse():
+    with pytest.raises(TypeError, match=r"op must be made by @tinynn\.primitive"):
+        check_primitive(np.sin, [X])
+    with pytest.raises(TypeError, match="give the arguments as a list"):
+        check_primitive(tnn.exp, X)
+    with pytest.raises(TypeError, match="no floating-point argument with a vjp"):
+        check_primitive(tnn.exp, [np.arange(3)])

@@ -1,0 +1,232 @@
+"""Gradient checks: what the backward pass says, against what the function does.
+
+The result of a function is reduced to one number, L = sum(cotangent * result), by a random
+cotangent. The analytic gradient of L comes from the backward pass, the numeric one from moving the
+inputs a little. (A cotangent of ones would pass a softmax whose vjp returns zeros.)
+"""
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinynn import _validate as check
+from tinynn.autodiff.ops import values
+from tinynn.autodiff.tensor import Tensor
+from tinynn.testing.causes import Case, why_inconclusive, why_wrong
+from tinynn.testing.points import (
+    Point,
+    Settings,
+    call_again,
+    first_place,
+    float_outputs,
+    point_at,
+    pull_back,
+    rounding_between,
+)
+from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, InputReport
+from tinynn.testing.tables import compared
+
+
+def check_grads(
+    f: Callable[..., Any],
+    *inputs: Any,
+    order: int = 1,
+    eps: float | None = None,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    mode: str = "auto",
+    rng: "check.Seed" = None,
+    raise_on_fail: bool = True,
+    allow_float32: bool = False,
+) -> GradcheckReport:
+    """Check the gradients of ``f`` at ``inputs`` against numeric ones.
+
+    ``f``: takes Tensors, returns a Tensor of any shape, or a list or tuple of them; what needs no
+    gradient it closes over. ``inputs``: arrays, Tensors or scalars of floats; they are copied.
+    ``order``: 2 also checks the gradient's own gradient, 3 the next.
+
+    ``mode``: "full" moves every element of every input; "fast" moves each input once, in a random
+    direction; "auto" is fast, and goes through the elements where a direction leaves any doubt.
+    ``eps``: the step; by default steps are scaled to the inputs and the central differences are
+    extrapolated to step 0. Where f takes complex numbers and the complex step agrees with the
+    differences, it tells what they cannot. ``rng``: a Generator or seed for cotangents and
+    directions; None means the same ones every time.
+
+    An element passes if ``|analytic - numeric| <= rtol * |numeric| + atol * G``, where G is the
+    largest ``min(|analytic|, |numeric|)`` in its input. There is no absolute floor: a zero gradient
+    of ``1e-7 * x`` fails. (A direction must agree within ``rtol`` / 10 of one element's typical
+    share in it.) A difference within the noise of ``numeric`` is "inconclusive", and so is a kink
+    if ``analytic`` lies between the one-sided slopes: both are shown, neither fails.
+
+    Returns a truthy report. Raises GradcheckError, an AssertionError that carries the report, if a
+    gradient is wrong; with ``raise_on_fail=False`` the falsy report is returned. Raises TypeError
+    for inputs that are not floats, or are float32 (with ``allow_float32=True`` they are compared
+    at ``rtol=1e-3, atol=1e-4``), and for a result that is no Tensor; ValueError for other misuse.
+
+    >>> check_grads(lambda x, w: (x @ w).sum(), np.ones((2, 3)), np.array([0.5, -1.0, 2.0]))
+    check_grads: passed at order 1
+      input 0, shape (2, 3): ok; worst along a random direction: analytic ..., numeric ...
+      input 1, shape (3,): ok; worst along a random direction: analytic ..., numeric ...
+    """
+    if not callable(f):
+        raise TypeError(f"check_grads: f must be a function of Tensors, got {check.shown(f)}.")
+    order = check.integer("check_grads", "order", order, at_least=1)
+    raise_on_fail = check.flag("check_grads", "raise_on_fail", raise_on_fail)
+    settings = Settings(
+        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
+        atol=check.real("check_grads", "atol", atol, at_least=0),
+        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
+        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
+        # One seed for all: a test that passes today passes tomorrow.
+        rng=check.generator("check_grads", 0 if rng is None else rng),
+    )
+    arrays = _checked_inputs(inputs, check.flag("check_grads", "allow_float32", allow_float32))
+    names = [f"input {i}" for i in range(len(arrays))]
+    recording = (Tensor(0.0, requires_grad=True) + 0).requires_grad
+    context = contextvars.copy_context() if recording else contextvars.Context()  # out of no_grad
+    try:
+        report = context.run(_check, f, arrays, names, order, settings)
+    except GradcheckError as fault:  # one that makes comparisons pointless
+        report = fault.report
+    if raise_on_fail and not report:
+        raise GradcheckError(report)
+    return report
+
+
+def _checked_inputs(inputs: Sequence[Any], allow_float32: bool) -> list[np.ndarray]:
+    if not inputs:
+        raise TypeError("check_grads: give f's inputs after it, as arrays of floats.")
+    arrays = [np.array(values(x)) for x in inputs]
+    for i, x in enumerate(arrays):
+        if x.dtype.kind != "f":
+            raise TypeError(
+                f"check_grads: input {i} must be floats, got dtype {x.dtype}. Convert it with "
+                ".astype(float), or close over it if it needs no gradient."
+            )
+        if x.dtype.itemsize < 8 and not allow_float32:
+            raise TypeError(
+                f"check_grads: input {i} is {x.dtype}, whose rounding hides wrong gradients. Pass "
+                "float64, or allow_float32=True for a coarse check."
+            )
+        if not np.isfinite(x).all():
+            place = first_place(~np.isfinite(x))
+            raise ValueError(f"check_grads: input {i} must be finite, got {x[place]} at {place}.")
+    return arrays
+
+
+def _check(
+    f: Callable[..., Any],
+    arrays: list[np.ndarray],
+    names: list[str],
+    order: int,
+    settings: Settings,
+    level: int = 1,
+) -> GradcheckReport:
+    """Check the gradient of ``f``; then that gradient, as a function of inputs and cotangents."""
+    try:
+        with np.errstate(all="ignore"):  # steps may leave the domain of f
+            point = point_at(f, arrays, settings, level)
+            report = _compare(point, names)
+    except (TypeError, ValueError, RuntimeError) as error:
+        error.add_note(f"Raised while check_grads took the gradient of order {level}.")
+        raise
+    if not report or level == order:
+        return report
+
+    def gradients(*tensors: Tensor) -> list[Any]:
+        xs, cotangents = list(tensors[: len(arrays)]), tensors[len(arrays) :]
+        found = pull_back((xs, float_outputs(f(*xs))), cotangents, create_graph=True)
+        return [
+            Tensor(np.zeros(x.shape, x.dtype)) if g is None else g
+            for g, x in zip(found, xs, strict=True)
+        ]
+
+    several = len(point.cotangents) > 1
+    names = names + [
+        "cotangent" + (f" {k}" if several else "") + (f" of order {level}" if level > 1 else "")
+        for k in range(len(point.cotangents))
+    ]
+    deeper = _check(gradients, arrays + point.cotangents, names, order, settings, level + 1)
+    notes = tuple(dict.fromkeys(report.notes + deeper.notes))
+    return replace(deeper, inputs=report.inputs + deeper.inputs, notes=notes)
+
+
+def _compare(point: Point, names: list[str]) -> GradcheckReport:
+    """Compare the gradients of all inputs, and say what was found."""
+    found = pull_back(point.graph, point.cotangents)
+    halved = pull_back(point.graph, [-0.5 * v for v in point.cotangents])
+    tables = [
+        compared(point, i, np.zeros(x.shape) if g is None else g.astype(float))
+        for i, (x, g) in enumerate(zip(point.inputs, found, strict=True))
+    ]
+    if any((table.verdicts() == 2).any() for table in tables):
+        for table, error in zip(tables, _rounding_of_gradients(point), strict=True):
+            table.noise = table.noise + (error if table.whole else np.linalg.norm(error))
+    entries = tuple(
+        _entry(Case(point, i, names, tables, *gs))
+        for i, gs in enumerate(zip(found, halved, strict=True))
+    )
+    wrong = [entry for entry in entries if entry.verdict == "wrong"]
+    if wrong:  # a function that only varies now and then may have passed the first test
+        for _ in range(4):
+            call_again(point.f, point.inputs, point.base, point.level)
+        cause, advice = wrong[0].cause, wrong[0].advice
+        return GradcheckReport(False, point.level, entries, cause, advice, point.notes)
+    if point.level == 1 and all(g is None for g in found):
+        raise ValueError(
+            "check_grads: the result of f depends on none of its inputs, so there is nothing to "
+            "check. Compute with the arguments that f is given, not with tensors it closes over "
+            "(to check a layer's kernel, assign it inside f: layer.kernel = kernel)."
+        )
+    return GradcheckReport(True, point.level, entries, notes=point.notes)
+
+
+def _rounding_of_gradients(point: Point) -> list[np.ndarray]:
+    """Return how far off rounding may have put the analytic gradients.
+
+    In the tail of a saturated softmax, say, they may consist of it.
+    """
+    errors = [np.zeros(x.shape) for x in point.inputs]
+    if point.twins:
+        double, single = (pull_back(twin, point.cotangents) for twin in point.twins)
+        for k, (a, b) in enumerate(zip(double, single, strict=True)):
+            if a is not None and b is not None:
+                errors[k] = rounding_between(a, b)
+    return errors
+
+
+def _entry(case: Case) -> InputReport:
+    """Sum up one input: its verdict, the worst element, the cause."""
+    table, shape = case.table, case.point.inputs[case.i].shape
+    entry = InputReport(case.names[case.i], case.point.level, shape, "ok")
+    if 0 in shape:
+        return replace(entry, cause="it is empty")
+    worst_verdict = case.verdicts.max()
+    verdict = VERDICTS[worst_verdict] if case.linear else "wrong"
+    gap = np.abs(table.analytic - table.numeric)
+    rank = np.where(case.verdicts == worst_verdict, np.nan_to_num(gap, nan=np.inf), -1)
+    worst = tuple(int(k) for k in np.unravel_index(np.argmax(rank), gap.shape))
+    cause, advice = "", ""
+    if verdict == "wrong":
+        cause, advice = why_wrong(case)
+    elif verdict == "inconclusive":
+        cause, advice = why_inconclusive(case)
+    elif case.found is None:
+        cause = "the result does not depend on it"
+    return replace(
+        entry,
+        verdict=verdict,
+        cause=cause,
+        advice=advice,
+        count=int(np.sum(case.verdicts == worst_verdict)),
+        index=worst if table.whole else None,
+        analytic=float(table.analytic[worst]),
+        numeric=float(table.numeric[worst]),
+        left=float(table.left[worst]),
+        right=float(table.right[worst]),
+        error=float(gap[worst]),
+        noise=float(table.noise[worst]),
+    )

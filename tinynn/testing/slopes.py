@@ -1,0 +1,200 @@
+"""Numeric slopes that know their own error: differences extrapolated, the complex step."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tinynn.testing.points import Point, flattened, graph_at, pull_back
+
+# Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
+PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
+
+
+STEPS = [0.7 * 2.0 ** -(5 + 2 * k) for k in range(11)]  # for the others: 2e-2 to 2e-8
+
+
+class Slope(NamedTuple):
+    """A numeric slope, how far off it may be, and the one-sided slopes."""
+
+    numeric: float
+    noise: float
+    left: float
+    right: float
+    kink: bool = False
+    h: float = 0.0  # the step that showed it
+
+
+@dataclass
+class Line:
+    """L along a line through the point: input i moves in ``direction``."""
+
+    point: Point
+    i: int
+    direction: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.moved = np.zeros(self.point.base.shape, bool)  # outputs that have, so far
+        self.peak = np.abs(self.point.flat * self.point.base)  # size of each, so far
+        x = self.point.inputs[self.i]
+        self.grain = self.point.eps * float(np.linalg.norm(x * self.direction))
+
+    def products(self, h: complex) -> np.ndarray:
+        """Return by how much each output moves L, for a step of h."""
+        inputs = list(self.point.inputs)
+        moved = inputs[self.i] + h * self.direction
+        inputs[self.i] = moved if np.iscomplexobj(moved) else moved.astype(inputs[self.i].dtype)
+        try:
+            there = flattened(graph_at(self.point.f, inputs)[1])
+            return self.point.flat * (there - self.point.base)
+        except Exception:  # f worked at the point itself: the step has left its domain
+            return np.full(self.point.base.shape, np.nan)
+
+    def change(self, h: float) -> float:
+        """Return by how much L changes. Outputs that stay put contribute no rounding to it."""
+        products = self.products(h)
+        self.moved |= products != 0
+        self.peak = np.fmax(self.peak, np.abs(products))
+        return float(np.sum(products))
+
+    def noise(self, slope: Slope) -> float:
+        """How far off the slope may be for the rounding of inputs, and of outputs that moved."""
+        outputs = np.fmax(self.point.noise, self.point.eps * self.peak)[self.moved]
+        inputs = self.grain * (abs(slope.left) + abs(slope.right))
+        return (float(np.linalg.norm(outputs)) + inputs) / slope.h
+
+    def hidden(self, h: float, analytic: float) -> float:
+        """How much of the analytic slope rests on outputs that move less than rounding shows."""
+        shapes = [v.shape for v in self.point.cotangents]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        parts = np.split(self.point.flat * self.moved, ends)
+        cotangents = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        share = pull_back(self.point.graph, cotangents)[self.i]
+        if share is None or not np.isfinite(share).all():
+            return 0.0
+        rounding = float(np.linalg.norm(self.point.noise[~self.moved])) / h
+        return min(abs(analytic - float(np.sum(share * self.direction))), rounding)
+
+    def complex_slope(self) -> float:
+        """Return the slope of L by the complex step; nan if f does not take complex numbers."""
+        h = 2.0**-60 / float(np.abs(self.direction).max())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy only warns of an imaginary part that it drops
+            products = self.products(1j * h)
+        return float(np.sum(products.imag)) / h if np.iscomplexobj(products) else math.nan
+
+
+def _ladder(line: Line, scale: float) -> Iterator[Slope]:
+    """Yield slopes of L along the line, from steps that shrink.
+
+    Central differences, extrapolated to step 0; the difference between neighbours in the tableau
+    bounds the error (C. Ridders 1982, "Accurate computation of F'(x) and F'(x) F''(x)").
+    """
+    row: list[float] = []
+    for h in (scale * step for step in STEPS):
+        left, right = -line.change(-h) / h, line.change(h) / h
+        if not math.isfinite(left + right):
+            row = []
+            continue
+        coarser, row = row[:4], [(left + right) / 2]
+        best = math.inf, row[0]
+        for j, c in enumerate(coarser):
+            row.append(row[j] + (row[j] - c) / (16 ** (j + 1) - 1))
+            error = 2 * max(abs(row[j + 1] - row[j]), abs(row[j + 1] - c))
+            best = min(best, (error, row[j + 1]))
+        yield Slope(best[1], best[0], left, right, h=h)
+
+
+def slope_along(
+    line: Line, scales: Iterable[float], target: float, goal: float, trust: float
+) -> Slope:
+    """Return the most certain slope of L along the line, from steps relative to each of ``scales``.
+
+    Stops at the first within ``goal`` of ``target`` whose noise is below ``trust``: no wrong target
+    is met by chance.
+    """
+    found: list[Slope] = []
+    kink = None
+    for scale in scales:
+        ladder: list[Slope] = []
+        for slope in _ladder(line, scale):
+            ladder.append(slope)
+            if len(ladder) == 3 and target == 0 and not line.moved.any():
+                return slope._replace(noise=0.0)
+            noise = slope.noise + line.noise(slope)
+            agrees = abs(slope.numeric - target) <= goal and noise <= trust
+            if agrees and _drawn_together(ladder, goal):
+                return slope._replace(noise=noise)
+        noise, straddling = _unevenness(ladder)
+        if straddling and noise > 100 * line.noise(ladder[-1]) * ladder[-1].h:
+            kink = ladder[straddling - 1]._replace(noise=0.0, kink=True)
+            ladder = ladder[straddling:]
+        found += [s._replace(noise=s.noise + line.noise(s) + noise / s.h) for s in ladder]
+    seen = [s for s in found if s.left or s.right]  # other steps were too short for f to change
+    best = _consistent(seen or found)
+    if kink and not best.noise <= 0.1 * abs(kink.right - kink.left):
+        return kink._replace(numeric=(kink.left + kink.right) / 2)
+    if best.noise > 0.1 * goal:
+        best = _sharpened(best, line.complex_slope(), target, goal)
+    if abs(best.numeric - target) > goal:
+        best = best._replace(noise=best.noise + line.hidden(best.h, target))
+    return best
+
+
+def _drawn_together(ladder: list[Slope], goal: float) -> bool:
+    """Tell whether left and right slope approach each other, as at a kink they do not."""
+    bends = [abs(s.right - s.left) for s in ladder[-2:]]
+    return bends[-1] <= goal or (len(bends) > 1 and bends[1] <= 0.5 * bends[0])
+
+
+def _unevenness(ladder: list[Slope]) -> tuple[float, int]:
+    """Return the noise of the function, and how many steps straddle a kink.
+
+    The second difference of a smooth function shrinks 16-fold from step to step, that at a kink
+    4-fold (so its one-sided slopes stay apart), and that of noise does not shrink.
+    """
+    seconds = [(s.right - s.left) * s.h for s in ladder]
+    ratios = [a / b if b else 0.0 for a, b in itertools.pairwise(seconds)]
+    fourfold = [2.8 < ratio < 5.6 for ratio in ratios]
+    straddling = max([k + 4 for k in range(len(ratios) - 2) if all(fourfold[k : k + 3])], default=0)
+    seen = [s for s in ladder if s.left or s.right]
+    last = seconds[len(seen) - 4 : len(seen)] if len(seen) > 4 else seconds[: len(seen)]
+    noise = max([abs(b - a / 16) for a, b in itertools.pairwise(last)], default=0.0)
+    if seen and len(seen) < len(ladder):  # shorter steps changed nothing: it moves in jumps
+        noise = max(noise, *(abs(side) * seen[-1].h for side in (seen[-1].left, seen[-1].right)))
+    return noise, straddling
+
+
+def _consistent(slopes: list[Slope]) -> Slope:
+    """Return the slope of least noise that all shorter steps bear out.
+
+    Steps longer than a period, say, may agree with each other on a slope of 0.
+    """
+    for s in sorted(slopes, key=lambda s: s.noise):
+        if all(abs(s.numeric - t.numeric) <= s.noise + t.noise for t in slopes if t.h < s.h):
+            return s
+    return Slope(math.nan, math.inf, math.nan, math.nan)
+
+
+def _sharpened(slope: Slope, exact: float, target: float, goal: float) -> Slope:
+    """Take the complex step's value where it agrees with the differences.
+
+    Agreement within a great noise is no proof: then it may confirm a gradient, but not refute one.
+    """
+    agree = abs(exact - slope.numeric) <= slope.noise
+    if agree and (slope.noise <= 0.01 * abs(slope.numeric) or abs(exact - target) <= goal):
+        return slope._replace(numeric=exact, noise=0.0)
+    return slope
+
+
+def scales_of(x: np.ndarray, eps: float | None) -> list[np.ndarray]:
+    """Return scales of ``x`` to which steps are relative, in the order in which to try them."""
+    if eps is not None:
+        return [np.full(x.shape, eps / PLAIN_STEP)]
+    size = np.abs(x).astype(float)
+    typical = np.maximum(size, 2.0**-10 * (float(size.max(initial=0)) or 2.0**10))
+    return [typical, np.where(size > 0, size, typical), np.ones(x.shape)]

@@ -1,0 +1,123 @@
+"""Analytic against numeric slopes, along a direction or element by element."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinynn.testing.points import Point, random_signs
+from tinynn.testing.slopes import PLAIN_STEP, Line, Slope, scales_of, slope_along
+
+CONFIRMED = 16  # wrong elements examined closely; the rest are taken to be as wrong as they look
+
+
+SCREEN = 1e-4  # of rtol: a direction must agree this well to spare its elements
+
+
+@dataclass
+class Table:
+    """Slopes side by side: of every element of an input, or one along a random direction."""
+
+    whole: bool  # every element
+    analytic: np.ndarray
+    numeric: np.ndarray
+    noise: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    kink: np.ndarray
+    tolerance: np.ndarray
+
+    def verdicts(self) -> np.ndarray:
+        """Return the verdict on each slope, as a position in VERDICTS."""
+        gap = np.abs(self.analytic - self.numeric)
+        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
+        margin = self.tolerance + 1e-3 * (high - low)
+        between = (low - margin <= self.analytic) & (self.analytic <= high + margin)
+        unclear = np.where(self.kink, between, gap <= self.tolerance + self.noise)
+        unclear |= np.isnan(self.numeric)
+        return np.where(gap <= self.tolerance, 0, np.where(unclear, 1, 2))
+
+    def common_size(self) -> float:
+        """Return the size of the gradient, as far as both sides agree on it."""
+        smaller = np.minimum(np.abs(self.analytic), np.abs(self.numeric))
+        return float(np.max(smaller, initial=0, where=np.isfinite(smaller)))
+
+
+def compared(point: Point, i: int, analytic: np.ndarray) -> Table:
+    """Compare the gradient of input i in the mode that was asked for."""
+    if point.settings.mode != "full" and analytic.size:
+        table, clean = along_a_direction(point, i, analytic)
+        if clean or point.settings.mode == "fast":
+            return table
+    return _element_by_element(point, i, analytic)
+
+
+def along_a_direction(point: Point, i: int, analytic: np.ndarray) -> tuple[Table, bool]:
+    """Compare along a random direction of length 1; tell also whether that leaves no doubt."""
+    settings, x = point.settings, point.inputs[i]
+    random = random_signs(settings.rng, x.shape)
+    steepness = np.where(np.isfinite(analytic), np.abs(analytic), 0)
+    tables = []
+    for scale in scales_of(x, settings.eps):
+        length = float(np.linalg.norm(scale * random))
+        d = scale * random / length
+        target, size = float(np.sum(analytic * d)), float(np.linalg.norm(steepness * d))
+        goal = max(SCREEN * settings.rtol, 100 * point.eps) * size
+        trust = 0.1 * settings.rtol * size
+        slope = slope_along(Line(point, i, d), [length], target, goal, trust)
+        tolerance = max(goal, trust / math.sqrt(x.size))
+        table = Table(False, *map(np.asarray, (target, *slope[:5], tolerance)))
+        if abs(slope.numeric - target) <= goal and slope.noise <= trust:
+            return table, True
+        tables.append(table)
+    return min(tables, key=lambda t: (t.verdicts(), t.noise)), False
+
+
+def _element_by_element(point: Point, i: int, analytic: np.ndarray) -> Table:
+    """Compare every element: by plain differences first, with care where those disagree."""
+    settings, x = point.settings, point.inputs[i]
+    scales = scales_of(x, settings.eps)
+    left, right, step = np.empty(x.shape), np.empty(x.shape), np.zeros(x.shape)
+    numeric, noise = np.empty(x.shape), np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        step[place], h = 1, PLAIN_STEP * float(scales[0][place])
+        line = Line(point, i, step)
+        below, above = -line.change(-h) / h, line.change(h) / h
+        left[place], right[place], numeric[place] = below, above, (below + above) / 2
+        noise[place] = line.noise(Slope((below + above) / 2, 0.0, below, above, h=h))
+        step[place] = 0
+    kink = np.zeros(x.shape, bool)
+    table = Table(True, analytic, numeric, noise, left, right, kink, tolerance=noise)
+    floor = settings.atol * table.common_size()
+    bend = np.abs(right - left)
+    straight = (bend <= 0.1 * (np.abs(left) + np.abs(right))) | (bend <= floor)
+    excess = np.abs(analytic - numeric) - settings.rtol * np.abs(numeric) - floor
+    doubtful = np.flatnonzero(~((excess <= 0) & straight))
+    refuted = 0
+    for flat in doubtful[np.argsort(-np.nan_to_num(excess, nan=np.inf).ravel()[doubtful])]:
+        place = tuple(int(k) for k in np.unravel_index(flat, x.shape))
+        _examine(point, i, table, place, [float(scale[place]) for scale in scales])
+        table.tolerance = settings.rtol * np.abs(table.numeric) + floor
+        refuted += int(table.verdicts()[place] == 2)
+        if refuted == CONFIRMED:
+            break
+    table.tolerance = settings.rtol * np.abs(table.numeric) + settings.atol * table.common_size()
+    return table
+
+
+def _examine(
+    point: Point, i: int, table: Table, place: tuple[int, ...], scales: list[float]
+) -> None:
+    """Enter into the table the numeric slope of one element as well as it can be found."""
+    target, settings = float(table.analytic[place]), point.settings
+    unit = np.zeros(table.analytic.shape)
+    unit[place] = 1
+    goal = settings.rtol * abs(target) + settings.atol * table.common_size()
+    goal = goal if math.isfinite(goal) else 0.0
+    slope = slope_along(Line(point, i, unit), dict.fromkeys(scales), target, 0.5 * goal, 0.5 * goal)
+    if not math.isnan(slope.numeric):
+        columns = table.numeric, table.noise, table.left, table.right, table.kink
+        for column, value in zip(columns, slope, strict=False):
+            column[place] = value
+    else:
+        table.numeric[place] = slope.numeric
