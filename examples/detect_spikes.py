@@ -23,8 +23,9 @@ from shared import (
     INK,
     ORANGE,
     SKY,
-    check_folders,
+    check_outputs,
     figure,
+    generator,
     plain_errors,
     soft_labels,
     table,
@@ -96,8 +97,10 @@ def main() -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Carry out what the command line asks for."""
-    check_folders(options.plot)
-    rng = np.random.default_rng(options.seed)
+    check_outputs(plot=options.plot)
+    if not (options.rate > 0 and options.dprime > 0):
+        raise ValueError("--rate and --dprime must be above 0, or there is nothing to find.")
+    rng = generator(options.seed)
     length = 40_000 if options.quick else 100_000
     epochs = min(options.epochs, 9) if options.quick else options.epochs
     model = detector(options.filters, options.kernel_size, rng)

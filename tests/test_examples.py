@@ -53,6 +53,10 @@ def test_several_filters_and_an_even_kernel_run_too():
         (("--kernel-size", 0), "Conv1d: kernel_size must be a positive integer, got 0."),
         (("--epochs", 0), "--epochs must be at least 1, got 0."),
         (("--plot", "/no/such/folder/x.png"), "there is no folder /no/such/folder."),
+        (("--plot", "x.xyz"), "the picture's name must end in .png, .pdf or .svg."),
+        (("--plot", "/"), "/ is a folder; give the name of a file."),
+        (("--seed", -1), "--seed must not be negative, got -1."),
+        (("--rate", 0), "--rate and --dprime must be above 0"),
     ],
 )
 def test_wrong_options_are_usage_errors(options, message):
@@ -111,6 +115,8 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
     (recording / "text.csv").write_text("a,b\n1,x\n")
     (recording / "junk.npz").write_text("junk")
     (recording / "x.wav").write_text("RIFF")
+    (recording / "empty.csv").write_text("")
+    (recording / "cut.npz").write_bytes((recording / "x.npz").read_bytes()[:5000])
     good = recording / "events.csv"
     for name, options, message in (
         ("nowhere.npy", (), "nowhere.npy: there is no such file"),
@@ -121,6 +127,8 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
         ("objects.npy", (), "objects.npy cannot be read"),
         ("text.csv", (), "text.csv cannot be read"),
         ("junk.npz", (), "junk.npz cannot be read"),
+        ("cut.npz", (), "cut.npz cannot be read"),
+        ("empty.csv", (), "empty.csv holds no numbers"),
         ("x.csv", (), "has the columns sample, lead; choose one with --column"),
         ("x.csv", ("--column", "V1"), "has no column 'V1'; it has sample, lead"),
         ("x.npy", (), "training needs the beats: give --events, or --model"),

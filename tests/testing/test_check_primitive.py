@@ -1,5 +1,7 @@
 """check_primitive: right operations pass, and each broken contract is named."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,21 +11,18 @@ from tinynn.testing import GradcheckError, check_primitive
 X = np.array([-1.0, 0.5, 2.0])
 
 
-@pytest.mark.parametrize("name", "exp tanh sigmoid softplus square sin arctan silu_like".split())
+@pytest.mark.parametrize("name", "exp tanh sigmoid softplus square sin arctan".split())
 def test_right_operations_pass(name):
-    if name == "silu_like":
-        op = tnn.elementwise(
-            lambda g, y, x: g * (np.exp(-x) * (1 + x) + 1) / (1 + np.exp(-x)) ** 2
-        )(lambda x: x / (1 + np.exp(-x)))
-    else:
-        op = getattr(tnn, name)
-    assert check_primitive(op, [X])
+    assert check_primitive(getattr(tnn, name), [X])
+
+
+def test_an_own_operation_passes():
+    op = tnn.elementwise(lambda g, y, x, k: g * k * np.cos(k * x))(lambda x, k: np.sin(k * x))
+    assert check_primitive(op, [X], {"k": 3.0})
 
 
 def test_several_arguments_and_parameters():
-    assert check_primitive(
-        tnn.multiply if hasattr(tnn, "multiply") else tnn.maximum, [X, X[::-1] + 3]
-    )
+    assert check_primitive(tnn.maximum, [X, X[::-1] + 0.1])
     assert check_primitive(tnn.matmul, [np.ones((2, 3)), np.ones((3, 4))])
     assert check_primitive(tnn.sum, [np.ones((2, 3))], {"axis": 1})
     assert check_primitive(tnn.where, [X > 0, X, 2 * X])
@@ -55,9 +54,7 @@ BROKEN = {
     ),
     "a constant factor 1.5": tnn.elementwise(lambda g, y, x: 3 * g * x)(lambda x: x * x),
     "(the gradient of order 1 is right, its own gradient is not)": tnn.elementwise(
-        lambda g, y, x: (
-            g * 2 * tnn.Tensor(np.asarray(x)) if isinstance(g, tnn.Tensor) else 2 * g * x
-        )
+        lambda g, y, x: 2 * g * np.asarray(x)
     )(lambda x: x * x),
     "the result has dtype int64": tnn.elementwise(lambda g, y, x: g)(
         lambda x: np.round(x).astype(int)
@@ -68,13 +65,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("contract", BROKEN)
 def test_each_broken_contract_is_named(contract):
-    with pytest.raises((GradcheckError, TypeError)) as caught:
+    with pytest.raises(GradcheckError, match=re.escape(contract)) as caught:
         check_primitive(BROKEN[contract], [X])
-    if isinstance(caught.value, GradcheckError):
-        assert contract in str(caught.value)
-        assert "check_primitive(" in str(caught.value)
-    else:
-        assert contract == "plain arrays give a Tensor"
+    assert str(caught.value).startswith("check_primitive(")
 
 
 def test_misuse():

@@ -386,7 +386,7 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer | Iterable[Layer]) -> None:
         if len(layers) == 1 and not isinstance(layers[0], Layer):
-            if not isinstance(layers[0], Iterable):
+            if not isinstance(layers[0], Iterable) or isinstance(layers[0], (str, dict)):
                 raise TypeError(f"Sequential: give Layers, got {check.shown(layers[0])}.")
             layers = tuple(layers[0])
         for i, layer in enumerate(layers):
