@@ -36,9 +36,17 @@ def test_every_public_name_is_reachable_and_documented(name):
 
 def test_all_lists_exactly_the_public_names():
     public = {name for name in vars(tnn) if not name.startswith("_")}
-    folders = {"autodiff", "nn", "training"}  # reachable, as every folder is, but not promised
-    assert set(tnn.__all__) == public - folders
+    public |= {tnn.spikes.__name__.split(".")[1], tnn.testing.__name__.split(".")[1]}
+    # Folders are reachable, as every folder is, but not promised.
+    assert set(tnn.__all__) == public - {"autodiff", "nn", "training", "TYPE_CHECKING"}
     assert sorted(tnn.__all__) == sorted(set(tnn.__all__))
+
+
+def test_a_misspelt_name_is_an_attribute_error_with_a_hint():
+    with pytest.raises(AttributeError, match="module 'tinynn' has no attribute 'Conv1D'") as caught:
+        _ = tnn.Conv1D
+    assert caught.value.name == "Conv1D"
+    assert caught.value.obj is tnn
 
 
 def test_importing_loads_numpy_and_the_standard_library_and_no_more():

@@ -1,6 +1,9 @@
 """tinynn: reverse-mode autodiff, Dense, Conv1d and spike detection in NumPy."""
 
-from tinynn import spikes, testing
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad, primitive
 from tinynn.autodiff.ops import (
@@ -86,6 +89,19 @@ from tinynn.training.batches import batches
 from tinynn.training.checkpoint import load, save
 from tinynn.training.loop import History, fit, predict
 from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
+
+if TYPE_CHECKING:
+    from tinynn import spikes, testing
+
+
+def __getattr__(name: str) -> _Any:
+    """Load tinynn.spikes and tinynn.testing when they are first asked for: not all need them."""
+    if name in ("spikes", "testing"):
+        return _import_module(f"tinynn.{name}")
+    raise AttributeError(
+        f"module 'tinynn' has no attribute {name!r}", name=name, obj=_import_module("tinynn")
+    )
+
 
 __all__ = [
     "SGD",

@@ -371,32 +371,33 @@ def test_arrays_may_be_changed_after_the_forward_pass(make, create_graph):
     np.testing.assert_array_equal(np.asarray(grad), [[1 + 3 + 1, 2 + 6 + 2, 3 + 9 + 1 + 3]] * 2)
 
 
-def changed_parameters():
-    index, mask, nested = np.array([0, 0, 1]), np.array([True, False, True]), [2, 2]
-    yield lambda x: x[index], lambda: index.fill(2)
-    yield lambda x: x[None][0, index], lambda: index.fill(2)
-    yield lambda x: x[mask], lambda: mask.__setitem__(slice(None), [True, True, False])
-    yield lambda x: x[tnn.Tensor(index)], lambda: index.fill(2)
-    yield lambda x: x[nested], lambda: nested.__setitem__(0, 0)
-    yield lambda x: x[nested, None], lambda: nested.__setitem__(0, 0)
-    shift, axes, counts = [1], [0], np.array([1, 2, 0])
-    yield lambda x: tnn.roll(x, shift, axes), lambda: shift.__setitem__(0, 2)
-    yield lambda x: tnn.flip(x.reshape(3, 1), axes), lambda: axes.__setitem__(0, 1)
-    yield lambda x: tnn.repeat(x, counts), lambda: counts.fill(1)
-    slopes, scale = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])
-    yield lambda x: tnn.leaky_relu(-x, slopes), lambda: slopes.fill(9)
-    yield lambda x: tnn.elu(-x, scale), lambda: scale.fill(9)
-    width = [[1, 2]]
-    yield lambda x: tnn.pad(x, width, "edge"), lambda: width[0].__setitem__(0, 3)
+PARAMETERS = {  # name: (function of x and a parameter, the parameter, what becomes of its start)
+    "integers": (lambda x, p: x[p], np.array([0, 0, 1]), 2),
+    "integers among others": (lambda x, p: x[None][0, p], np.array([0, 0, 1]), 2),
+    "list": (lambda x, p: x[p], [0, 2, 2], 1),
+    "list among others": (lambda x, p: x[p, None], [0, 2, 2], 1),
+    "mask": (lambda x, p: x[:2][p], np.array([True, False]), False),
+    "Tensor's own array": (lambda x, p: x[tnn.Tensor(p)], np.array([0, 0, 1]), 2),
+    "roll": (lambda x, p: tnn.roll(x, p, [0]), [1], 2),
+    "roll by an array": (lambda x, p: tnn.roll(x, p, 0), np.array([1]), 2),
+    "flip": (lambda x, p: tnn.flip(x[None], p), [1], 0),
+    "repeat": (lambda x, p: tnn.repeat(x, p), np.array([1, 2, 0]), 3),
+    "pad": (lambda x, p: tnn.pad(x, [p], "edge"), [1, 2], 2),
+    "transpose": (lambda x, p: tnn.transpose(x[None, None], p) ** 2, [2, 1, 0], 0),
+    "slopes": (lambda x, p: tnn.leaky_relu(-x, p), np.array([1.0, 2.0, 3.0]), 9),
+    "scales": (lambda x, p: tnn.elu(-x, p), np.array([1.0, 2.0, 3.0]), 9),
+}
 
 
-@pytest.mark.parametrize(("f", "change"), list(changed_parameters()))
-def test_parameters_may_be_changed_after_the_forward_pass(f, change):
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_may_be_changed_after_the_forward_pass(name):
+    f, parameter, other = PARAMETERS[name]
+    parameter = parameter.copy()
     x = leaf([1.0, 2.0, 3.0])
-    y = f(x)
+    y = f(x, parameter)
     g = np.random.default_rng(0).normal(size=y.shape)
     [expected] = tnn.grad(y, x, g)
-    change()
+    parameter[0] = other
     np.testing.assert_array_equal(tnn.grad(y, x, g)[0], expected)
     np.testing.assert_array_equal(tnn.grad(y, x, g, create_graph=True)[0].numpy(), expected)
 
