@@ -38,7 +38,43 @@ def as_input(owner: str, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
     return array if dtype is None or array.dtype == dtype else array.astype(dtype)
 
 
-class Dense(Layer):
+class _Activated(Layer):
+    """A layer that ends in an activation."""
+
+    activation: ActivationFunction
+
+    @property
+    def activation_name(self) -> str:
+        """The activation, as a person would name it."""
+        return activations.name(self.activation)
+
+
+class _Weighted(_Activated):
+    """A linear map with kernel, bias or None, and an activation."""
+
+    def _make(
+        self,
+        shape: tuple[int, ...],
+        activation: str | ActivationFunction | None,
+        use_bias: bool,
+        kernel_initializer: "str | Initializer",
+        bias_initializer: "str | Initializer",
+        dtype: Any,
+        rng: "check.Seed",
+    ) -> None:
+        owner = type(self).__name__
+        self.activation = activations.get(owner, activation)
+        self.dtype = _float_dtype(owner, dtype)
+        use_bias = check.flag(owner, "use_bias", use_bias)
+        rng = check.generator(owner, rng)
+        make = initializers.parameter
+        self.kernel = make(owner, "kernel", shape, kernel_initializer, rng, self.dtype)
+        self.bias: Tensor | None = None
+        if use_bias:
+            self.bias = make(owner, "bias", shape[-1:], bias_initializer, rng, self.dtype)
+
+
+class Dense(_Weighted):
     """Fully connected layer: each unit weighs all features, ``activation(x @ kernel + bias)``.
 
     Takes (..., in_features), returns (..., units). ``kernel``: (in_features, units); ``bias``:
@@ -63,21 +99,9 @@ class Dense(Layer):
     ) -> None:
         self.in_features = check.integer("Dense", "in_features", in_features, at_least=1)
         self.units = check.integer("Dense", "units", units, at_least=1)
-        self.activation = activations.get("Dense", activation)
-        self.dtype = _float_dtype("Dense", dtype)
-        use_bias = check.flag("Dense", "use_bias", use_bias)
-        rng = check.generator("Dense", rng)
-        make = initializers.parameter
         shape = (self.in_features, self.units)
-        self.kernel = make("Dense", "kernel", shape, kernel_initializer, rng, self.dtype)
-        self.bias = None
-        if use_bias:
-            self.bias = make("Dense", "bias", shape[1:], bias_initializer, rng, self.dtype)
-
-    @property
-    def activation_name(self) -> str:
-        """The activation, as a person would name it."""
-        return activations.name(self.activation)
+        initial = kernel_initializer, bias_initializer
+        self._make(shape, activation, use_bias, *initial, dtype, rng)
 
     def __repr__(self) -> str:
         return f"Dense({self.in_features}, {self.units}, activation={self.activation_name!r})"
@@ -94,7 +118,7 @@ class Dense(Layer):
         return self.activation(y if self.bias is None else y + self.bias)
 
 
-class Conv1d(Layer):
+class Conv1d(_Weighted):
     """One-dimensional convolution: small kernels slid over a series, one feature map each.
 
     Takes (batch, length, in_channels) or (length, in_channels), returns (..., output length,
@@ -139,21 +163,9 @@ class Conv1d(Layer):
         for name, n in (("in_channels", self.in_channels), ("filters", self.filters)):
             if n % self.groups:
                 raise ValueError(f"Conv1d: groups must divide {name}, got {self.groups} and {n}.")
-        self.activation = activations.get("Conv1d", activation)
-        self.dtype = _float_dtype("Conv1d", dtype)
-        use_bias = check.flag("Conv1d", "use_bias", use_bias)
-        rng = check.generator("Conv1d", rng)
-        make = initializers.parameter
         shape = (self.kernel_size, self.in_channels // self.groups, self.filters)
-        self.kernel = make("Conv1d", "kernel", shape, kernel_initializer, rng, self.dtype)
-        self.bias = None
-        if use_bias:
-            self.bias = make("Conv1d", "bias", shape[2:], bias_initializer, rng, self.dtype)
-
-    @property
-    def activation_name(self) -> str:
-        """The activation, as a person would name it."""
-        return activations.name(self.activation)
+        initial = kernel_initializer, bias_initializer
+        self._make(shape, activation, use_bias, *initial, dtype, rng)
 
     @property
     def receptive_field(self) -> int:
@@ -212,7 +224,7 @@ class Conv1d(Layer):
         return self.activation(y)
 
 
-class Activation(Layer):
+class Activation(_Activated):
     """An activation as a layer of its own: a name or any callable on Tensors.
 
     >>> Activation("relu")(np.array([-1.0, 2.0]))
@@ -222,11 +234,6 @@ class Activation(Layer):
     def __init__(self, activation: str | ActivationFunction | None) -> None:
         self.activation = activations.get("Activation", activation)
         self.keeps_linear = self.activation is activations.linear
-
-    @property
-    def activation_name(self) -> str:
-        """The activation, as a person would name it."""
-        return activations.name(self.activation)
 
     def __repr__(self) -> str:
         return f"Activation({self.activation_name!r})"
