@@ -520,7 +520,6 @@ _INSTEAD = {
     "add.reduce": "tinynn.sum",
     "multiply.reduce": "tinynn.prod",
     "maximum.reduce": "tinynn.max",
-    "median": "the sorted values, without gradient",
 }
 
 
