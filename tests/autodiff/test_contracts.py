@@ -472,7 +472,7 @@ def test_ties():
         (tnn.abs, 0),
         (tnn.sign, 0),
         (tnn.leaky_relu, 0.2),
-        (tnn.elu, 1),
+        (lambda x: tnn.elu(x, 0.5), 0.5),
         (lambda x: tnn.clip(x, 0, 1), 1),
         (lambda x: tnn.clip(x, None, 0), 1),
         (lambda x: x**0, 0),
