@@ -1,11 +1,12 @@
-"""What the spike-detector examples share: labels, windows, training, scoring, the picture."""
+"""What the examples share: the command line, labels, windows, training, tables, pictures."""
 
 import argparse
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ import tinynn as tnn
 
 # Shades that stay apart for colour-blind eyes and in print (Okabe and Ito 2008).
 INK, BLUE, ORANGE, SKY = "#333333", "#0072B2", "#D55E00", "#56B4E9"
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def soft_labels(y, sides=(0.5,)):
@@ -71,6 +73,36 @@ def table(rows):
         print(f"{name:34s}{match.precision:9.3f}{match.recall:8.3f}{match.f1:7.3f}")
 
 
+def command_line(doc: str | None, **text: str) -> argparse.ArgumentParser:
+    """Return a parser with what every example takes: ``--seed``, ``--quick`` and ``--plot``.
+
+    ``text`` may replace the help of ``quick`` or ``plot``.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    quick = text.get("quick", "less data and fewer epochs, for a first look")
+    plot = text.get("plot", "save a picture (needs the extra 'plots')")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--plot", metavar="FILE", help=plot)
+    return parser
+
+
+def start(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Any]) -> Any:
+    """Parse the command line and run; what a person gave wrong is a usage error, no traceback."""
+    options = parser.parse_args()
+    with plain_errors(parser):
+        check_outputs(plot=options.plot)
+        return run(options)
+
+
+def save(figure: Any, path: str) -> None:
+    """Save a Matplotlib figure."""
+    figure.savefig(path, dpi=150)
+    print(f"picture: {path}")
+
+
 def check_outputs(*files, plot=None):
     """Refuse files that cannot be written before any work is done for them."""
     for path in filter(None, (*files, plot)):
@@ -78,10 +110,14 @@ def check_outputs(*files, plot=None):
             raise ValueError(f"{path}: there is no folder {Path(path).resolve().parent}.")
         if Path(path).is_dir():
             raise ValueError(f"{path} is a folder; give the name of a file.")
-    if plot and Path(plot).suffix not in (".png", ".pdf", ".svg"):
+    if plot and Path(plot).suffix not in PICTURES:
         raise ValueError(f"{plot}: the picture's name must end in .png, .pdf or .svg.")
     if plot and importlib.util.find_spec("matplotlib") is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    if plot:
+        import matplotlib
+
+        matplotlib.use("Agg")  # files only: no window, no display needed
 
 
 def generator(seed):

@@ -1,6 +1,7 @@
 """The Tensor among Python's and NumPy's protocols: a gradient is never lost in silence."""
 
 import copy
+import math
 import pickle
 from functools import partial
 
@@ -197,6 +198,41 @@ def test_asarray_gives_the_values_and_no_way_to_spoil_them():
     np.testing.assert_allclose(x, [1, 2])
 
 
+def test_shapes_that_do_not_broadcast_name_the_operation_and_both():
+    x = leaf(np.ones((2, 3)))
+    for call, words in (
+        (lambda: x + np.ones(4), r"^add: shapes \(2, 3\) and \(4,\) do not fit"),
+        (lambda: np.ones((3, 3)) * x, r"^multiply: shapes \(3, 3\) and \(2, 3\) do not fit"),
+        (lambda: x @ x, r"^matmul: shapes \(2, 3\) and \(2, 3\) do not fit"),
+        (lambda: tnn.where(x > 0, x, leaf([1.0, 2.0])), r"^where: shapes .*\(2,\) do not fit"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_a_vjp_of_wrong_arity_is_refused_or_says_how_it_is_called():
+    with pytest.raises(TypeError, match=r"^primitive: <lambda> takes 2 arguments, .* here 3 at le"):
+        tnn.primitive(lambda g, y: 2 * g)
+    with pytest.raises(TypeError, match=r"^primitive: <lambda> takes 3 arguments, .* here 4 at le"):
+        tnn.primitive(None, lambda g, y, a: a * g)
+    y = tnn.elementwise(lambda g, y: 2 * g)(lambda x, p=1: p * x)(leaf([1.0]))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'p'") as caught:
+        y.backward()
+    assert "calls it as vjp(g, y, x, p=...)" in caught.value.__notes__[0]
+    for several in (lambda *all: all[0], lambda g, *rest: g, np.multiply):
+        assert tnn.primitive(several)(lambda x: x)(2.0) == 2.0
+
+
+def test_a_primitive_without_vjps_says_what_is_missing():
+    def product(x, y):
+        return x * y
+
+    with pytest.raises(TypeError, match=r"^primitive: product takes 2 arg.*Write @primitive\(vjp"):
+        tnn.primitive(product)
+    with pytest.raises(TypeError, match=r"got Tensor in place of .* function.*@primitive\(vjp_x"):
+        tnn.elementwise(lambda x: 2 * x)(leaf([1.0]))
+
+
 # ---------------------------------------------------------------- making Tensors
 
 
@@ -235,7 +271,12 @@ def test_data_are_what_numpy_makes_of_them(data, dtype, shape):
         (lambda: tnn.Tensor("abc"), TypeError, r"^Tensor: data must be numbers, got dtype <U3"),
         (lambda: tnn.Tensor(None), TypeError, r"^Tensor: data must be numbers, got dtype object"),
         (lambda: tnn.Tensor([1, None]), TypeError, r"got dtype object\. Give an array, or nested"),
-        (lambda: tnn.Tensor([[1], [2, 3]]), ValueError, "inhomogeneous"),
+        (
+            lambda: tnn.Tensor([[1], [2, 3]]),
+            ValueError,
+            "^Tensor: nested lists must have equal len",
+        ),
+        (lambda: tnn.Tensor(["a"], dtype=float), ValueError, "could not convert string to float"),
         (lambda: tnn.Tensor(1.0, requires_grad=1), TypeError, "requires_grad must be True or Fal"),
         (lambda: tnn.Tensor(1.0, requires_grad="no"), TypeError, "True or False, got 'no'"),
         (lambda: setattr(leaf(1.0) * 2, "requires_grad", False), ValueError, r"Use \.detach\(\)"),
@@ -285,6 +326,9 @@ def test_repr_and_format():
     assert repr(tnn.Tensor(1.5, dtype="float32")) == "Tensor(1.5, dtype=float32)"
     assert f"{tnn.Tensor([[1.23456]]):.2f}" == "1.23"
     assert f"{tnn.Tensor(2.5)}" == "Tensor(2.5)"
+    assert f"{tnn.Tensor([1, 2])}" == "Tensor([1, 2])"
+    with pytest.raises(TypeError, match=r"format '\.2f' is for one number, got shape \(2,\)"):
+        f"{tnn.Tensor([1.0, 2.0]):.2f}"
     assert "..." in repr(tnn.Tensor(np.zeros(10_000)))
 
 
@@ -400,3 +444,19 @@ def test_forms_of_reshape_and_transpose():
         (x.T, (4, 3, 2)),
     ):
         assert y.shape == shape
+
+
+def test_what_only_asks_for_values_gets_them():
+    """As the conventions say: a Tensor cannot tell these from a mere look."""
+    s, a = leaf(3.0), np.zeros(2)
+    a[0] = s
+    assert a.tolist() == [3, 0]
+    assert math.exp(s) == math.exp(3)
+    assert np.array([s, s]).tolist() == [3, 3]
+    assert np.sum([s, s]) == 6
+    report = tnn.testing.check_grads(
+        lambda x: x[0] * np.array([x[1], x[2]]), np.array([1.0, 2.0, 3.0]), raise_on_fail=False
+    )
+    assert not report
+    with pytest.raises(TypeError, match=r"tinynn\.stack"):
+        tnn.Tensor([s, s])

@@ -244,6 +244,57 @@ def test_dense_names_the_feature_count():
         tnn.Dense(3, 2)(np.zeros(3, complex))
 
 
+def test_a_missing_axis_of_one_channel_is_named():
+    layer = tnn.Conv1d(1, 2, 5)
+    for shape in ((8, 100), (100,)):
+        with pytest.raises(ValueError, match=r"add the channel's axis: x\[\.\.\., None\]"):
+            layer(np.zeros(shape))
+    with pytest.raises(ValueError, match=r"looks like \(batch, channels, length\)"):
+        layer(np.zeros((8, 1, 100)))
+
+
+WEIGHT = tnn.Tensor(1.0, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tnn.SGD([WEIGHT], lr=0.1), "SGD: there is no argument 'lr'. It is learning_rate"),
+        (lambda: tnn.Adam([WEIGHT], betas=(0.9, 0.99)), "'betas'. It is beta_1 and beta_2 here."),
+        (lambda: tnn.Conv1d(1, 2, 3, stride=2), "no argument 'stride'. It is strides here."),
+        (lambda: tnn.Conv1d(1, 2, 3, dilation=2), "'dilation'. It is dilation_rate here."),
+        (lambda: tnn.Conv1d(1, kernel_size=3, out_channels=2), "'out_channels'. It is filters"),
+        (lambda: tnn.MaxPool1d(kernel_size=2), "'kernel_size'. It is pool_size here."),
+        (lambda: tnn.Dropout(p=0.5), "Dropout: there is no argument 'p'. It is rate here."),
+        (lambda: tnn.Dense(1, 2, qqq=3), "no argument 'qqq'. Give in_features, units, activation,"),
+        (
+            lambda: tnn.Dense(10),
+            "Dense: missing a required argument: 'units'. Write Dense(in_features, units, ...)",
+        ),
+        (lambda: tnn.Conv1d(4, 3), "Write Conv1d(in_channels, filters, kernel_size, ...): these"),
+        (lambda: tnn.Conv1d(1, 2, 3, 4), "Conv1d: too many positional arguments. Write Conv1d("),
+    ],
+)
+def test_words_of_other_libraries_are_understood(make, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make()
+
+
+def test_a_subclass_is_explained_under_its_own_name():
+    class Unit(tnn.Dense):
+        def __init__(self, **options):
+            super().__init__(1, 1, **options)
+
+    assert Unit(rng=0).units == 1
+    with pytest.raises(TypeError, match=r"Unit: there is no argument 'bias'\. It is use_bias here"):
+        Unit(bias=False)
+
+
+def test_activations_have_kerass_other_names():
+    assert tnn.Activation("swish").activation_name == "silu"
+    assert tnn.Dense(1, 1, "swish").activation is tnn.silu
+
+
 # ---------------------------------------------------------------- pooling, dropout, the rest
 
 
@@ -285,6 +336,8 @@ def test_sequential_is_a_sequence():
     assert len(tnn.Sequential(layers)) == 3
     with pytest.raises(TypeError, match=r"layers\[1\] must be a Layer.*tinynn.Activation\(f\)"):
         tnn.Sequential(tnn.Dense(1, 1), tnn.relu)
+    with pytest.raises(TypeError, match=r"layers\[1\] .* as tinynn\.Activation\('relu'\)"):
+        tnn.Sequential(tnn.Dense(1, 1), "relu")
     with pytest.raises(TypeError, match="Sequential: give Layers, got 3"):
         tnn.Sequential(3)
 
@@ -445,6 +498,35 @@ def test_summary_shows_activations_shapes_and_counts():
     assert model.summary((None, 100, 1)) == model.summary((100, 1))
     with pytest.raises(ValueError, match=r"summary: input_shape \(100, 2\).*does not fit"):
         model.summary((100, 2))
+    with pytest.raises(ValueError, match=r"\(None, 1\), .* must be lengths, such as \(100, 1\)"):
+        model.summary((None, None, 1))
+
+
+@pytest.mark.parametrize("shape", [(None, 1), (1,)])
+def test_summary_asks_for_a_length(shape):
+    model = tnn.Sequential(tnn.Conv1d(1, 8, 9), tnn.GlobalMaxPool1d())
+    with pytest.raises(
+        ValueError, match=r"no axis for the time steps of layers\.0 \(Conv1d\)\. Give"
+    ):
+        model.summary(shape)
+    assert tnn.Dense(1, 2).summary(shape) == tnn.Dense(1, 2).summary((1,))
+
+
+def test_summary_leaves_no_trace():
+    class Counting(tnn.Layer):
+        def __init__(self):
+            self.inner = tnn.Dense(2, 2, rng=0)
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = self.inner(x)
+            return self.last
+
+    model = Counting()
+    model.summary((2,))
+    assert not hasattr(model, "last")  # a result with its graph, which could not be copied
+    assert copy.deepcopy(model).calls == 0
 
 
 def test_summary_points_out_two_linear_maps_in_a_row():
@@ -476,6 +558,33 @@ def test_summary_follows_what_is_really_fed_to_what():
     parallel.forward = lambda x: parallel.a(x) + parallel.b(x)
     assert "note" not in parallel.summary((3,))
     assert "forward" in vars(parallel)
+
+
+class Residual(tnn.Layer):
+    def __init__(self, inner, join):
+        self.inner, self.join = inner, join
+
+    def forward(self, x):
+        return self.join(x, self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("join", "noted"),
+    [
+        (lambda x, y: x + y, False),
+        (lambda x, y: x + tnn.relu(y), False),
+        (lambda x, y: tnn.relu(x) * 0.5 + y, False),
+        (lambda x, y: (x, y), False),
+        (lambda x, y: tnn.relu(y), True),
+        (lambda x, y: y, True),
+    ],
+)
+def test_summary_claims_nothing_of_an_input_that_is_used_elsewhere_too(join, noted):
+    before = tnn.Conv1d(1, 2, 3, padding="same")
+    block = Residual(tnn.Conv1d(2, 2, 3, padding="same"), join)
+    text = tnn.Sequential(before, block).summary((9, 1))
+    assert ("note: layers.0 and layers.1.inner are two linear maps" in text) == noted
+    assert ("note" in text) == noted
 
 
 def test_reprs_say_what_was_asked_for():

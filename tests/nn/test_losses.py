@@ -162,6 +162,37 @@ def test_unequal_shapes_are_an_error(case):
         losses.mean_squared_error(np.zeros((3, 1)), np.zeros(3))
 
 
+def test_a_length_that_differs_points_to_the_padding():
+    with pytest.raises(ValueError, match=r"differ in length alone: .* padding=\"same\"\?"):
+        losses.mean_squared_error(np.zeros((2, 8, 1)), np.zeros((2, 10, 1)))
+    with pytest.raises(ValueError, match=r"Reshape one of them"):
+        losses.mean_squared_error(np.zeros((2, 8, 1)), np.zeros((2, 10, 2)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "target"),
+    [
+        (losses.binary_crossentropy, tnn.sigmoid, BINARY),
+        (losses.focal, tnn.sigmoid, BINARY),
+        (losses.categorical_crossentropy, tnn.softmax, ONE_HOT),
+        (losses.sparse_categorical_crossentropy, tnn.softmax, np.array([0, 2, 3])),
+    ],
+)
+def test_probabilities_given_as_logits_are_noticed(loss, activation, target):
+    x = tnn.Tensor(REAL, requires_grad=True)
+    name = activation.__name__
+    with pytest.raises(ValueError, match=f"made by {name}, .* Leave out from_logits=True, or the"):
+        loss(activation(x), target, from_logits=True)
+    assert np.isfinite(loss(activation(x), target).data)
+    assert np.isfinite(loss(activation(x) * 2.0, target, from_logits=True).data)
+
+
+def test_losses_have_kerass_other_names():
+    found = [losses.get("fit", name) for name in ("mse", "mae", "bce")]
+    known = [losses.mean_squared_error, losses.mean_absolute_error, losses.binary_crossentropy]
+    assert found == known
+
+
 def test_a_target_that_requires_a_gradient_is_an_error():
     target = tnn.Tensor([0.5], requires_grad=True)
     with pytest.raises(TypeError, match=r"target requires a gradient.*\(prediction, target\)"):

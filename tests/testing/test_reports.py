@@ -126,3 +126,45 @@ def test_a_cut_graph_is_told_apart():
 def test_misuse(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def last_line_shown(call):
+    with pytest.raises(Exception, match=r"check|cut") as caught:
+        call()
+    return str(caught.traceback.filter(caught)[-1].path)
+
+
+def test_pytest_shows_the_users_line():
+    assert last_line_shown(lambda: check_grads(wrong_square, np.ones(3))) == __file__
+    assert last_line_shown(lambda: check_grads(lambda x, y: x * y.detach(), 1.0, 1.0)) == __file__
+    assert last_line_shown(lambda: check_grads(lambda x: 3, 1.0)) == __file__
+    assert last_line_shown(lambda: tnn.testing.check_primitive(wrong_square, [1.0])) == __file__
+    widens = tnn.elementwise(lambda g, y, x: g * np.float64(2))(lambda x: x * np.float64(2))
+    assert last_line_shown(lambda: tnn.testing.check_primitive(widens, [np.ones(3)])) == __file__
+
+
+def test_the_parameters_of_a_layer_are_said_to_be_unchecked():
+    layer = tnn.Dense(3, 2, dtype="float64", rng=0)
+    shown = text(layer, np.ones((1, 3)))
+    assert "note: the parameters of this Dense are not inputs: their gradients were not" in shown
+    assert "note" not in text(lambda x: layer(x), np.ones((1, 3)))
+
+
+def mean_over_the_batch(factor):
+    def vjp(g, y, a, b):
+        return factor * tnn.sum(g, 0)
+
+    return tnn.primitive(lambda g, y, a, b: g, vjp)(lambda a, b: a + b)
+
+
+def test_a_mean_for_a_sum_is_only_guessed_where_there_is_a_sum():
+    rng = np.random.default_rng(0)
+    guess = "= 4 is how many terms its sum has: a mean for a sum?"
+    inputs = rng.normal(size=(4, 3)), rng.normal(size=3)
+    assert guess in text(mean_over_the_batch(1 / 4), *inputs)
+    assert "a mean for a sum" not in text(mean_over_the_batch(1 / 3), *inputs)  # not summed over
+    two = rng.normal(size=(2, 3)), rng.normal(size=3)
+    assert "a mean for a sum" not in text(mean_over_the_batch(1 / 2), *two)
+    quarter = tnn.elementwise(lambda g, y, x: g * x / 2)(lambda x: x * x)
+    assert "a constant factor 0.25" in text(quarter, rng.normal(size=4))
+    assert "a mean for a sum" not in text(quarter, rng.normal(size=4))

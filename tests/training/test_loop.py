@@ -174,7 +174,14 @@ def test_a_diverging_loss_names_epoch_batch_and_parameter():
     x, y = problem()
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
     message = r"the loss is inf in epoch 1/50, batch 3/3: all parameters and .* in the loss"
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match=message):  # and no RuntimeWarning before it
+        tnn.fit(model, x, y, epochs=50, batch_size=8, **how(model, 1e4))
+
+
+def test_numpy_still_raises_in_fit_for_those_who_asked_it_to():
+    x, y = problem()
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError, match="overflow encountered"):
         tnn.fit(model, x, y, epochs=50, batch_size=8, **how(model, 1e4))
 
 
@@ -196,7 +203,7 @@ def test_the_first_layer_whose_output_is_not_finite_is_named():
 
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), Log(), tnn.Dense(4, 1, rng=1))
     message = r"batch 1/1: first in the output of layer layers\.1 \(Log\)"
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match=message):
         tnn.fit(model, x, y, epochs=1, **how(model))
     assert "forward" not in vars(model[1])
 
@@ -209,7 +216,7 @@ def test_a_layer_that_is_bad_in_training_only_is_named():
             return z * np.inf if self.training else z
 
     model = tnn.Sequential(tnn.Dense(3, 1, rng=0), Noise())
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"layers\.1 \(Noise\)"):
+    with pytest.raises(FloatingPointError, match=r"layers\.1 \(Noise\)"):
         tnn.fit(model, x, y, epochs=1, **how(model))
 
 
@@ -258,10 +265,7 @@ def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
     x, y = problem(4)
     model = tnn.Dense(3, 1, rng=0)
     x[:] = 1e30
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(FloatingPointError, match="kernel is no longer finite after"),
-    ):
+    with pytest.raises(FloatingPointError, match="kernel is no longer finite after"):
         tnn.fit(model, x, y * 0, epochs=1, **how(model, 1e30, loss=lambda p, t: p.sum() * 1e-20))
 
 
@@ -277,7 +281,7 @@ def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
         ({"x": 3.0}, "fit: x must be an array of numbers with samples along its first axis"),
         ({"epochs": 0}, "fit: epochs must be a positive integer, got 0"),
         ({"batch_size": 0}, "fit: batch_size must be a positive integer, got 0"),
-        ({"loss": "mse"}, "fit: loss must be one of .*'mean_squared_error'"),
+        ({"loss": "rmse"}, "fit: loss must be one of .*'mean_squared_error'"),
         ({"optimizer": "sgd"}, "fit: optimizer must be an Optimizer, such as tinynn.SGD"),
         ({"validation_data": np.zeros(3)}, "validation_data must be a pair"),
         (
@@ -315,6 +319,43 @@ def test_a_prediction_of_another_shape_than_the_target_is_an_error_not_a_matrix(
     model = tnn.Dense(3, 1, rng=0)
     with pytest.raises(ValueError, match=r"equal shapes, got \(24, 1\) and \(24,\)"):
         tnn.fit(model, x, y.ravel(), epochs=1, **how(model))
+
+
+def over_time():
+    return [
+        tnn.Conv1d(1, 1, 3, padding="same", rng=0),
+        tnn.Conv1d(1, 1, 99, rng=0),  # a batch of time steps is too short for it
+        tnn.Sequential(tnn.Dense(1, 1, rng=0), tnn.MaxPool1d(2)),
+        tnn.Sequential(tnn.Dense(1, 1, rng=0), tnn.GlobalAvgPool1d()),
+    ]
+
+
+@pytest.mark.parametrize("model", over_time(), ids=repr)
+def test_one_series_is_not_taken_for_samples(model):
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    words = r"\(samples, length, channels\), got shape \(200, 1\), .*one series.* x\[None\]"
+    with pytest.raises(ValueError, match=f"fit: x must be {words} and y"):
+        tnn.fit(model, x, x, epochs=1, **how(model))
+    with pytest.raises(ValueError, match=f"fit: x must be {words}"):
+        tnn.fit(model, x[None], x[None], validation_data=(x, x), epochs=1, **how(model))
+    with pytest.raises(ValueError, match=f"predict: x must be {words}, or leave out batch_size"):
+        tnn.predict(model, x, batch_size=50)
+    whole = tnn.predict(model, x)
+    np.testing.assert_array_equal(tnn.predict(model, x, batch_size=200), whole)
+    np.testing.assert_array_equal(tnn.predict(model, x[None], batch_size=50)[0], whole)
+
+
+def test_a_model_may_add_the_missing_axis_itself():
+    class Padded(tnn.Layer):
+        def __init__(self):
+            self.conv = tnn.Conv1d(1, 1, 3, padding="same", rng=0)
+
+        def forward(self, x):
+            return self.conv(x[..., None])[..., 0]
+
+    model, x = Padded(), np.ones((8, 20))
+    tnn.fit(model, x, x, epochs=1, batch_size=4, **how(model))
+    assert tnn.predict(model, x, batch_size=4).shape == (8, 20)
 
 
 # ---------------------------------------------------------------- predict and batches

@@ -19,12 +19,15 @@ Vjp = Callable[..., Any]
 
 _paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
 _births = itertools.count()
+# What listens to the operations, when tinynn.compile records a call (see record.py).
+_recorder: ContextVar[Any] = ContextVar("tinynn_recorder", default=None)
 
 # Who else may hold the array of a node.
 PRIVATE = 0  # a leaf's own array; nobody else has it
 LENT = 1  # a leaf's own array, saved by a graph or seen through a view
 EXPOSED = 2  # a leaf's own array, handed out through .data: it may be written at any time
 RESULT = 3  # what an operation returned: never written
+REPLAYED = 4  # a leaf's array that a compiled step writes to: copied before anybody else sees it
 
 RELEASED = ()  # the trace of a node whose graph a backward() has consumed
 
@@ -65,15 +68,68 @@ class Node:
         """Return the array for others to keep: nothing will write to it any more."""
         if self._hold == EXPOSED:
             return self._data.copy()
-        if self._hold == PRIVATE:
+        if self._hold == REPLAYED:
+            self._data = self._data.copy()
+        if self._hold in (PRIVATE, REPLAYED):
             self._hold = LENT
         return self._data
+
+
+class Watched(np.ndarray):
+    """An array of a call that is being recorded: what NumPy computes from it is recorded too."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Apply ``ufunc`` to plain arrays, and let the recorder know."""
+        if any(isinstance(x, Node) for x in inputs):
+            return NotImplemented
+        recorder = _recorder.get()
+        if recorder is not None:
+            return recorder.ufunc(ufunc, method, inputs, kwargs)
+        return getattr(ufunc, method)(*map(unwatched, inputs), **kwargs)
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        """Convert the elements, recorded while a recording goes on."""
+        recorder = _recorder.get()
+        plain = self.view(np.ndarray).astype(dtype, *args, **kwargs)
+        return plain if recorder is None else recorder.converted(self, plain)
+
+    def __bool__(self) -> bool:
+        recorder = _recorder.get()
+        if recorder is not None:
+            recorder.refuse("the truth of an array decides what it does")
+        return bool(self.view(np.ndarray))
+
+    def item(self, *args: Any) -> Any:
+        """Return an element as a Python number, which is remembered while a recording goes on."""
+        recorder = _recorder.get()
+        number = self.view(np.ndarray).item(*args)
+        return number if recorder is None else recorder.number(self, number)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        recorder = _recorder.get()
+        if recorder is not None:
+            recorder.refuse("it writes into an array in place")
+        self.view(np.ndarray)[index] = unwatched(value)
+
+
+def unwatched(x: Any) -> Any:
+    """Return a Watched array as a plain one, all else as it is."""
+    return x.view(np.ndarray) if type(x) is Watched else x
 
 
 class Primitive(Generic[P]):
     """A NumPy function with one vjp for each differentiable argument; see :func:`primitive`."""
 
     def __init__(self, forward: Callable[P, Any], vjps: Sequence[Vjp | None] | Vjp) -> None:
+        if not callable(forward):
+            raise TypeError(
+                f"primitive: got {type(forward).__name__} in place of the forward function. "
+                "Write @primitive(vjp_x, ...) or @elementwise(vjp_x, ...) above a function; "
+                "without vjps it is taken for one itself."
+            )
         self.forward = forward
         self.__name__ = forward.__name__
         self.__qualname__ = forward.__qualname__
@@ -126,6 +182,9 @@ class Primitive(Generic[P]):
         inputs: tuple[Any, ...] = args
         if not (self._plain and not params and len(inputs) == self.arity):
             inputs, params = self._bind(inputs, params)
+        recorder = _recorder.get()
+        if recorder is not None:
+            return recorder.call(self, inputs, params)
         first = None
         live = False
         for i, arg in enumerate(inputs):
@@ -140,12 +199,26 @@ class Primitive(Generic[P]):
             return self.forward(*inputs, **params)
         live = live and not _paused.get()
         arrays = tuple([_array_of(arg, live) for arg in inputs])
-        data = self.forward(*arrays, **params)
+        try:
+            data = self.forward(*arrays, **params)
+        except ValueError as error:
+            self._name_shapes(arrays, error)
+            raise
         if not isinstance(data, (np.ndarray, np.generic, int, float)):
             raise TypeError(
                 f"{self.__name__}: an operation must return one array, got {type(data).__name__}."
             )
         return type(first)._result(data, (self, inputs, arrays, params) if live else None)
+
+    def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
+        """Raise an error that names operation and shapes, if NumPy found that those do not fit."""
+        if len(arrays) < 2 or not any(w in str(error) for w in ("broadcast", "core dimension")):
+            return
+        *rest, last = (str(np.shape(array)) for array in arrays)
+        raise ValueError(
+            f"{self.__name__}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
+            f"them. (NumPy: {error})"
+        ) from None
 
     def _bind(
         self, args: tuple[Any, ...], params: dict[str, Any]
@@ -184,7 +257,14 @@ class Primitive(Generic[P]):
         if self.variadic:
             return self._rule(i, g, y, arrays, **params)
         rule = self.vjps[i]
-        return None if rule is None else rule(g, y, *arrays, **params)
+        try:
+            return None if rule is None else rule(g, y, *arrays, **params)
+        except TypeError as error:
+            names = ["g", "y", *self._array_names, *(f"{name}=..." for name in params)]
+            error.add_note(
+                f"Raised by vjp {i} of {self.__name__}, which calls it as vjp({', '.join(names)})."
+            )
+            raise
 
     def differentiable(self, i: int) -> bool:
         """Tell whether a gradient flows to argument ``i``."""
@@ -219,7 +299,22 @@ def as_array(owner: str, x: Any) -> Any:
     """Return Nodes and arrays as they are, and all else as an array."""
     if isinstance(x, (list, tuple)):
         refuse_hidden(owner, x)
-    return x if isinstance(x, Node) else np.asarray(x)
+    return x if isinstance(x, (Node, Watched)) else np.asarray(x)
+
+
+def fresh(make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return ``make()``; a compiled step calls it again at each replay, as for random draws."""
+    recorder = _recorder.get()
+    return make() if recorder is None else recorder.fresh(make)
+
+
+def always(do: Callable[..., None], *arrays: Any) -> None:
+    """Call ``do`` on plain arrays, for its errors or effects; a compiled step does so each time."""
+    recorder = _recorder.get()
+    if recorder is None:
+        do(*arrays)
+    else:
+        recorder.always(do, arrays)
 
 
 def register(forward: Callable[P, Any], vjps: Sequence[Vjp | None] | Vjp) -> Primitive[P]:
@@ -246,6 +341,15 @@ def primitive(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]:
     >>> cube(np.array([1.0, 2.0]))
     array([1., 8.])
     """
+
+    for vjp in filter(inspect.isfunction, vjps):
+        code = vjp.__code__
+        if code.co_argcount < 2 + len(vjps) and not code.co_flags & inspect.CO_VARARGS:
+            raise TypeError(
+                f"primitive: {vjp.__name__} takes {code.co_argcount} arguments, but a vjp takes "
+                f"(g, y, *args, **params), here {2 + len(vjps)} at least. "
+                "Write @primitive(vjp_x, ...) above the forward function."
+            )
 
     def decorate(forward: Callable[P, Any]) -> Primitive[P]:
         return register(forward, vjps)
@@ -321,9 +425,11 @@ def grad(
                 f"grad: xs[{i}], of shape {x._data.shape}, is not part of the graph of y, "
                 "so y does not depend on it. Leave it out, or compute y from it."
             )
+    gradients = [found[x._birth][1] for x in targets]
     if create_graph:
-        return [found[x._birth][1] for x in targets]
-    return [np.array(found[x._birth][1]) for x in targets]
+        return gradients
+    recorder = _recorder.get()
+    return [np.array(g) if recorder is None else recorder.copied(g) for g in gradients]
 
 
 def walk(
@@ -339,7 +445,8 @@ def walk(
 
     ``targets`` None means all leaves. ``release`` drops the records on the way, after success.
     """
-    seed = _seed(y, g, create_graph, caller)
+    as_nodes = create_graph or _recorder.get() is not None  # raw arrays are not recorded
+    seed = _seed(y, g, as_nodes, caller)
     nodes = _reachable(y, caller)
     order = sorted(nodes, reverse=True)
     if targets is None:
@@ -360,7 +467,7 @@ def walk(
                 if birth in targets:
                     found[birth] = (node, gradient)
                 if node._trace:
-                    _push_back(node, gradient, grads, needed, create_graph)
+                    _push_back(node, gradient, grads, needed, as_nodes)
     finally:
         _paused.reset(token)
     if release:
@@ -370,7 +477,7 @@ def walk(
     return found
 
 
-def _seed(y: Node, g: Any, create_graph: bool, caller: str) -> Any:
+def _seed(y: Node, g: Any, as_nodes: bool, caller: str) -> Any:
     if not isinstance(y, Node):
         raise TypeError(f"{caller}: y must be a Tensor, got {type(y).__name__}.")
     if not y._requires_grad:
@@ -386,7 +493,7 @@ def _seed(y: Node, g: Any, create_graph: bool, caller: str) -> Any:
                 "Reduce it, for instance with .sum(), or give the gradient with respect to y."
             )
         seed = np.ones(shape, dtype)
-    elif isinstance(g, Node) and create_graph:
+    elif isinstance(g, Node) and as_nodes:
         if g._data.shape != shape:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {g._data.shape}.")
         return g if g._data.dtype == dtype else g.astype(dtype)  # type: ignore[attr-defined]
@@ -397,7 +504,7 @@ def _seed(y: Node, g: Any, create_graph: bool, caller: str) -> Any:
         if seed.dtype.kind not in "fiub":
             raise TypeError(f"{caller}: g must be real numbers, got dtype {seed.dtype}.")
         seed = seed.astype(dtype)
-    return type(y)._result(seed, None) if create_graph else seed
+    return type(y)._result(seed, None) if as_nodes else seed
 
 
 def _reachable(y: Node, caller: str) -> dict[int, Node]:
@@ -431,18 +538,18 @@ def _leading_to(targets: set[int], nodes: dict[int, Node], order: list[int]) -> 
 
 
 def _push_back(
-    node: Node, g: Any, grads: dict[int, Any], needed: Container[int], create_graph: bool
+    node: Node, g: Any, grads: dict[int, Any], needed: Container[int], as_nodes: bool
 ) -> None:
     """Add to ``grads`` what ``g``, the gradient of ``node``, gives each of its arguments."""
     op, args, arrays, params = node._trace  # type: ignore[misc]
-    y = node if create_graph else node._data
+    y = node if as_nodes else node._data
     inputs = arrays
-    if create_graph:
+    if as_nodes:
         inputs = _unchanged(op, args, arrays)
     for i, arg in enumerate(args):
         if not (isinstance(arg, Node) and arg._birth in needed and op.differentiable(i)):
             continue
-        gradient = _checked(op, i, op.vjp(i, g, y, inputs, params), arrays[i], create_graph)
+        gradient = _checked(op, i, op.vjp(i, g, y, inputs, params), arrays[i], as_nodes)
         before = grads.get(arg._birth)
         grads[arg._birth] = gradient if before is None else before + gradient
 
@@ -465,20 +572,20 @@ def _unchanged(op: Primitive[Any], args: tuple[Any, ...], arrays: tuple[Any, ...
     ]
 
 
-def _checked(op: Primitive[Any], i: int, gradient: Any, array: Any, create_graph: bool) -> Any:
+def _checked(op: Primitive[Any], i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     if gradient is None:
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "
             "argument that has none, give None in place of the vjp."
         )
-    if create_graph and not isinstance(gradient, Node):
+    if as_nodes and not isinstance(gradient, Node):
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned {type(gradient).__name__} where "
             "create_graph needs a Tensor, so a second derivative would be lost. "
             "Write the vjp with tinynn's operations."
         )
     data = gradient._data if isinstance(gradient, Node) else np.asarray(gradient)
-    if not create_graph:
+    if not as_nodes:
         gradient = data
     if data.shape != array.shape:
         raise GradientShapeError(

@@ -30,7 +30,15 @@ class Tensor(graph.Node):
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, (list, tuple)):
             graph.refuse_hidden("Tensor", data)
-        array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
+        try:
+            array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
+        except ValueError as error:
+            if "inhomogeneous" in str(error):
+                raise ValueError(
+                    "Tensor: nested lists must have equal lengths. Pad them, or make a Tensor of "
+                    f"each. (NumPy: {error})"
+                ) from None
+            raise
         if array.dtype.kind not in "fiubc":
             raise TypeError(
                 f"Tensor: data must be numbers, got dtype {array.dtype}. "
@@ -44,16 +52,23 @@ class Tensor(graph.Node):
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = requires_grad
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.made(self, data)
 
     # ------------------------------------------------------------ the array and its gradient
 
     @property
     def data(self) -> np.ndarray:
         """The values. A leaf's may be written to, and no pending gradient is hurt by it."""
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.ref(self)
+            return self._data.view(graph.Watched)
         if self._hold == graph.RESULT:
             self._data.flags.writeable = False
         elif self._hold != graph.EXPOSED:
-            if self._hold == graph.LENT:
+            if self._hold in (graph.LENT, graph.REPLAYED):
                 self._data = self._data.copy()
             self._hold = graph.EXPOSED
         return self._data
@@ -73,6 +88,10 @@ class Tensor(graph.Node):
             )
         if array is self._data:
             return  # t.data += v wrote in place already
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.assign(self, value)
+            array = graph.unwatched(array)
         self._replace(array.astype(self._data.dtype, casting="same_kind"))
 
     def _replace(self, array: np.ndarray) -> None:
@@ -83,10 +102,13 @@ class Tensor(graph.Node):
     @property
     def grad(self) -> np.ndarray | None:
         """What backward() has added up for this leaf: an ndarray of its shape, or None."""
-        return getattr(self, "_grad", None)
+        array = getattr(self, "_grad", None)
+        recorder = graph._recorder.get()
+        return array if array is None or recorder is None else recorder.gradient(self, array)
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        given = value
         if value is not None:
             value = np.array(value._data if isinstance(value, graph.Node) else value)
             if value.shape != self._data.shape:
@@ -95,7 +117,8 @@ class Tensor(graph.Node):
                     f"got {value.shape}."
                 )
             value = value.astype(self._data.dtype, copy=False)
-        self._grad = value
+        recorder = graph._recorder.get()
+        self._grad = value if recorder is None else recorder.set_gradient(self, given)
 
     @property
     def requires_grad(self) -> bool:
@@ -155,10 +178,14 @@ class Tensor(graph.Node):
         array([20.])
         """
         found = graph.walk(self, gradient, None, release=True, caller="backward")
+        recorder = graph._recorder.get()
         for node, g in found.values():
             before = node.grad  # type: ignore[attr-defined]
-            total = np.array(g) if before is None else np.asarray(before + g)
-            node._grad = total  # type: ignore[attr-defined]
+            total = g if before is None else before + g
+            if recorder is None:
+                node._grad = np.array(total)  # type: ignore[attr-defined]
+            else:
+                node._grad = recorder.set_gradient(node, total)  # type: ignore[attr-defined]
 
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
@@ -166,7 +193,8 @@ class Tensor(graph.Node):
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as an ndarray."""
-        return self._data.copy()
+        recorder = graph._recorder.get()
+        return self._data.copy() if recorder is None else recorder.copied(self)
 
     def copy(self) -> "Tensor":
         """Return a copy that gradients flow through."""
@@ -178,10 +206,15 @@ class Tensor(graph.Node):
             raise ValueError(
                 f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
             )
-        return self._data.item()
+        recorder = graph._recorder.get()
+        number = self._data.item()
+        return number if recorder is None else recorder.number(self, number)
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.refuse("the values of a Tensor become Python numbers")
         return self._data.tolist()
 
     def astype(self, dtype: Any) -> "Tensor":
@@ -196,7 +229,12 @@ class Tensor(graph.Node):
         return f"Tensor({text}{notes}{', requires_grad=True' if self._requires_grad else ''})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.item() if spec and self.size == 1 else str(self), spec)
+        if spec and self.size != 1:
+            raise TypeError(
+                f"Tensor: the format {spec!r} is for one number, got shape {self.shape}. "
+                "Format an element, or use numpy.array2string."
+            )
+        return format(self.item() if spec else str(self), spec)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -223,6 +261,9 @@ class Tensor(graph.Node):
                 f"Tensor: the truth of a tensor of shape {self.shape} is ambiguous. "
                 "Use .any() or .all()."
             )
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.refuse("the truth of a Tensor decides what it does")
         return bool(self._data.item())
 
     __hash__ = object.__hash__
@@ -408,6 +449,12 @@ class Tensor(graph.Node):
     # ------------------------------------------------------------ NumPy protocols
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.refuse(
+                "NumPy takes the values of a Tensor, and what it does with them is not recorded; "
+                "take them with .data"
+            )
         if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
             return np.array(self._data, dtype=dtype)
         view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
@@ -452,14 +499,15 @@ def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -
 
 
 def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
-    values = [a._data if isinstance(a, graph.Node) else a for a in args]
-    return Tensor._result(ufunc(*values), None)
+    if ufunc.nin == 1:
+        return ops.holds(args[0], ufunc)
+    return ops.compare(args[0], args[1], ufunc)
 
 
 def _stripped(value: Any) -> Any:
     """Return arguments with every Tensor in them replaced by its values."""
     if isinstance(value, graph.Node):
-        return np.asarray(value)
+        return np.asarray(value) if graph._recorder.get() is None else ops.values(value)
     if isinstance(value, (list, tuple)):
         return type(value)(_stripped(part) for part in value)
     if isinstance(value, dict):

@@ -29,6 +29,8 @@ TABLE: dict[str, Activation] = {
     "exponential": ops.exp,
 }
 
+ALIASES = {"swish": "silu"}  # as in Keras
+
 
 def get(owner: str, activation: str | Activation | None) -> Activation:
     """Return the function for a name of ``TABLE``, a callable as it is, linear for None."""
@@ -41,7 +43,8 @@ def get(owner: str, activation: str | Activation | None) -> Activation:
         )
     if callable(activation):
         return activation
-    return TABLE[check.choice(owner, "activation", activation, TABLE)]
+    known = ALIASES.get(activation, activation)
+    return TABLE[check.choice(owner, "activation", known, TABLE)]
 
 
 def name(activation: Activation) -> str:

@@ -1,15 +1,41 @@
 """The base class of layers and models: finding parameters, state, modes, a summary."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from tinynn import _validate as check
-from tinynn.autodiff import ops
+from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RESULT, no_grad
 from tinynn.autodiff.tensor import Tensor
+
+
+class Reach(NamedTuple):
+    """Which steps of a series one output step sees: i sees i stride - left to i stride + right.
+
+    ``left`` and ``right``: 0 or more steps. ``fixed`` is False if the length of the series moves
+    the windows, as padding "same" can with strides.
+    """
+
+    stride: int = 1
+    left: int = 0
+    right: int = 0
+    fixed: bool = True
+
+    def then(self, after: "Reach") -> "Reach":
+        """Return the reach of this layer with another one after it.
+
+        >>> Reach(2, 0, 1).then(Reach(3, 4, 4))
+        Reach(stride=6, left=8, right=9, fixed=True)
+        """
+        return Reach(
+            self.stride * after.stride,
+            self.left + self.stride * after.left,
+            self.right + self.stride * after.right,
+            self.fixed and after.fixed,
+        )
 
 
 class Layer:
@@ -32,6 +58,13 @@ class Layer:
     """
 
     training: bool = True
+    _changes: int = 0  # how often a Tensor or Layer was made an attribute of any layer
+    takes_series: bool = False  # an input with two axes is one series (length, channels)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "reach" not in vars(cls):
+            cls.reach = Layer.reach  # type: ignore[method-assign]  # what it inherits may not hold
 
     def __setattr__(self, name: str, value: Any) -> None:
         # self.mean = (0.9 * self.mean + ...).detach() goes on being state.
@@ -39,6 +72,11 @@ class Layer:
         detached = isinstance(value, Tensor) and value._trace is None and value._hold == RESULT
         if detached and isinstance(old, Tensor) and old._hold != RESULT:
             value = Tensor(value, requires_grad=value.requires_grad)
+        if isinstance(value, (Tensor, Layer)) and value is not old:
+            recorder = graph._recorder.get()
+            if recorder is not None:
+                recorder.refuse(f"{type(self).__name__} keeps a Tensor of the call as self.{name}")
+            Layer._changes += 1
         object.__setattr__(self, name, value)
 
     def forward(self, x: Any) -> Any:
@@ -47,7 +85,21 @@ class Layer:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; the same as ``forward``."""
+        recorder = graph._recorder.get()
+        if recorder is not None:  # a recording holds for this mode and these parameters only
+            recorder.guard(("training", id(self)), lambda: self.training)
+            recorder.guard("layers", lambda: Layer._changes)
         return self.forward(*args, **kwargs)
+
+    def reach(self) -> Reach | tuple[int, int, int] | None:
+        """Return (stride, left, right): output step i sees i stride - left to i stride + right.
+
+        Say it in a layer of your own, and ``predict`` can cut a long series and ``stream`` take it
+        in pieces: ``return self.body.reach()``, or 1, 0, 0 if each step is computed from itself.
+        None, as it is for every ``forward`` that is written anew: an output may depend on the
+        whole series. It holds in evaluation, between the ends, which the layer may pad as it likes.
+        """
+        return None
 
     # ------------------------------------------------------------ what it is made of
 
@@ -126,8 +178,9 @@ class Layer:
     def summary(self, input_shape: Iterable[int | None]) -> str:
         """Return a table of the layers: activation, output shape, number of parameters.
 
-        ``input_shape``: the shape of one sample, without the batch axis (a leading None is
-        dropped). Notes follow on linear layers in a row, which are together one linear map.
+        ``input_shape``: the shape of one sample, without the batch axis (a leading None stands for
+        that axis and is dropped). Notes follow on linear layers in a row, which are together one
+        linear map. Raises ValueError if the model cannot take such a sample.
 
         >>> from tinynn.nn.layers import Dense
         >>> print(Dense(3, 2, rng=0).summary((3,)))
@@ -140,15 +193,24 @@ class Layer:
                 f"summary: input_shape must be a tuple such as (length, channels), got "
                 f"{input_shape!r}."
             )
-        shape = [n for i, n in enumerate(input_shape) if not (i == 0 and n is None)]
+        shape: tuple[Any, ...] = tuple(input_shape)
+        shape = shape[1:] if shape[:1] == (None,) else shape
+        fault = f"summary: input_shape {shape}, the shape of one sample without the batch axis,"
         try:
-            with no_grad(), mode(self, training=False), _observed(self) as calls:
-                self(np.zeros([1, *shape], np.float32))
+            zeros = np.zeros((1, *shape), np.float32)
         except (ValueError, TypeError) as error:
+            raise ValueError(f"{fault} must be lengths, such as (100, 1): {error}.") from None
+        path = takes_as_one_series(self, zeros)
+        if path is not None:
             raise ValueError(
-                f"summary: input_shape {tuple(shape)}, the shape of one sample without the batch "
-                f"axis, does not fit the model: {error}"
-            ) from error
+                f"{fault} leaves no axis for the time steps of {path}. Give (length, channels), "
+                "such as (100, 1); a leading None stands for the batch axis."
+            )
+        try:
+            with mode(self, training=False), _observed(self) as calls:
+                self(Tensor(zeros, requires_grad=True))  # so that every operation is recorded
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{fault} does not fit the model: {error}") from error
         counted: set[int] = set()
         table: list[tuple[str, ...]] = [("layer", "type", "activation", "output", "parameters")]
         for path, layer, _, output in calls:
@@ -163,6 +225,21 @@ class Layer:
             table.append((path or "(self)", kind, name, f"({batched})", f"{size:,}"))
         total = sum(t.size for t in self.parameters())
         return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
+
+
+def reach_of(layer: Layer) -> Reach | None:
+    """Return a layer's reach, checked, for anyone may write one."""
+    said = layer.reach()
+    if said is None:
+        return None
+    owner = f"{type(layer).__name__}.reach"
+    if not isinstance(said, tuple) or len(said) not in (3, 4):
+        raise TypeError(f"{owner} must return (stride, left, right) or None, got {said!r}.")
+    stride, left, right = (
+        check.integer(owner, name, value, at_least=least)
+        for name, value, least in zip(("stride", "left", "right"), said, (1, 0, 0), strict=False)
+    )
+    return Reach(stride, left, right, *said[3:])
 
 
 def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
@@ -214,15 +291,21 @@ _Call = tuple[str, Layer, Any, Any]  # path, layer, input, output
 
 @contextmanager
 def _observed(model: Layer) -> Iterator[list[_Call]]:
-    """Collect every call of a layer inside, in the order in which they end."""
+    """Collect every call of a layer inside, in the order in which they end.
+
+    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
+    """
     calls: list[_Call] = []
     layers = model.named_layers()
-    own = {id(layer): layer.__dict__.get("forward") for _, layer in layers}
+    attributes = [vars(layer).copy() for _, layer in layers]
 
     def observer(path: str, layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
-            y = forward(*args, **kwargs)
-            calls.append((path, layer, args[0] if args else None, y))
+            y = None
+            try:
+                y = forward(*args, **kwargs)
+            finally:
+                calls.append((path, layer, args[0] if args else None, y))
             return y
 
         return observed
@@ -232,10 +315,10 @@ def _observed(model: Layer) -> Iterator[list[_Call]]:
             layer.__dict__["forward"] = observer(path, layer, layer.forward)
         yield calls
     finally:
-        for _, layer in layers:
-            layer.__dict__.pop("forward", None)
-            if own[id(layer)] is not None:
-                layer.__dict__["forward"] = own[id(layer)]
+        for (_, layer), before in zip(layers, attributes, strict=True):
+            for name in vars(layer).keys() - before.keys():
+                del vars(layer)[name]
+            vars(layer).update(before)
 
 
 def first_nonfinite_layer(model: Layer, x: Any) -> str | None:
@@ -250,6 +333,22 @@ def first_nonfinite_layer(model: Layer, x: Any) -> str | None:
     return None
 
 
+def takes_as_one_series(model: Layer, x: np.ndarray) -> str | None:
+    """Return the layer for which the rows of a matrix ``x`` are time steps, if there is one.
+
+    A trial shows it, for the layers alone do not: a model may add the missing axis itself.
+    """
+    if np.ndim(x) != 2 or not any(layer.takes_series for _, layer in model.named_layers()):
+        return None
+    with no_grad(), mode(model, training=False), _observed(model) as calls:
+        with suppress(Exception), np.errstate(all="ignore"):
+            model(x)  # where it fails, it fails again when the results are needed
+        for path, layer, given, _ in calls:
+            if layer.takes_series and np.ndim(given) == 2 and len(given) == len(x):
+                return f"{path or 'model'} ({type(layer).__name__})"
+    return None
+
+
 def _aligned(table: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
@@ -259,12 +358,37 @@ def _aligned(table: list[tuple[str, ...]]) -> list[str]:
     return lines
 
 
+def _tensors(results: Any) -> list[Tensor]:
+    parts = results if isinstance(results, (list, tuple)) else [results]
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def _takers(results: list[Tensor]) -> dict[int, set[int]]:
+    """Return which operations took a tensor on the way to the results, both by id."""
+    takers: dict[int, set[int]] = {}
+    stack, seen = list(results), set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or not node._trace:
+            continue
+        seen.add(id(node))
+        for arg in node._trace[1]:
+            if isinstance(arg, Tensor):
+                takers.setdefault(id(arg), set()).add(id(node))
+                stack.append(arg)
+    return takers
+
+
 def _linear_pairs(calls: list[_Call]) -> list[str]:
-    """Say where one linear map feeds another with nothing nonlinear between."""
+    """Say where one linear map feeds another, and nothing else, with nothing nonlinear between."""
     notes = []
+    takers = _takers([part for *_, y in calls for part in _tensors(y)])
+    final = {id(part) for part in _tensors(calls[-1][3])} if calls else set()
     made_by: dict[int, str] = {}  # by id of a result, the linear map that it came from
     for path, layer, x, y in calls:
-        before = made_by.get(id(x))
+        inside = _takers(_tensors(y)).get(id(x))
+        alone = y is x or (inside == takers.get(id(x)) and id(x) not in final)
+        before = made_by.get(id(x)) if alone else None
         if hasattr(layer, "kernel"):
             if before is not None:
                 notes.append(

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from tinynn import _validate as check
-from tinynn.autodiff import conv
+from tinynn.autodiff import conv, graph
 from tinynn.autodiff.graph import as_array
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
 from tinynn.nn.initializers import Initializer
-from tinynn.nn.layer import Layer
+from tinynn.nn.layer import Layer, Reach, reach_of
+from tinynn.nn.words import explained
 
 
 def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
@@ -47,6 +48,10 @@ class _Activated(Layer):
     def activation_name(self) -> str:
         """The activation, as a person would name it."""
         return activations.name(self.activation)
+
+    def _pointwise(self) -> Reach | None:
+        """Return the reach of the activation: nobody knows what a callable does over time."""
+        return Reach() if self.activation in activations.TABLE.values() else None
 
 
 class _Weighted(_Activated):
@@ -85,6 +90,7 @@ class Dense(_Weighted):
     (5, 2)
     """
 
+    @explained
     def __init__(
         self,
         in_features: int,
@@ -117,6 +123,10 @@ class Dense(_Weighted):
         y = x @ self.kernel
         return self.activation(y if self.bias is None else y + self.bias)
 
+    def reach(self) -> Reach | None:
+        """Return that each step is computed from itself."""
+        return self._pointwise()
+
 
 class Conv1d(_Weighted):
     """One-dimensional convolution: small kernels slid over a series, one feature map each.
@@ -134,6 +144,9 @@ class Conv1d(_Weighted):
     (2, 10, 4)
     """
 
+    takes_series = True
+
+    @explained
     def __init__(
         self,
         in_channels: int,
@@ -199,14 +212,18 @@ class Conv1d(_Weighted):
         sizes = [f"{self.in_channels}", f"{self.filters}", f"kernel_size={self.kernel_size}"]
         return f"Conv1d({', '.join([*sizes, *extra, f'activation={self.activation_name!r}'])})"
 
+    def _axis_hint(self, shape: tuple[int, ...]) -> str:
+        if self.in_channels == 1 and len(shape) in (1, 2):
+            return " If it is (batch, length) or (length,), add the channel's axis: x[..., None]."
+        return conv.channels_hint(shape, self.in_channels)
+
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""
         x = as_input("Conv1d", x, self.dtype)
         if x.ndim not in (2, 3) or x.shape[-1] != self.in_channels:
             raise ValueError(
                 f"Conv1d: the input must be (batch, length, {self.in_channels}) or (length, "
-                f"{self.in_channels}), got shape {x.shape}."
-                + conv.channels_hint(x.shape, self.in_channels)
+                f"{self.in_channels}), got shape {x.shape}." + self._axis_hint(x.shape)
             )
         self.output_length(x.shape[-2])  # an input too short is refused in the layer's own name
         padding = self.padding
@@ -222,6 +239,28 @@ class Conv1d(_Weighted):
             groups=self.groups,
         )
         return self.activation(y)
+
+    def reach(self) -> Reach | None:
+        """Return the stride, and the steps before and after that an output sees."""
+        if self.padding_mode == "circular" or self._pointwise() is None:
+            return None
+        mirrored = self.padding_mode == "reflect"
+        return _window_reach(self.receptive_field, self.strides, self.padding, mirrored)
+
+
+def _window_reach(extent: int, stride: int, padding: conv.Padding, mirrored: bool = False) -> Reach:
+    """Return the reach of windows that span ``extent`` steps, ``stride`` apart.
+
+    Padding "same" with a stride depends on the remainder of the length by it: the furthest counts.
+    At the ends, a mirror shows steps outside the window.
+    """
+    left = right = 0
+    pairs = {conv.padding_pair(padding, n, extent, stride) for n in range(1, stride + 1)}
+    for before, after in pairs:
+        beyond = max(0, before + after - extent + 1)  # how far past the end a window may begin
+        left = max(left, before, beyond + (after if mirrored else 0))
+        right = max(right, extent - 1 - before, *((before, after) if mirrored else ()))
+    return Reach(stride, left, right, fixed=len({before for before, _ in pairs}) == 1)
 
 
 class Activation(_Activated):
@@ -241,6 +280,10 @@ class Activation(_Activated):
     def forward(self, x: Any) -> Tensor:
         """Return the activation of ``x``."""
         return self.activation(as_input("Activation", x))
+
+    def reach(self) -> Reach | None:
+        """Return that each step is computed from itself, if the activation has a name."""
+        return self._pointwise()
 
 
 class Flatten(Layer):
@@ -275,6 +318,7 @@ class Dropout(Layer):
 
     keeps_linear = True
 
+    @explained
     def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
         self.rate = check.real("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = check.generator("Dropout", rng)
@@ -287,12 +331,20 @@ class Dropout(Layer):
         x = as_input("Dropout", x)
         if not self.training or self.rate == 0:
             return x
-        kept = self.rng.random(x.shape) >= self.rate
+        shape = x.shape
+        kept = graph.fresh(lambda: self.rng.random(shape) >= self.rate)
         dtype = x.dtype if x.dtype.kind == "f" else np.float64
         return x * (kept / (1 - self.rate)).astype(dtype)
 
+    def reach(self) -> Reach:
+        """Return that each step is computed from itself."""
+        return Reach()
+
 
 class _Pool1d(Layer):
+    takes_series = True
+
+    @explained
     def __init__(
         self, pool_size: int = 2, *, strides: int | None = None, padding: str = "valid"
     ) -> None:
@@ -324,6 +376,10 @@ class MaxPool1d(_Pool1d):
         how: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
         return conv.max_pool1d(as_input("MaxPool1d", x), self.pool_size, **how)
 
+    def reach(self) -> Reach:
+        """Return the stride, and the steps before and after that an output sees."""
+        return _window_reach(self.pool_size, self.strides, self.padding)
+
 
 class AvgPool1d(_Pool1d):
     """Mean of each window, of real samples only: (..., length, channels) to fewer steps.
@@ -341,8 +397,14 @@ class AvgPool1d(_Pool1d):
         how: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
         return conv.avg_pool1d(as_input("AvgPool1d", x), self.pool_size, **how)
 
+    def reach(self) -> Reach:
+        """Return the stride, and the steps before and after that an output sees."""
+        return _window_reach(self.pool_size, self.strides, self.padding)
+
 
 class _GlobalPool1d(Layer):
+    takes_series = True
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -399,6 +461,8 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 advice = " Wrap a function as tinynn.Activation(f)." if callable(layer) else ""
+                if isinstance(layer, str):
+                    advice = f" Write an activation as tinynn.Activation({layer!r})."
                 raise TypeError(
                     f"Sequential: layers[{i}] must be a Layer, got {check.shown(layer)}.{advice}"
                 )
@@ -409,6 +473,16 @@ class Sequential(Layer):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def reach(self) -> Reach | None:
+        """Return the layers' reaches put together, or None if one is unknown."""
+        total = Reach()
+        for layer in self.layers:
+            reach = reach_of(layer)
+            if reach is None:
+                return None
+            total = total.then(reach)
+        return total
 
     def __repr__(self) -> str:
         return "Sequential(" + "".join(f"\n  {layer!r}," for layer in self.layers) + "\n)"

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import Node, as_array
+from tinynn.autodiff.graph import Node, always, as_array
 
 
 def _constant(owner: str, name: str, value: Any) -> np.ndarray:
@@ -42,21 +42,29 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
     array = _constant(owner, "target", target)
     prediction = _floats(owner, prediction)
     if prediction.shape != array.shape:
+        p, t = prediction.shape, array.shape
+        if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
+            advice = 'They differ in length alone: do the layers over time have padding="same"?'
+        else:
+            advice = "Reshape one of them; broadcasting would compare every pair."
         raise ValueError(
-            f"{owner}: prediction and target must have equal shapes, got {prediction.shape} and "
-            f"{array.shape}. Reshape one of them; broadcasting would compare every pair."
+            f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
     return prediction, array.astype(prediction.dtype, copy=False)
 
 
 def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * np.finfo(array.dtype).eps  # a sum of probabilities may round to more than 1
-    if ((array < -slack) | (array > 1 + slack)).any():
-        raise ValueError(
-            f"{owner}: {name} must lie in [0, 1], got values from {np.nanmin(array):.9g} to "
-            f"{np.nanmax(array):.9g}. {advice}"
-        )
+    slack = 8 * float(np.finfo(array.dtype).eps)  # a sum of probabilities may round to more than 1
+
+    def refuse(array: np.ndarray) -> None:
+        if array.size and (array.min() < -slack or array.max() > 1 + slack):
+            raise ValueError(
+                f"{owner}: {name} must lie in [0, 1], got values from {np.nanmin(array):.9g} to "
+                f"{np.nanmax(array):.9g}. {advice}"
+            )
+
+    always(refuse, array)
 
 
 def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
@@ -74,11 +82,15 @@ def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
                 f"{owner}: sample_weight must broadcast to the loss's shape {loss.shape}, "
                 f"got {weight.shape}."
             )
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise ValueError(
-                f"{owner}: sample_weight must be finite and not negative, got values from "
-                f"{weight.min():g} to {weight.max():g}."
-            )
+
+        def refuse(weight: np.ndarray) -> None:
+            if not (np.isfinite(weight).all() and (weight >= 0).all()):
+                raise ValueError(
+                    f"{owner}: sample_weight must be finite and not negative, got values from "
+                    f"{weight.min():g} to {weight.max():g}."
+                )
+
+        always(refuse, weight)
         loss = loss * weight.astype(loss.dtype, copy=False)
     if reduction == "none":
         return loss
@@ -132,9 +144,20 @@ def huber(
     return _reduced("huber", loss, sample_weight, reduction)
 
 
+def _no_probabilities(owner: str, prediction: Any, activation: Any) -> None:
+    """Refuse, where logits are due, a result of the activation that makes probabilities."""
+    trace = prediction._trace if isinstance(prediction, Node) else None
+    if trace and trace[0] is activation:
+        raise ValueError(
+            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
+            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
+        )
+
+
 def _log_likelihoods(owner: str, prediction: Any, from_logits: bool) -> tuple[Any, Any]:
     """Return log p and log(1 - p)."""
     if check.flag(owner, "from_logits", from_logits):
+        _no_probabilities(owner, prediction, ops.sigmoid)
         return -ops.softplus(-prediction), -ops.softplus(prediction)
     _within(owner, "prediction", ops.values(prediction), "For raw scores give from_logits=True.")
     tiny = float(np.finfo(prediction.dtype).eps)
@@ -165,18 +188,28 @@ def binary_crossentropy(
     positive = y
     if pos_weight is not None:
         weight = _constant(owner, "pos_weight", pos_weight)
-        if not (np.isfinite(weight).all() and (weight > 0).all()):
-            raise ValueError(
-                f"{owner}: pos_weight must be finite and above 0, got {check.shown(pos_weight)}."
-            )
+
+        def refuse(weight: np.ndarray) -> None:
+            if not (np.isfinite(weight).all() and (weight > 0).all()):
+                raise ValueError(
+                    f"{owner}: pos_weight must be finite and above 0, "
+                    f"got {check.shown(weight if weight.ndim else weight.item())}."
+                )
+
+        always(refuse, weight)
         if not _fits(weight.shape, y.shape):
             raise ValueError(
                 f"{owner}: pos_weight must broadcast to the target's shape {y.shape}, "
                 f"got {weight.shape}."
             )
         positive = y * weight.astype(y.dtype)
-    log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
-    return _reduced(owner, -(log_p * positive + log_q * (1 - y)), sample_weight, reduction)
+    if check.flag(owner, "from_logits", from_logits) and pos_weight is None:
+        _no_probabilities(owner, prediction, ops.sigmoid)
+        loss = ops.logit_crossentropy(prediction, y)
+    else:
+        log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
+        loss = -(log_p * positive + log_q * (1 - y))
+    return _reduced(owner, loss, sample_weight, reduction)
 
 
 def focal(
@@ -213,6 +246,7 @@ def _log_probabilities(owner: str, prediction: Any, from_logits: bool) -> Any:
     if prediction.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
     if check.flag(owner, "from_logits", from_logits):
+        _no_probabilities(owner, prediction, ops.softmax)
         return ops.log_softmax(prediction, axis=-1)
     _within(owner, "prediction", ops.values(prediction), "For raw scores give from_logits=True.")
     return ops.log(ops.clip(prediction, float(np.finfo(prediction.dtype).eps), 1))
@@ -285,7 +319,16 @@ TABLE: dict[str, Callable[..., Any]] = {
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
 }
 
+ALIASES = {  # as in Keras
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "bce": "binary_crossentropy",
+}
+
 
 def get(owner: str, loss: str | Callable[..., Any]) -> Callable[..., Any]:
     """Return the loss of that name, or the callable as it is."""
-    return loss if callable(loss) else TABLE[check.choice(owner, "loss", loss, TABLE)]
+    if callable(loss):
+        return loss
+    known = ALIASES.get(loss, loss) if isinstance(loss, str) else loss
+    return TABLE[check.choice(owner, "loss", known, TABLE)]

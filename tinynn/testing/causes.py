@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -128,15 +129,26 @@ def _lookalike(case: Case) -> tuple[str, str] | None:
     simple = min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6  # one slope is a multiple anyway
     if _alike(a, c * n, case.likeness) and (n.size > 1 or simple):
         text = f"Analytic = {c:.6g} * numeric everywhere."
-        lengths = {k for y in case.point.graph[1] for k in (y.size, *y.shape)}
-        for k in sorted(lengths - {0, 1}):
+        for k in _summed_lengths(case):
             if abs(c * k - 1) < 1e-4:
-                text += f" 1 / {c:.6g} = {k} is a length of the result: a mean for a sum?"
+                text += f" 1 / {c:.6g} = {k} is how many terms its sum has: a mean for a sum?"
         return f"a constant factor {c:.6g}", text
     for candidate, cause in _arrangements(case) if case.table.whole else ():
         if _alike(a, candidate, case.likeness):
             return cause, "Analytic holds the numeric values, in other places."
     return None
+
+
+def _summed_lengths(case: Case) -> list[int]:
+    """Return the lengths of those axes of a result that the input lacks, and their product.
+
+    Over such axes a gradient is a sum. 1 and 2 are left out: too many factors are 1/2 by chance.
+    """
+    found = set()
+    for y in case.point.graph[1]:
+        extra = list((Counter(y.shape) - Counter(case.numeric.shape)).elements())
+        found |= {*extra, math.prod(extra)}
+    return sorted(k for k in found if k > 2)
 
 
 def _arrangements(case: Case) -> Iterator[tuple[np.ndarray, str]]:

@@ -29,6 +29,8 @@ from tinynn.testing.points import (
 from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, InputReport
 from tinynn.testing.tables import compared
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 
 def check_grads(
     f: Callable[..., Any],
@@ -91,6 +93,12 @@ def check_grads(
         report = context.run(_check, f, arrays, names, order, settings)
     except GradcheckError as fault:  # one that makes comparisons pointless
         report = fault.report
+    if callable(getattr(f, "parameters", None)):
+        note = (
+            f"the parameters of this {type(f).__name__} are not inputs: their gradients were not "
+            "checked. Do so with a function of them too, as lambda x, kernel: x @ kernel."
+        )
+        report = replace(report, notes=(*report.notes, note))
     if raise_on_fail and not report:
         raise GradcheckError(report)
     return report

@@ -12,6 +12,8 @@ from tinynn.autodiff.ops import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.reports import fault
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -13,6 +13,8 @@ from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.gradients import check_grads
 from tinynn.testing.reports import GradcheckError, GradcheckReport, fault
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 
 def check_primitive(
     op: Primitive[Any],

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import NoReturn
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 VERDICTS = ("ok", "inconclusive", "wrong")
 
 

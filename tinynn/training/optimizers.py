@@ -1,13 +1,16 @@
 """Optimizers: rules that move parameters against their gradients."""
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinynn import _validate as check
+from tinynn.autodiff import graph
 from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.words import explained
 
 
 def _checked_parameters(
@@ -20,7 +23,10 @@ def _checked_parameters(
         )
     tensors = list(parameters)
     if not tensors:
-        raise ValueError(f"{owner}: parameters is empty; give model.parameters().")
+        raise ValueError(
+            f"{owner}: parameters is empty; give model.parameters(). An ndarray attribute of a "
+            "Layer is no parameter: make it a Tensor(..., requires_grad=True)."
+        )
     for i, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(
@@ -81,8 +87,18 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             raise RuntimeError(
                 f"{type(self).__name__}: no parameter has a gradient. "
-                "Call loss.backward() before step()."
+                "Call loss.backward() before step(). If you did, does the optimizer hold the "
+                "parameters of another model, or of an earlier version of this one?"
             )
+        recorder = graph._recorder.get()
+        if recorder is not None:
+            recorder.update(self, self.parameters)
+            with recorder.deaf():
+                self._step()
+        else:
+            self._step()
+
+    def _step(self) -> None:
         new = [
             None if p.grad is None else self._updated(p._data, p.grad, slots)
             for p, slots in zip(self.parameters, self._slots, strict=True)
@@ -99,6 +115,15 @@ class Optimizer:
                 p._data, p._hold = held
             self._slots, self.iterations = before[1:]
             raise
+
+    def bound(
+        self, weights: list[np.ndarray], gradients: list[np.ndarray], places: Sequence[int]
+    ) -> Callable[[], None]:
+        """Return a function that takes a step on fixed arrays, in place, for a compiled step.
+
+        ``weights``: the data of the parameters at ``places``, ``gradients``: of the same shapes.
+        """
+        return _Bound(self, weights, gradients, places).step
 
     def _updated(
         self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
@@ -154,6 +179,105 @@ class Optimizer:
         self.iterations, self._slots = iterations, slots
 
 
+class _Bound:
+    """Steps of an optimizer in place, on fixed arrays: all at once where they lie side by side."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        weights: list[np.ndarray],
+        gradients: list[np.ndarray],
+        places: Sequence[int],
+    ) -> None:
+        self.optimizer, self.places = optimizer, list(places)
+        self.weights, self.gradients = weights, gradients
+        self.flat: np.ndarray | None = _joined(weights)
+        self.g = None if self.flat is None else np.empty_like(self.flat)
+        self.slots: list[dict[str, np.ndarray]] = []  # of the flat array, or of each parameter
+        self.installed: list[dict[str, np.ndarray]] | None = None  # what the optimizer got of them
+
+    def step(self) -> None:
+        """Take one step, whole also if it is interrupted."""
+        optimizer = self.optimizer
+        if optimizer._slots is not self.installed:
+            self._take_over()
+        weights, gradients = self.weights, self.gradients
+        if self.flat is not None and self.g is not None:
+            np.concatenate([g.reshape(-1) for g in gradients], out=self.g)
+            weights, gradients = [self.flat], [self.g]
+        new = [
+            optimizer._updated(w, g, slots)
+            for w, g, slots in zip(weights, gradients, self.slots, strict=True)
+        ]
+        count = optimizer.iterations + 1
+        try:
+            self._finish(weights, new, count)
+        except BaseException:
+            self._finish(weights, new, count)
+            raise
+
+    def _finish(self, weights: list[np.ndarray], new: list[Any], count: int) -> None:
+        for w, (value, _) in zip(weights, new, strict=True):
+            np.copyto(w, value)
+        for slots, (_, values) in zip(self.slots, new, strict=True):
+            for name, value in values.items():
+                if name in slots:
+                    np.copyto(slots[name], value)
+                else:
+                    slots[name] = value
+        self.optimizer.iterations = count
+        if self.optimizer._slots is not self.installed:
+            self._install()
+
+    def _take_over(self) -> None:
+        """Copy the optimizer's slots, which a step or a load outside of this has set."""
+        given = [self.optimizer._slots[i] for i in self.places]
+        self.installed = None
+        self.slots = [{name: a.copy() for name, a in slots.items()} for slots in given]
+        if self.flat is not None:
+            flat: dict[str, np.ndarray] = {}
+            for name in self.optimizer._slot_names:
+                if any(given):
+                    flat[name] = np.zeros_like(self.flat)
+                    parts = _parts(flat[name], self.weights)
+                    for part, slots in zip(parts, given, strict=True):
+                        part[...] = slots.get(name, 0)
+            self.slots = [flat]
+
+    def _install(self) -> None:
+        """Let the optimizer see the slots that steps are taken on."""
+        own = self.slots
+        if self.flat is not None:
+            parts = {name: _parts(array, self.weights) for name, array in self.slots[0].items()}
+            count = len(self.places)
+            own = [{name: views[i] for name, views in parts.items()} for i in range(count)]
+        slots = list(self.optimizer._slots)
+        for i, mine in zip(self.places, own, strict=True):
+            slots[i] = mine
+        self.optimizer._slots = self.installed = slots
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray | None:
+    """Return one flat view of arrays that lie side by side in memory, or None if they do not."""
+    first = arrays[0]
+    start = first.ctypes.data
+    for array in arrays:
+        if array.ctypes.data != start or array.dtype != first.dtype or not array.flags.c_contiguous:
+            return None
+        start += array.nbytes
+    size = sum(array.size for array in arrays)
+    return np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
+
+
+def _parts(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Cut a flat array into parts with the shapes of ``like``."""
+    ends = list(itertools.accumulate(array.size for array in like))
+    return [
+        flat[end - array.size : end].reshape(array.shape)
+        for end, array in zip(ends, like, strict=True)
+    ]
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum. For each parameter w with gradient g, as Keras::
 
@@ -177,6 +301,7 @@ class SGD(Optimizer):
     _settings = ("learning_rate", "momentum", "weight_decay")
     _slot_names = ("velocity",)
 
+    @explained
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -229,6 +354,7 @@ class Adam(Optimizer):
     _settings = ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay")
     _slot_names = ("m", "v")
 
+    @explained
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -268,15 +394,29 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
     limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
-    gradients = [p.grad for p in tensors if p.grad is not None]
-    norm = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in gradients))
+    norm = np.sqrt(sum((_energy(p.grad) for p in tensors if p.grad is not None), np.float64(0)))
+    graph.always(_check_norm, norm)
+    for p in tensors:
+        if p.grad is not None:
+            p.grad = _limited(p.grad, norm, limit)
+    return norm.item()
+
+
+@graph.primitive(None)
+def _energy(g: Any) -> Any:
+    """Sum of the squares, in float64."""
+    return np.sum(np.square(g, dtype=np.float64))
+
+
+def _check_norm(norm: Any) -> None:
     if not math.isfinite(norm):
         raise FloatingPointError(
             f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value that "
             "is not finite: a smaller learning rate, or input that holds nan?"
         )
-    if norm > limit:
-        for p in tensors:
-            if p.grad is not None:
-                p.grad = p.grad * (limit / norm)
-    return norm
+
+
+@graph.primitive(None, None)
+def _limited(g: Any, norm: Any, limit: float) -> Any:
+    """Scale ``g`` so that a joint norm of ``norm`` becomes at most ``limit``."""
+    return g * (1.0 if norm <= limit else float(limit / norm))

@@ -1,0 +1,505 @@
+"""A compiled function does what the function does, only without running it."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+from tinynn.autodiff.record import NotReplayable
+
+RNG = np.random.default_rng
+
+
+def conv_net(seed=0, padding="same", **options):
+    rng = RNG(seed)
+    return tnn.Sequential(
+        tnn.Conv1d(2, 5, 4, padding=padding, activation="relu", rng=rng, **options),
+        tnn.Conv1d(5, 3, 3, padding=padding, activation="tanh", rng=rng),
+        tnn.Conv1d(3, 1, 5, padding=padding, rng=rng),
+    )
+
+
+def pooled_net(seed=0):
+    rng = RNG(seed)
+    return tnn.Sequential(
+        tnn.Conv1d(2, 4, 5, padding="same", activation="gelu", rng=rng),
+        tnn.MaxPool1d(2),
+        tnn.Conv1d(4, 3, 3, strides=2, dilation_rate=2, padding="causal", rng=rng),
+        tnn.Activation("elu"),
+        tnn.GlobalAvgPool1d(),
+        tnn.Dense(3, 1, rng=rng),
+    )
+
+
+def grouped_net(seed=0):
+    rng = RNG(seed)
+    return tnn.Sequential(
+        tnn.Conv1d(2, 4, 3, groups=2, padding_mode="reflect", padding=(2, 1), rng=rng),
+        tnn.AvgPool1d(3, strides=2, padding="same"),
+        tnn.Conv1d(4, 1, 2, padding="same_lower", activation="leaky_relu", rng=rng),
+        tnn.GlobalMaxPool1d(),
+    )
+
+
+def dense_net(seed=0):
+    rng = RNG(seed)
+    return tnn.Sequential(
+        tnn.Flatten(),
+        tnn.Dense(40, 8, activation="silu", rng=rng),
+        tnn.Dense(8, 1, activation="softplus", rng=rng),
+    )
+
+
+def sgd(parameters):
+    return tnn.SGD(parameters, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: tnn.SGD(p, 0.05),
+    "momentum": sgd,
+    "adam": lambda p: tnn.Adam(p, 0.01, weight_decay=0.001),
+}
+MODELS = {
+    "conv": conv_net,
+    "valid": lambda: conv_net(padding="valid"),
+    "full": lambda: conv_net(padding=(2, 2)),
+    "causal": lambda: conv_net(padding="causal", use_bias=False),
+    "double": lambda: conv_net(dtype="float64"),
+    "pooled": pooled_net,
+    "grouped": grouped_net,
+    "dense": dense_net,
+}
+
+
+def batches(model, count, n=6, seed=1):
+    rng = RNG(seed)
+    for _ in range(count):
+        x = rng.normal(size=(n, 20, 2))
+        shape = tnn.predict(model, x).shape
+        yield x.astype("float32"), rng.integers(0, 2, shape).astype("float32")
+
+
+def trainer(model, optimizer, max_norm=None):
+    def step(x, y):
+        optimizer.zero_grad()
+        prediction = model(x)
+        loss = tnn.losses.binary_crossentropy(prediction, y, from_logits=True)
+        loss.backward()
+        norm = tnn.clip_grad_norm(model.parameters(), max_norm) if max_norm else None
+        optimizer.step()
+        return {"loss": loss.item(), "prediction": prediction.detach(), "norm": norm}
+
+    return step
+
+
+def assert_close(a, b):
+    np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_compiled_training_step_equals_the_eager_one(name, optimizer):
+    models = [MODELS[name](), MODELS[name]()]
+    optimizers = [OPTIMIZERS[optimizer](m.parameters()) for m in models]
+    eager, step = trainer(models[0], optimizers[0]), trainer(models[1], optimizers[1])
+    compiled = tnn.compile(step)
+    for x, y in batches(models[0], 7):
+        expected, got = eager(x, y), compiled(x, y)
+        assert_close(got["loss"], expected["loss"])
+        assert_close(got["prediction"].numpy(), expected["prediction"].numpy())
+        for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            assert_close(q.grad, p.grad)
+            assert_close(q.numpy(), p.numpy())
+    ours, theirs = optimizers[1].state_dict(), optimizers[0].state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert_close(ours[key], value)
+
+
+def counted(f):
+    def wrapped(*args):
+        wrapped.calls += 1
+        return f(*args)
+
+    wrapped.calls = 0
+    return wrapped
+
+
+def test_the_function_itself_no_longer_runs():
+    model = conv_net()
+    step = counted(trainer(model, sgd(model.parameters())))
+    compiled = tnn.compile(step)
+    for x, y in batches(model, 10):
+        compiled(x, y)
+    assert step.calls == 2
+
+
+def test_clipping_is_replayed_whether_it_bites_or_not():
+    models = [conv_net(), conv_net()]
+    steps = [trainer(m, sgd(m.parameters()), max_norm=0.3) for m in models]
+    compiled = tnn.compile(steps[1])
+    norms = []
+    for i, (x, y) in enumerate(batches(models[0], 8)):
+        expected, got = steps[0](x * i, y), compiled(x * i, y)
+        assert_close(got["norm"], expected["norm"])
+        norms.append(expected["norm"])
+    assert min(norms) < 0.3 < max(norms)
+    assert_close(models[1][0].kernel.numpy(), models[0][0].kernel.numpy())
+
+
+def test_a_changed_learning_rate_takes_effect():
+    w = tnn.Tensor([1.0], requires_grad=True)
+    optimizer = tnn.SGD([w], 0.1)
+
+    @tnn.compile
+    def step(x):
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    for x in (1.0, 2.0, 3.0):
+        step(np.array([x]))
+    before = w.item()
+    optimizer.learning_rate = 10.0
+    step(np.array([1.0]))
+    assert w.item() == pytest.approx(before - 10)
+
+
+def test_gradients_add_up_without_zero_grad():
+    w = tnn.Tensor([2.0], requires_grad=True)
+
+    @tnn.compile
+    def add(x):
+        (w * x).sum().backward()
+
+    total = 0.0
+    for x in (1.0, 2.0, 3.0, 4.0, 5.0):
+        add(np.array([x]))
+        total += x
+        assert w.grad.tolist() == [total]
+
+
+def test_each_shape_and_dtype_is_recorded_for_itself():
+    f = counted(lambda x: tnn.exp(tnn.Tensor(x)).sum())
+    compiled = tnn.compile(f)
+    for _ in range(3):
+        for x in (np.ones(2), np.zeros(3), np.ones(3, "float32")):
+            y = compiled(x * RNG(f.calls).normal())
+            assert y.dtype == x.dtype
+    assert f.calls == 6
+
+
+def test_only_so_many_programs_are_kept():
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) * 2)
+    for n in range(1, 30):
+        for i in range(3):
+            assert compiled(np.full(n, i)).tolist() == [2 * i] * n
+    assert len(compiled._plans) == 8
+
+
+def test_random_numbers_are_drawn_anew_and_as_the_eager_function_draws_them():
+    layers = [tnn.Dropout(0.5, rng=3) for _ in range(2)]
+    compiled = tnn.compile(lambda x: layers[1](x))
+    seen = set()
+    for i in range(6):
+        x = np.arange(1.0, 41) + i
+        expected, got = layers[0](x).numpy(), compiled(x).numpy()
+        assert got.tolist() == expected.tolist()
+        seen.add(tuple(got == 0))
+    assert len(seen) == 6
+
+
+def test_evaluation_mode_is_noticed():
+    layer = tnn.Dropout(0.5, rng=3)
+    compiled = tnn.compile(lambda x: layer(x))
+    for i in range(3):
+        compiled(np.arange(1.0, 41) + i)
+    layer.eval()
+    assert compiled(np.arange(1.0, 41)).numpy().tolist() == list(range(1, 41))
+    layer.train()
+    assert 0 in compiled(np.arange(1.0, 41)).numpy()
+
+
+def test_parameters_changed_from_outside_take_effect():
+    model = tnn.Dense(2, 1, rng=0, dtype="float64")
+    optimizer = tnn.SGD(model.parameters(), 0.0)
+
+    @tnn.compile
+    def step(x):
+        optimizer.zero_grad()
+        y = model(x).sum()
+        y.backward()
+        optimizer.step()
+        return y.item()
+
+    def changes():
+        yield lambda: model.kernel.data.__setitem__(..., 5.0)
+        yield lambda: setattr(model.kernel, "data", np.array([[1.0], [2.0]]))
+        yield lambda: model.load_state_dict({"kernel": np.ones((2, 1)), "bias": [7.0]})
+        yield lambda: setattr(model, "kernel", tnn.Tensor([[3.0], [4.0]], requires_grad=True))
+
+    for i in range(3):
+        step(np.full((1, 2), float(i)))
+    x = np.array([[1.0, 10.0]])
+    for change in changes():
+        change()
+        for _ in range(2):
+            assert step(x) == pytest.approx(model(x).item())
+            x = x + 1
+
+
+def test_data_handed_out_are_a_snapshot_that_training_does_not_touch():
+    model = conv_net()
+    compiled = tnn.compile(trainer(model, sgd(model.parameters())))
+    for x, y in batches(model, 4):
+        data, copy = model[0].kernel.data, model[0].kernel.numpy()
+        grad = model[0].kernel.grad
+        kept = None if grad is None else grad.copy()
+        compiled(x, y)
+        assert np.array_equal(data, copy)
+        assert kept is None or np.array_equal(grad, kept)
+        assert not np.array_equal(model[0].kernel.numpy(), copy)
+
+
+def test_a_pending_eager_graph_keeps_the_values_it_was_computed_on():
+    w = tnn.Tensor([3.0], requires_grad=True)
+    optimizer = tnn.SGD([w], 1.0)
+
+    @tnn.compile
+    def step(x):
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    for i in range(3):
+        step(np.array([0.1 * i]))
+    before = w.item()
+    pending = (w * w).sum()
+    step(np.array([1.0]))
+    optimizer.zero_grad()
+    pending.backward()
+    assert w.grad.tolist() == [2 * before]
+
+
+def test_an_optimizer_goes_on_eagerly_and_compiled_alike():
+    models = [conv_net(), conv_net()]
+    optimizers = [sgd(m.parameters()) for m in models]
+    steps = [trainer(m, o) for m, o in zip(models, optimizers, strict=True)]
+    compiled = tnn.compile(steps[1])
+    for i, (x, y) in enumerate(batches(models[0], 12)):
+        steps[0](x, y)
+        (compiled if i % 4 else steps[1])(x, y)
+        if i == 8:
+            state = optimizers[1].state_dict()
+            compiled(x, y)
+            optimizers[1].load_state_dict(state)
+            models[1].load_state_dict(models[0].state_dict())
+    assert optimizers[1].iterations == optimizers[0].iterations == 12
+    assert_close(models[1][2].kernel.numpy(), models[0][2].kernel.numpy())
+
+
+def test_numpy_on_arguments_and_gradients_is_recorded_too():
+    w = tnn.Tensor(np.ones(3), requires_grad=True)
+
+    @tnn.compile
+    def step(x):
+        w.grad = None
+        scaled = np.abs(x[:, 0] - 0.5) / np.sum(np.square(x))
+        (w * scaled).sum().backward()
+        w.data = w.data - 0.5 * w.grad
+        return scaled
+
+    expected = np.ones(3)
+    for i in range(5):
+        x = RNG(i).normal(size=(3, 2))
+        scaled = np.abs(x[:, 0] - 0.5) / np.sum(np.square(x))
+        expected = expected - 0.5 * scaled
+        assert_close(step(x), scaled)
+        assert_close(w.numpy(), expected)
+
+
+def test_a_closed_over_array_may_change_in_place():
+    offset = np.zeros(2)
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) + offset)
+    for i in range(3):
+        compiled(np.full(2, float(i)))
+    offset[:] = 7
+    assert compiled(np.ones(2)).tolist() == [8, 8]
+
+
+def test_structures_go_in_and_out():
+    compiled = tnn.compile(
+        lambda batch, *, scale, name: (tnn.Tensor(batch["x"]) * scale, [batch["y"], name], None)
+    )
+    for i in range(4):
+        x = np.full(2, float(i))
+        first, (second, third), fourth = compiled({"x": x, "y": x + 1}, scale=3, name="a")
+        assert first.tolist() == (3 * x).tolist()
+        assert second.tolist() == (x + 1).tolist()
+        assert (third, fourth) == ("a", None)
+
+
+def test_results_are_fresh_arrays():
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) * 1.0)
+    kept = [compiled(np.full(2, float(i))) for i in range(5)]
+    assert [t.tolist() for t in kept] == [[float(i)] * 2 for i in range(5)]
+
+
+def run(f, *calls):
+    compiled = tnn.compile(f)
+    for args in calls:
+        compiled(*args)
+
+
+A, B, C = (np.full(3, float(i)) for i in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: tnn.Tensor(x) * 2 if tnn.Tensor(x).sum() > 2 else x, "the truth of a Tensor"),
+        (lambda x: tnn.Tensor(x) * 2 if x.sum() > 2 else x, "the truth of an array"),
+        (lambda x: tnn.Tensor(x) * tnn.Tensor(x).sum().item(), "computes or decides in Python"),
+        (lambda x: tnn.Tensor(x) * float(np.sum(x)), "computes or decides in Python"),
+        (lambda x: print(f"{tnn.Tensor(x).sum().item():.3f}"), "computes or decides in Python"),
+        (lambda x: tnn.Tensor(x) * np.sort(x), "in a way that is not recorded"),
+        (lambda x: tnn.Tensor(x)[np.argsort(x)], "a parameter of _getitem depends on its data"),
+        (lambda x: tnn.Tensor(x) * np.array(tnn.Tensor(x) + 1), "NumPy takes the values"),
+        (lambda x: tnn.Tensor(x) * RNG().normal(size=3), "an array of shape (3,) that it made"),
+        (lambda x: tnn.Tensor(x) * np.array(x), "an array of shape (3,) that it made"),
+        (lambda x: x.__setitem__(0, 1.0), "writes into an array in place"),
+        (lambda x: x.__iadd__(1.0), "writes into an array in place"),
+        (lambda x: tnn.Tensor(x).tolist(), "become Python numbers"),
+        (
+            lambda x: tnn.Tensor(x, requires_grad=True) * 2,
+            "a Tensor that still has a graph",
+        ),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(f, message):
+    import re
+
+    with pytest.raises(NotReplayable, match=re.escape(message)):
+        run(f, (A,), (B,), (C,), (A,), (B,))
+
+
+def test_a_python_counter_is_noticed():
+    counter = iter(range(100))
+    with pytest.raises(NotReplayable, match="other plain values"):
+        run(lambda x: tnn.Tensor(x) * next(counter), (A,), (B,), (C,), (A,), (B,))
+
+
+def test_a_loop_whose_length_changes_is_noticed():
+    lengths = iter([1, 2, 3, 4, 5, 6])
+
+    def f(x):
+        y = tnn.Tensor(x)
+        for _ in range(next(lengths)):
+            y = y * 2
+        return y
+
+    with pytest.raises(NotReplayable, match=r"it ran \d operations at one call and \d at the next"):
+        run(f, (A,), (B,), (C,), (A,), (B,))
+
+
+def test_an_argument_that_was_always_the_same_is_not_taken_for_a_constant():
+    # numpy.array copies unheard; only a changed argument can tell that its result is no constant
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) * np.array(x))
+
+    def never_wrong():
+        for x in (A, A, A, A, B, C, A, B):
+            assert compiled(x).tolist() == (x * x).tolist()
+
+    with pytest.raises(NotReplayable, match="an array of shape"):
+        never_wrong()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (np.array(["a"]), "an array must hold numbers"),
+        ({1, 2}, "must be an array, a plain value"),
+        (tnn.Tensor([1.0], requires_grad=True), "a Tensor that requires a gradient"),
+    ],
+)
+def test_wrong_arguments_are_refused(argument, message):
+    with pytest.raises(TypeError, match=message):
+        tnn.compile(lambda x: x)(argument)
+
+
+def test_only_functions_are_compiled():
+    with pytest.raises(TypeError, match="compile: give a function, got int"):
+        tnn.compile(3)
+
+
+def test_errors_of_the_function_come_out_as_they_are():
+    compiled = tnn.compile(lambda x: tnn.Tensor(x).reshape(7))
+    with pytest.raises(ValueError, match="reshape"):
+        compiled(A)
+
+
+def test_targets_are_checked_at_each_replay():
+    compiled = tnn.compile(
+        lambda x, y: tnn.losses.binary_crossentropy(tnn.Tensor(x), y, from_logits=True)
+    )
+    for x in (A, B, C):
+        compiled(x, x / 3)
+    with pytest.raises(ValueError, match=r"target must lie in \[0, 1\]"):
+        compiled(A, B)
+
+
+def test_second_derivatives_are_replayed():
+    w = tnn.Tensor([1.0, 2.0], requires_grad=True)
+
+    @tnn.compile
+    def f(x):
+        (g,) = tnn.grad((tnn.exp(w * x)).sum(), [w], create_graph=True)
+        (h,) = tnn.grad((g * g).sum(), [w])
+        return h
+
+    for i in range(4):
+        x = np.array([0.1, 0.2]) * (i + 1)
+        expected = 2 * x**3 * np.exp(2 * w.numpy() * x)
+        assert_close(f(x), expected)
+
+
+def test_a_compiled_function_frees_its_model():
+    model = conv_net()
+    compiled = tnn.compile(trainer(model, sgd(model.parameters())))
+    for x, y in batches(model, 4):
+        compiled(x, y)
+    gone = weakref.ref(model[0].kernel)
+    del model, compiled
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_compiled_function_inside_another_is_recorded_with_it():
+    inner = tnn.compile(lambda x: tnn.Tensor(x) * 2)
+    outer = tnn.compile(lambda x: inner(x) + 1)
+    for i in range(4):
+        assert outer(np.full(2, float(i))).tolist() == [2 * i + 1] * 2
+
+
+def test_an_interrupted_step_is_a_whole_step():
+    model = conv_net()
+    optimizer = sgd(model.parameters())
+    compiled = tnn.compile(trainer(model, optimizer))
+    data = list(batches(model, 5))
+    for x, y in data[:4]:
+        compiled(x, y)
+    bound = next(iter(compiled._plans.values())).program.calls[-1][0].__self__
+    finish, times = bound._finish, iter([0, 1])
+
+    def interrupted(*args):
+        if next(times) == 0:
+            raise KeyboardInterrupt
+        finish(*args)
+
+    bound._finish = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        compiled(*data[4])
+    bound._finish = finish
+    assert optimizer.iterations == 5

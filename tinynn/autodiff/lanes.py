@@ -1,0 +1,124 @@
+"""The three maps of a convolution (stride 1) on fixed arrays, as lists of calls to be replayed.
+
+A :class:`Lane` holds all series of a batch end to end in one buffer, with zeros between them that
+serve both neighbours as padding. In it a row of T + taps - 1 steps is a run of memory, rows that
+start T * phases steps apart do not overlap, and so one stacked matrix product with a block-Toeplitz
+matrix gives all outputs of all series, without a copy; those that fall into the gaps are set to
+zero again. conv.py has the same maps for any stride and dilation, without lanes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinynn.autodiff.conv import outputs_per_row
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class Lane:
+    """A buffer (rows, channels) with ``series`` series, ``pitch`` rows from one to the next.
+
+    Each stands ``gap`` rows after the start or after the series before it, and ``room`` rows of
+    zeros follow the last gap. ``array``: the view (series, length, channels) of the series.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], pitch: int, gap: int, room: int, dtype: np.dtype[Any]
+    ) -> None:
+        series, length, channels = shape
+        self.pitch, self.gap, self.holders = pitch, gap, set[int]()
+        self.flat = np.zeros((gap + series * pitch + room, channels), dtype)
+        blocks = self.flat[gap : gap + series * pitch].reshape(series, pitch, channels)
+        self.array = blocks[:, :length]
+        self._behind = blocks[:, length:]
+        self._room = self.flat[gap + series * pitch :]
+
+    def rows(self, first: int, taps: int, width: int, count: int, phases: int) -> np.ndarray:
+        """View (phases, count, width * channels): rows of ``width`` steps, ``taps`` apart.
+
+        Row 0 starts at step ``first``, counted from the first series.
+        """
+        channels = self.flat.shape[1]
+        start = self.flat[self.gap + first :].reshape(-1)
+        step = taps * channels * self.flat.itemsize
+        shape = phases, count, width * channels
+        return as_strided(start, shape, (step, phases * step, self.flat.itemsize))
+
+    def clear(self, written: int) -> list[Call]:
+        """Return the calls that set to zero what a product wrote behind the series."""
+        calls: list[Call] = []
+        if self._behind.size:
+            calls.append((np.copyto, (self._behind, 0)))
+        over = written - self.pitch * len(self.array)
+        if over > 0:
+            calls.append((np.copyto, (self._room[:over], 0)))
+        return calls
+
+
+def room(taps: int, channels: int, filters: int) -> int:
+    """Return how many rows behind the last gap the products of a convolution may touch."""
+    t = max(outputs_per_row(taps, channels, filters), outputs_per_row(taps, filters, channels))
+    return 2 * (t + taps)
+
+
+class _Rows:
+    """How the outputs of a convolution are divided into rows of t neighbours."""
+
+    def __init__(self, taps: int, channels: int, filters: int, total: int) -> None:
+        self.t = outputs_per_row(taps, channels, filters)
+        self.width = self.t + taps - 1
+        self.phases = -(-self.width // self.t)
+        self.count = -(-total // (self.phases * self.t))
+        self.written = self.count * self.phases * self.t
+
+
+def _toeplitz(
+    rows: _Rows, lead: tuple[int, ...], taps: int, channels: int, filters: int, dtype: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return zeros (.., width * channels, t * filters) and its view (.., t, taps, ..) of blocks."""
+    matrix = np.zeros((*lead, rows.width, channels, rows.t, filters), dtype)
+    step, channel, output, filter_ = matrix.strides[-4:]
+    blocks = as_strided(
+        matrix,
+        (*lead, rows.t, taps, channels, filters),
+        (*matrix.strides[:-4], step + output, step, channel, filter_),
+    )
+    return matrix.reshape(*lead, rows.width * channels, rows.t * filters), blocks
+
+
+def correlate(x: Lane, kernel: np.ndarray, left: int, y: Lane) -> list[Call]:
+    """Correlate the series of ``x`` with ``kernel`` (taps, channels, filters) into ``y``.
+
+    Output 0 of a series is that over inputs -left, 1 - left, ...; both lanes have one pitch.
+    """
+    taps, channels, filters = kernel.shape
+    rows = _Rows(taps, channels, filters, x.pitch * len(x.array))
+    matrix, blocks = _toeplitz(rows, (), taps, channels, filters, kernel.dtype)
+    windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
+    outputs = y.rows(0, rows.t, rows.t, rows.count, rows.phases)
+    return [
+        (np.copyto, (blocks, kernel)),
+        (np.matmul, (windows, matrix, outputs)),
+        *y.clear(rows.written),
+    ]
+
+
+def correlate_input(g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Call]:
+    """Adjoint of :func:`correlate` in x: correlate ``g`` with the kernel flipped."""
+    return correlate(g, kernel[::-1].transpose(0, 2, 1), len(kernel) - 1 - left, x)
+
+
+def correlate_kernel(x: Lane, g: Lane, left: int, kernel: np.ndarray) -> list[Call]:
+    """Adjoint of :func:`correlate` in the kernel, into ``kernel``."""
+    taps, channels, filters = kernel.shape
+    rows = _Rows(taps, channels, filters, x.pitch * len(x.array))
+    products, blocks = _toeplitz(rows, (rows.phases,), taps, channels, filters, kernel.dtype)
+    windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
+    outputs = g.rows(0, rows.t, rows.t, rows.count, rows.phases)
+    return [
+        (np.matmul, (windows.transpose(0, 2, 1), outputs, products)),
+        (np.add.reduce, (blocks, (0, 1), None, kernel)),
+    ]

@@ -1,0 +1,437 @@
+"""Recording one call of a function: which operations ran, on what, and what came out.
+
+A :class:`Recorder` listens to the raw calls of primitives. Every array gets a number; an array is
+known by where its elements lie in memory, so a view made on the way is still the same array. What
+enters from outside is one of four things: an argument of the call, the array of a leaf Tensor (a
+parameter), a constant, or a fresh draw. :class:`Recording` is plain data; replay.py runs it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinynn.autodiff import graph
+from tinynn.autodiff.graph import Node, Primitive, Watched, unwatched
+
+
+PYTHON_NUMBERS = "it computes or decides in Python with a value of a Tensor"
+
+
+class NotReplayable(RuntimeError):
+    """A function does something that a recording of its operations cannot repeat."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The number of an array of the recording."""
+
+    index: int
+
+
+@dataclass
+class Source:
+    """Where an array comes from that no step of the recording computes."""
+
+    kind: str  # argument, variable, gradient, constant, fresh or view
+    value: Any  # place among the arguments, leaf, leaf, array, maker, (Ref, byte offset)
+    array: np.ndarray
+
+
+@dataclass
+class Step:
+    """One operation: ``function(*args, **params)``; ``result`` is None for a mere effect."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]  # Ref, or a plain value
+    params: dict[str, Any]
+    result: Ref | None
+    name: str
+
+
+@dataclass
+class Recording:
+    """What a call did: sources and steps in order, and what it left in gradients and result."""
+
+    sources: dict[int, Source] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)  # by number
+    gradients: dict[int, tuple[Node, Ref | None]] = field(default_factory=dict)  # by id of the leaf
+    guards: dict[Any, tuple[Callable[[], Any], Any]] = field(default_factory=dict)  # ask, answer
+    result: Any = None
+
+    def differences(self, other: "Recording") -> str | None:
+        """Say why this recording and an ``other`` of the same call are not one program."""
+        if len(self.steps) != len(other.steps):
+            return (
+                f"it ran {len(other.steps)} operations at one call and {len(self.steps)} at the "
+                "next: a Python branch or loop depends on something that changes"
+            )
+        for mine, theirs in zip(self.steps, other.steps, strict=True):
+            if mine.name != theirs.name or mine.result != theirs.result:
+                return f"it ran {theirs.name} at one call where it ran {mine.name} at the next"
+            if not (_same(mine.args, theirs.args) and _same(mine.params, theirs.params)):
+                return f"{mine.name} was given other plain values at one call than at the next"
+        if self.sources.keys() != other.sources.keys():
+            return "its operations took other arrays at one call than at the next"
+        for index, mine_ in self.sources.items():
+            theirs_ = other.sources[index]
+            if mine_.kind != theirs_.kind or mine_.array.shape != theirs_.array.shape:
+                return "its operations took other arrays at one call than at the next"
+            if mine_.kind == "constant" and not _same(mine_.array, theirs_.array):
+                return (
+                    f"an array of shape {mine_.array.shape} that it made with NumPy was another "
+                    "at the next call. Pass it as an argument, compute it with tinynn's "
+                    "operations, or draw random numbers with tinynn.fresh"
+                )
+            if mine_.kind in ("variable", "gradient") and mine_.value is not theirs_.value:
+                return "it computed on other Tensors at one call than at the next"
+        return None
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return a is b or (type(a) is type(b) and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+    if isinstance(a, (tuple, list)) and type(a) is type(b):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b)
+    return bool(type(a) is type(b) and a == b)
+
+
+Key = tuple[int, tuple[int, ...], tuple[int, ...], str]
+
+
+def _key(array: np.ndarray) -> Key:
+    return array.ctypes.data, array.shape, array.strides, array.dtype.str
+
+
+class Recorder:
+    """Listens while a function runs once; ``recording`` is what it heard."""
+
+    def __init__(self, arguments: Sequence[np.ndarray]) -> None:
+        self.recording = Recording()
+        self._numbers: dict[Key, int] = {}
+        self._kept: list[np.ndarray] = []  # no other array gets their memory
+        self._made: dict[int, Node] = {}  # leaves that the call itself made, by id
+        self._variables: dict[int, Ref] = {}  # leaves from outside, by id
+        for i, array in enumerate(arguments):
+            self._enter("argument", i, array)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Record what this thread does inside."""
+        token = graph._recorder.set(self)
+        try:
+            yield
+        finally:
+            graph._recorder.reset(token)
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise NotReplayable: ``what`` the function does."""
+        raise NotReplayable(
+            f"compile: the function cannot be replayed: {what}. "
+            "Keep that outside of it, or do not compile it."
+        )
+
+    # ------------------------------------------------------------ numbers
+
+    def _number(self, array: np.ndarray) -> Ref:
+        ref = Ref(len(self.recording.arrays))
+        self.recording.arrays.append(array)  # kept, so that its memory is not given to another
+        self._numbers[_key(array)] = ref.index
+        return ref
+
+    def _enter(self, kind: str, value: Any, array: np.ndarray) -> Ref:
+        ref = self._number(array)
+        self.recording.sources[ref.index] = Source(kind, value, array)
+        return ref
+
+    def find(self, array: np.ndarray) -> Ref | None:
+        """Return the number of an array, or of the view of one; None if it is unknown."""
+        index = self._numbers.get(_key(array))
+        if index is not None:
+            return Ref(index)
+        owner = _owner(array)
+        if owner is array or not array.size:
+            return None
+        low, high = np.lib.array_utils.byte_bounds(array)
+        for i, known in enumerate(self.recording.arrays):
+            if _owner(known) is owner and known.flags.c_contiguous:
+                first, last = np.lib.array_utils.byte_bounds(known)
+                if first <= low and high <= last:
+                    return self._enter("view", (Ref(i), low - first), array)
+        return None
+
+    def ref(self, x: Any) -> Any:
+        """Return the Ref of an array or Tensor, and plain values as they are."""
+        if isinstance(x, Node):
+            array = x._data
+        elif isinstance(x, np.ndarray):
+            array = unwatched(x)
+        elif isinstance(x, (list, tuple)):
+            array = np.asarray(x)
+        else:
+            if isinstance(x, Number):
+                self.refuse(PYTHON_NUMBERS)
+            return x
+        found = self.find(array)
+        if found is not None:
+            return found
+        if isinstance(x, Node) and x._hold != graph.RESULT and id(x) not in self._made:
+            return self._variable(x)
+        if isinstance(x, Watched):
+            self.refuse(
+                f"NumPy computed an array of shape {x.shape} from its data in a way that is not "
+                "recorded. Use tinynn's operations for that"
+            )
+        return self._enter("constant", array, array)
+
+    def _variable(self, leaf: Node) -> Ref:
+        """Return the number of a leaf from outside; it stays the same when its data change."""
+        ref = self._variables.get(id(leaf))
+        if ref is None:
+            ref = self._variables[id(leaf)] = self._enter("variable", leaf, leaf._data)
+            self.guard(("requires_grad", id(leaf)), lambda: leaf._requires_grad)
+        self._alias(leaf._data, ref)
+        return ref
+
+    def _alias(self, array: np.ndarray, ref: Ref) -> None:
+        """Let ``array`` go by a number that another one has."""
+        self._numbers[_key(array)] = ref.index
+        self._kept.append(array)
+
+    def _note(
+        self, function: Callable[..., Any], name: str, args: Any, params: Any, array: np.ndarray
+    ) -> None:
+        """Add a step, unless its result is an argument seen as it was, or known already."""
+        if _key(array) in self._numbers:
+            return
+        known = self._known(function, args) if isinstance(function, np.ufunc) and not params else []
+        for ref in known:
+            self._alias(array, ref)
+            return
+        self.recording.steps.append(Step(function, args, params, self._number(array), name))
+
+    def _known(self, function: Callable[..., Any], args: tuple[Any, ...]) -> list[Ref]:
+        """Return the result of the same function of the same arrays, if it was computed before."""
+        if any(self._varies(x) for x in args):
+            return []
+        return [
+            step.result
+            for step in self.recording.steps
+            if step.function is function and step.result and _same(step.args, args)
+        ]
+
+    def _varies(self, x: Any) -> bool:
+        """Tell whether an array may be another one later in the call."""
+        return isinstance(x, Ref) and any(ref == x for ref in self._variables.values())
+
+    # ------------------------------------------------------------ what can be heard
+
+    def call(self, op: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Run a primitive and record it."""
+        for value in params.values():
+            if any(isinstance(part, Watched) for part in _parts(value)):
+                self.refuse(f"a parameter of {op.__name__} depends on its data")
+        refs = tuple(self.ref(x) for x in inputs)
+        with self.deaf():
+            result = op(*[unwatched(x) for x in inputs], **params)
+        array = result._data if isinstance(result, Node) else np.asarray(result)
+        if isinstance(result, Node) and result._trace:
+            for ref, saved in zip(refs, result._trace[2], strict=True):
+                if isinstance(ref, Ref) and _key(saved) not in self._numbers:
+                    self._alias(saved, ref)  # the graph has a copy of its own
+        inside = self._inside(op, inputs, params, array)
+        if inside is None:
+            self._note(op.forward, op.__name__, refs, params, array)
+        else:
+            self._alias(array, inside)
+        return result if isinstance(result, Node) else array.view(Watched)
+
+    def _inside(
+        self, op: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], result: Any
+    ) -> Ref | None:
+        """Record an operation of ours as the NumPy functions it consists of, if it does."""
+        if not op.__module__.startswith("tinynn.") or op.variadic:
+            return None
+        mark = len(self.recording.steps), len(self.recording.arrays)
+        arrays = [x._data if isinstance(x, Node) else x for x in inputs]
+        watched = [a.view(Watched) if isinstance(a, np.ndarray) else a for a in arrays]
+        try:
+            with np.errstate(all="ignore"):
+                y = op.forward(*watched, **params)
+            found = self.find(y) if isinstance(y, Watched) else None
+        except NotReplayable:
+            found = None
+        constant = any(
+            self.recording.sources[i].kind == "constant" and self.recording.arrays[i].size > 1
+            for i in range(mark[1], len(self.recording.arrays))
+            if i in self.recording.sources
+        )  # into which elements might have been written, unheard
+        if found is None or constant or not _same(unwatched(y), result):
+            self._forget(*mark)
+            return None
+        return found
+
+    def _forget(self, steps: int, arrays: int) -> None:
+        """Take back what was recorded since there were that many steps and arrays."""
+        record = self.recording
+        for i in range(arrays, len(record.arrays)):
+            record.sources.pop(i, None)
+            self._numbers.pop(_key(record.arrays[i]), None)
+        del record.steps[steps:], record.arrays[arrays:]
+
+    def ufunc(
+        self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a NumPy function on Watched arrays and record it."""
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        kwargs = {name: value for name, value in kwargs.items() if not _void(name, value)}
+        out = kwargs.pop("out", None)
+        if method not in ("__call__", "reduce") or any(x is not None for x in out or ()):
+            self.refuse(f"numpy.{ufunc.__name__} writes into an array in place")
+        refs = tuple(self.ref(x) for x in inputs)
+        array = np.asarray(function(*map(unwatched, inputs), **kwargs))
+        self._note(function, f"numpy.{ufunc.__name__}", refs, kwargs, array)
+        return array.view(Watched)
+
+    def converted(self, source: Any, array: np.ndarray) -> Any:
+        """Record that ``array`` is ``source`` in another dtype, or a copy of it."""
+        self._note(_converted, "astype", (self.ref(source),), {"dtype": array.dtype}, array)
+        return array.view(Watched)
+
+    def copied(self, source: Any) -> Any:
+        """Return a copy of an array or Tensor as an array."""
+        array = np.array(source._data if isinstance(source, Node) else unwatched(source))
+        return self.converted(source, array)
+
+    def made(self, leaf: Node, data: Any) -> None:
+        """Record that a leaf was made from ``data``."""
+        self._made[id(leaf)] = leaf
+        if isinstance(data, (Node, Watched)):
+            self.converted(data, leaf._data)
+        else:
+            self._enter("constant", leaf._data, leaf._data)
+
+    def fresh(self, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Record that ``make`` is to be called again at each replay."""
+        array = np.asarray(make())
+        self._enter("fresh", make, array)
+        return array.view(Watched)
+
+    def always(self, do: Callable[..., None], arrays: Sequence[Any]) -> None:
+        """Record an effect."""
+        refs = tuple(self.ref(x) for x in arrays)
+        do(*[unwatched(x) for x in arrays])
+        self.recording.steps.append(Step(do, refs, {}, None, getattr(do, "__name__", "effect")))
+
+    def number(self, source: Watched, value: Any) -> Any:
+        """Return an element as a number that remembers where it comes from."""
+        if not isinstance(value, float) or source.size != 1:
+            self.refuse("a Python number made of its data is used as such")
+        return Number(value, self.ref(source), self)
+
+    def set_gradient(self, leaf: Node, g: Any) -> np.ndarray | None:
+        """Record that ``leaf.grad`` becomes ``g``, and return it as an array of its own."""
+        if g is None:
+            self.recording.gradients[id(leaf)] = (leaf, None)
+            return None
+        ref = self.ref(g)
+        array = np.array(g._data if isinstance(g, Node) else unwatched(g))
+        self._alias(array, ref)
+        self.recording.gradients[id(leaf)] = (leaf, ref)
+        return array
+
+    def gradient(self, leaf: Node, array: np.ndarray) -> Watched:
+        """Return ``leaf.grad``, Watched; one from before the call is a source of its own."""
+        if self.find(array) is None:
+            self._enter("gradient", leaf, array)
+        return array.view(Watched)
+
+    def assign(self, leaf: Node, value: Any) -> None:
+        """Record that a leaf takes over ``value``; its array is replaced after this call."""
+        refs = self._variable(leaf), self.ref(value)
+        self.recording.steps.append(Step(np.copyto, refs, {}, None, "assign"))
+
+    def update(self, updater: Any, leaves: Sequence[Any]) -> None:
+        """Record a step of an optimizer; ``updater.bound(weights, gradients)`` will repeat it."""
+        with_gradient = [leaf for leaf in leaves if leaf._grad is not None]
+        weights = tuple(self._variable(leaf) for leaf in with_gradient)
+        gradients = tuple(self.ref(self.gradient(leaf, leaf._grad)) for leaf in with_gradient)
+        places = tuple(i for i, leaf in enumerate(leaves) if leaf._grad is not None)
+        args = (weights, gradients, places)
+        self.recording.steps.append(Step(updater.bound, args, {}, None, "update"))
+
+    def guard(self, key: Any, ask: Callable[[], Any]) -> None:
+        """Record that a replay is right only as long as ``ask()`` answers as it does now."""
+        self.recording.guards[key] = ask, ask()
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Record nothing inside."""
+        token = graph._recorder.set(None)
+        try:
+            yield
+        finally:
+            graph._recorder.reset(token)
+
+
+def _owner(array: np.ndarray) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield value
+
+
+def _void(name: str, value: Any) -> bool:
+    """Tell whether a keyword of a NumPy function says what is so anyway."""
+    return value is np._NoValue or (name, value) in (
+        *(("dtype", None), ("where", True), ("keepdims", False)),
+    )
+
+
+def _converted(x: np.ndarray, dtype: Any) -> np.ndarray:
+    return x.astype(dtype)
+
+
+class Number(float):
+    """A Python number read from an array while recording: it may be returned, not computed with."""
+
+    ref: Ref
+    recorder: Recorder
+
+    def __new__(cls, value: float, ref: Ref, recorder: Recorder) -> "Number":
+        number = super().__new__(cls, value)
+        number.ref, number.recorder = ref, recorder
+        return number
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    plain = getattr(float, name)
+
+    def method(self: Number, *args: Any) -> Any:
+        if graph._recorder.get() is self.recorder:
+            self.recorder.refuse(PYTHON_NUMBERS)
+        return plain(self, *args)
+
+    return method
+
+
+for _name in (
+    "__bool__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __add__ __radd__ __sub__ __rsub__ __mul__ "
+    "__rmul__ __truediv__ __rtruediv__ __pow__ __rpow__ __neg__ __abs__ __int__ __float__ "
+    "__round__ __format__ __str__ __repr__ __floordiv__ __mod__ __hash__"
+).split():
+    setattr(Number, _name, _refusing(_name))

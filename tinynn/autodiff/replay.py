@@ -1,0 +1,475 @@
+"""Replaying a recording: the same operations, into buffers planned once by how long each is needed.
+
+A :class:`Program` is a flat list of calls whose arguments, outputs included, are fixed arrays.
+Running it is a loop over that list: no tape, no allocation, hardly any Python.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinynn.autodiff import conv, graph, lanes, ops
+from tinynn.autodiff.record import NotReplayable, Recording, Ref, Source, Step
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """Return uninitialised memory that starts on a cache line."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + nbytes]
+
+
+class Block:
+    """Memory that holds one array at a time, and the numbers of those that live in it now."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
+        self.holders: set[int] = set()
+
+
+class Program:
+    """A recording bound to memory of its own. Not for two threads at once."""
+
+    def __init__(self, recording: Recording, arguments: int) -> None:
+        self.recording = recording
+        self.arrays: dict[int, np.ndarray] = {}  # by number: what a replay computes it into
+        self.calls: list[Call] = []
+        self.variables: list[tuple[Any, np.ndarray]] = []  # leaf and the array that is its home
+        self.arguments: list[np.ndarray | None] = [None] * arguments
+        self._blocks: dict[int, Block | lanes.Lane] = {}  # by number: where a planned array lives
+        self._free: list[Block | lanes.Lane] = []
+        self._lanes: dict[int, lanes.Lane] = {}  # by number: the lane that its array is a view of
+        self._pitch: dict[int, int] = {}  # by number: the pitch of the lane that it is to have
+        self._homes: dict[int, np.ndarray] = {}
+        self._pending = self._count_uses()
+        self._plan()
+        self._free.clear()
+        self._blocks.clear()
+
+    # ------------------------------------------------------------ planning
+
+    def _count_uses(self) -> dict[int, int]:
+        """Return how often each number is still to be read: by steps, and at the end."""
+        pending = dict.fromkeys(range(len(self.recording.arrays)), 0)
+        for step in self.recording.steps:
+            for ref in _refs(step.args):
+                pending[ref.index] += 1
+        for ref in _refs((self.recording.result, [g for _, g in self._final_gradients()])):
+            pending[ref.index] += 1
+        for source in self.recording.sources.values():
+            if source.kind == "view":
+                pending[source.value[0].index] += 1 << 30  # a view may be read at any time
+        return pending
+
+    def _final_gradients(self) -> list[tuple[Any, Ref | None]]:
+        return list(self.recording.gradients.values())
+
+    def _plan(self) -> None:
+        self._plan_homes()
+        self._plan_lanes()
+        for index in sorted(self.recording.sources):
+            if self.recording.sources[index].kind != "view":
+                self._source(index, self.recording.sources[index])
+        for step in self.recording.steps:
+            self._place_views(step)
+            self._lower(step)
+            for ref in _refs(step.args):
+                self._release(ref.index)
+        for ref in _refs((self.recording.result, [g for _, g in self._final_gradients()])):
+            self._view(ref.index)
+
+    def _plan_homes(self) -> None:
+        """Lay the leaves that an optimizer updates together side by side, if of one dtype."""
+        for step in self.recording.steps:
+            if step.name != "update":
+                continue
+            weights = [self.recording.arrays[ref.index] for ref in step.args[0]]
+            if len({w.dtype for w in weights}) != 1 or any(
+                ref.index in self._homes for ref in step.args[0]
+            ):
+                continue
+            flat = aligned(sum(w.nbytes for w in weights)).view(weights[0].dtype)
+            for ref, part in zip(step.args[0], _parts(flat, weights), strict=True):
+                self._homes[ref.index] = part
+
+    def _plan_lanes(self) -> None:
+        """Find which arrays are to stand in lanes: all between one convolution and the next."""
+        steps = [step for step in self.recording.steps if _in_lanes(step, self.recording)]
+        self._gap = max((_taps(step, self.recording) - 1 for step in steps), default=0)
+        self._room = max((_room(step, self.recording) for step in steps), default=0)
+        for _ in range(2 if steps else 0):  # again, for what was made before it was known
+            for step in self.recording.steps:
+                together = _series_of(step, self.recording)
+                lengths = [self.recording.arrays[i].shape[1] for i in together]
+                known = [self._pitch[i] for i in together if i in self._pitch]
+                if known or _in_lanes(step, self.recording):
+                    for i in together:
+                        self._pitch.setdefault(i, (known or [max(lengths) + self._gap])[0])
+
+    def _new_lane(self, index: int, like: np.ndarray) -> lanes.Lane:
+        lane = lanes.Lane(like.shape, self._pitch[index], self._gap, self._room, like.dtype)
+        self._lanes[index] = lane
+        return lane
+
+    def _as_lane(self, ref: Ref, pitch: int) -> lanes.Lane:
+        """Return the lane of an array; one that has none is copied into one."""
+        lane = self._lanes.get(ref.index)
+        array = self.arrays[ref.index]
+        if lane is None or lane.pitch != pitch or lane.array is not array:
+            lane = lanes.Lane(array.shape, pitch, self._gap, self._room, array.dtype)
+            self.calls.append((np.copyto, (lane.array, array)))
+        return lane
+
+    def _gaps_suffice(self, step: Step) -> bool:
+        """Tell whether the zeros behind each series are enough for the padding."""
+        reach = max(step.params["padding"])
+        if step.function is conv.conv_input.forward:
+            reach = _taps(step, self.recording) - 1 - min(step.params["padding"])
+        series = _series_of(step, self.recording)
+        pitch = self._pitch[series[0]]
+        room = pitch - self.recording.arrays[series[0]].shape[1]
+        return reach <= room and all(self._pitch[i] == pitch for i in series)
+
+    def _lower_conv(self, step: Step, like: np.ndarray) -> None:
+        """Add the calls of a convolution, or of one of its adjoints, on lanes."""
+        left = step.params["padding"][0]
+        a, b = step.args
+        if step.function is conv.conv_kernel.forward:
+            pitch = self._pitch[a.index]
+            x, g = self._as_lane(a, pitch), self._as_lane(b, pitch)
+            self.calls += lanes.correlate_kernel(x, g, left, self._out(step, like))
+            return
+        assert_result = step.result
+        if assert_result is None:
+            return
+        pitch = self._pitch[assert_result.index]
+        x = self._as_lane(a, pitch)
+        self._out(step, like)
+        y = self._lanes[assert_result.index]
+        forward = step.function is conv.conv.forward
+        make = lanes.correlate if forward else lanes.correlate_input
+        self.calls += make(x, self.value(b), left, y)
+
+    def _source(self, index: int, source: Source) -> None:
+        like = source.array
+        if source.kind == "constant":
+            self.arrays[index] = like
+            return
+        home = self._homes.get(index)
+        if home is None and index in self._pitch and like.ndim == 3 and like.dtype.kind == "f":
+            home = self._new_lane(index, like).array
+        elif home is None:
+            home = aligned(like.nbytes).view(like.dtype).reshape(like.shape)
+        self.arrays[index] = home
+        if source.kind == "argument":
+            self.arguments[source.value] = home
+        elif source.kind == "variable":
+            self.variables.append((source.value, home))
+        elif source.kind == "gradient":
+            self.calls.append((_fetch_gradient, (home, source.value)))
+        elif source.kind == "fresh":
+            self.calls.append((_refill, (home, source.value)))
+
+    def _place_views(self, step: Step) -> None:
+        for ref in _refs(step.args):
+            self._view(ref.index)
+
+    def _view(self, index: int) -> np.ndarray:
+        """Return the array of a number, made now if it is a view that NumPy took of another."""
+        if index not in self.arrays:
+            base, offset = self.recording.sources[index].value
+            like, whole = self.recording.sources[index].array, self._view(base.index)
+            if not whole.flags.c_contiguous:
+                raise NotReplayable("compile: a view of an array that is not laid out in one piece")
+            self.arrays[index] = np.ndarray(
+                like.shape, like.dtype, whole.reshape(-1).view(np.uint8), offset, like.strides
+            )
+        return self.arrays[index]
+
+    def value(self, x: Any) -> Any:
+        """Return the planned array of a Ref, and plain values as they are."""
+        return self.arrays[x.index] if isinstance(x, Ref) else x
+
+    def _lower(self, step: Step) -> None:
+        """Add the calls that repeat a step."""
+        args = tuple(map(self.value, step.args)) if step.name != "update" else ()
+        if step.result is None:
+            self.calls.append(self._effect(step, args))
+            return
+        like = self.recording.arrays[step.result.index]
+        if _in_lanes(step, self.recording) and self._gaps_suffice(step):
+            self._lower_conv(step, like)
+            return
+        index = step.result.index
+        if step.name == "astype" and self._private(step, like):
+            self._share(index, step.args[0].index, args[0])
+            return
+        if self._is_view(step, like):
+            y = np.asarray(step.function(*args, **step.params))
+            for ref in _refs(step.args):
+                if np.may_share_memory(y, self.arrays[ref.index]):
+                    self._share(index, ref.index, y)
+                    return
+        function, kwargs = step.function, step.params
+        if isinstance(function, np.ufunc) and not kwargs:
+            self.calls.append(_with_out(function, args, self._out(step, like, inplace=True)))
+        elif getattr(function, "__name__", "") == "reduce" and kwargs.keys() <= {
+            *("axis", "keepdims", "dtype")
+        }:
+            how = kwargs.get("axis", 0), kwargs.get("dtype"), self._out(step, like)
+            self.calls.append((function, (*args, *how, kwargs.get("keepdims", False))))
+        elif function is ops.guarded_multiply.forward:
+            out = self._out(step, like)
+            self.calls += [(np.multiply, (*args, out)), (_guard, (args[0], out))]
+        else:
+            self.calls.append((_run, (function, args, kwargs, self._out(step, like))))
+
+    def _effect(self, step: Step, args: tuple[Any, ...]) -> Call:
+        if step.name != "update":
+            return step.function, args
+        weights, gradients = ([self.arrays[ref.index] for ref in refs] for refs in step.args[:2])
+        return step.function(weights, gradients, step.args[2]), ()
+
+    def _is_view(self, step: Step, like: np.ndarray) -> bool:
+        """Tell whether the result was a view of an argument when it was recorded."""
+        return any(
+            np.may_share_memory(like, self.recording.arrays[ref.index]) for ref in _refs(step.args)
+        )
+
+    def _private(self, step: Step, like: np.ndarray) -> bool:
+        """Tell whether a copy in the same dtype is needless: nobody writes to its source."""
+        ref = step.args[0]
+        source = self.recording.sources.get(ref.index) if isinstance(ref, Ref) else None
+        own = source is None or source.kind in ("argument", "constant")
+        return isinstance(ref, Ref) and own and self.arrays[ref.index].dtype == like.dtype
+
+    # ------------------------------------------------------------ memory
+
+    def _out(self, step: Step, like: np.ndarray, *, inplace: bool = False) -> np.ndarray:
+        """Return memory for a result: an argument's that dies here, a free block, or a new one."""
+        index = step.result.index if step.result is not None else -1
+        if inplace:
+            for ref in _refs(step.args):
+                block = self._blocks.get(ref.index)
+                array = self.arrays[ref.index]
+                if (
+                    block is not None
+                    and block.holders == {ref.index}
+                    and self._pending[ref.index] == 1
+                    and array.shape == like.shape
+                    and array.dtype == like.dtype
+                    and (index not in self._pitch or self._lane_fits(ref.index, index))
+                ):
+                    block.holders = {index}
+                    del self._blocks[ref.index]
+                    self._blocks[index] = block
+                    self.arrays[index] = array
+                    if ref.index in self._lanes:
+                        self._lanes[index] = self._lanes[ref.index]
+                    return array
+        if index in self._pitch and like.ndim == 3:
+            return self._lane_out(index, like)
+        fits = [
+            b
+            for b in self._free
+            if isinstance(b, Block) and like.nbytes <= b.memory.nbytes <= 2 * like.nbytes + 4096
+        ]
+        if fits:
+            block = min(fits, key=lambda b: b.memory.nbytes)
+            self._free.remove(block)
+        else:
+            block = Block(aligned(like.nbytes))
+        block.holders = {index}
+        self._blocks[index] = block
+        array = block.memory[: like.nbytes].view(like.dtype).reshape(like.shape)
+        self.arrays[index] = array
+        return array
+
+    def _lane_fits(self, index: int, result: int) -> bool:
+        lane = self._lanes.get(index)
+        return lane is not None and lane.pitch == self._pitch[result]
+
+    def _lane_out(self, index: int, like: np.ndarray) -> np.ndarray:
+        """Return a lane's array for a result: of a lane that is free, or of a new one."""
+        for lane in self._free:
+            if (
+                isinstance(lane, lanes.Lane)
+                and lane.array.shape == like.shape
+                and lane.array.dtype == like.dtype
+                and lane.pitch == self._pitch[index]
+            ):
+                self._free.remove(lane)
+                self._lanes[index] = lane
+                break
+        else:
+            lane = self._new_lane(index, like)
+        lane.holders = {index}
+        self._blocks[index] = lane
+        self.arrays[index] = lane.array
+        return lane.array
+
+    def _share(self, index: int, with_: int, array: np.ndarray) -> None:
+        self.arrays[index] = array
+        lane = self._lanes.get(with_)
+        if lane is not None and lane.array is array:
+            self._lanes[index] = lane
+        block = self._blocks.get(with_)
+        if block is not None:
+            block.holders.add(index)
+            self._blocks[index] = block
+
+    def _release(self, index: int) -> None:
+        self._pending[index] -= 1
+        block = self._blocks.get(index)
+        if self._pending[index] == 0 and block is not None:
+            block.holders.discard(index)
+            del self._blocks[index]
+            if not block.holders:
+                self._free.append(block)
+
+    # ------------------------------------------------------------ running
+
+    def run(self, arguments: Sequence[np.ndarray]) -> None:
+        """Replay on other arguments of the same shapes and dtypes."""
+        for home, given in zip(self.arguments, arguments, strict=True):
+            if home is not None:
+                np.copyto(home, given)
+        self.settle()
+        for function, args in self.calls:
+            function(*args)
+
+    def settle(self) -> None:
+        """Take over the data of leaves that were given others since the last replay."""
+        for leaf, home in self.variables:
+            if leaf._data is not home:
+                np.copyto(home, leaf._data)
+                leaf._data, leaf._hold = home, graph.REPLAYED
+
+    def hand_out(self) -> Any:
+        """Set the gradients as the recorded call did, and return its result, in fresh arrays."""
+        for leaf, ref in self._final_gradients():
+            leaf._grad = None if ref is None else np.array(self.arrays[ref.index])
+        return _rebuilt(self.recording.result, self.arrays)
+
+
+def _in_lanes(step: Step, recording: Recording) -> bool:
+    """Tell whether a step is a convolution, or an adjoint, that lanes can compute."""
+    maps = conv.conv.forward, conv.conv_input.forward, conv.conv_kernel.forward
+    if step.function not in maps or step.result is None:
+        return False
+    p = step.params
+    arrays = [recording.arrays[ref.index] for ref in (*_refs(step.args), step.result)]
+    return (
+        p["strides"] == p["dilation"] == p["groups"] == 1
+        and len(arrays) == 3
+        and len({a.dtype for a in arrays}) == 1
+        and all(a.size for a in arrays)
+        and max(p["padding"]) < _taps(step, recording)
+    )
+
+
+def _taps(step: Step, recording: Recording) -> int:
+    if step.function is conv.conv_kernel.forward:
+        return int(step.params["kernel_size"])
+    return len(recording.arrays[step.args[1].index])
+
+
+def _room(step: Step, recording: Recording) -> int:
+    channels, filters = (recording.arrays[i].shape[2] for i in _series_of(step, recording))
+    return lanes.room(_taps(step, recording), channels, filters)
+
+
+def _series_of(step: Step, recording: Recording) -> list[int]:
+    """Return the arrays of a step that stand in lanes of one pitch, if they stand in lanes."""
+    if step.result is None:
+        return []
+    if _in_lanes(step, recording):
+        kernel = step.function is conv.conv_kernel.forward
+        series: tuple[Ref, ...] = step.args if kernel else (step.args[0], step.result)
+        return [ref.index for ref in series]
+    like = recording.arrays[step.result.index]
+    elementwise = isinstance(step.function, np.ufunc) and step.function is not np.matmul
+    if not (elementwise or step.name in ("guarded_multiply", "astype")):
+        return []
+    refs = [step.result, *_refs(step.args)]
+    arrays = [recording.arrays[ref.index] for ref in refs]
+    return [
+        ref.index
+        for ref, array in zip(refs, arrays, strict=True)
+        if array.shape == like.shape and array.ndim == 3 and array.dtype.kind == "f"
+    ]
+
+
+def _refs(value: Any) -> list[Ref]:
+    """Return all Refs in nested tuples, lists, dicts and results."""
+    if isinstance(value, Ref):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [ref for part in value for ref in _refs(part)]
+    if isinstance(value, dict):
+        return [ref for part in value.values() for ref in _refs(part)]
+    if isinstance(value, Result):
+        return [value.ref]
+    return []
+
+
+class Result:
+    """A place in what the function returns: which array, and as what it is handed out."""
+
+    def __init__(self, ref: Ref, make: Callable[[np.ndarray], Any]) -> None:
+        self.ref, self.make = ref, make
+
+
+def _rebuilt(value: Any, arrays: dict[int, np.ndarray]) -> Any:
+    if isinstance(value, Result):
+        return value.make(arrays[value.ref.index])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_rebuilt(part, arrays) for part in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(_rebuilt(part, arrays) for part in value)
+    if isinstance(value, dict):
+        return {key: _rebuilt(part, arrays) for key, part in value.items()}
+    return value
+
+
+def _parts(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Cut a flat array into parts with the shapes of ``like``."""
+    parts, start = [], 0
+    for array in like:
+        parts.append(flat[start : start + array.size].reshape(array.shape))
+        start += array.size
+    return parts
+
+
+def _with_out(ufunc: np.ufunc, args: tuple[Any, ...], out: np.ndarray) -> Call:
+    if ufunc in (np.maximum, np.minimum):  # of which NumPy wants no positional output
+        return partial(ufunc, out=out), args
+    return ufunc, (*args, out)
+
+
+def _fetch_gradient(home: np.ndarray, leaf: Any) -> None:
+    if leaf._grad is None:
+        raise NotReplayable("compile: a gradient that was there before is None now")
+    np.copyto(home, leaf._grad)
+
+
+def _refill(home: np.ndarray, make: Callable[[], np.ndarray]) -> None:
+    np.copyto(home, make())
+
+
+def _run(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: np.ndarray
+) -> None:
+    np.copyto(out, function(*args, **kwargs))
+
+
+def _guard(g: np.ndarray, product: np.ndarray) -> None:
+    """Keep a zero gradient zero, as :func:`tinynn.autodiff.ops.guarded_multiply` does."""
+    if not math.isfinite(np.add.reduce(product, None)):
+        np.copyto(product, 0, where=np.equal(g, 0))

@@ -1,0 +1,449 @@
+"""Pictures of recordings, scores, kernels and training; Matplotlib is imported when one is drawn.
+
+Every function draws into the ``ax`` it is given, or makes a figure of its own, returns what it drew
+on, and leaves showing and saving to you: ``ax.figure.savefig("spikes.png")``. Needs the extra
+``plots``. Colours are those of Okabe and Ito (2008), which stay apart for colour-blind eyes; what
+differs by colour differs by line or mark too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinynn import _validate as check
+from tinynn.autodiff import conv
+from tinynn.nn.layer import Layer
+from tinynn.nn.layers import Conv1d
+from tinynn.spikes._arguments import numbers, times
+from tinynn.spikes.score import PrecisionRecall, match
+from tinynn.spikes.synthetic import Recording
+from tinynn.training.loop import History
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GRAY, BLUE, ORANGE = "#333333", "#999999", "#0072B2", "#D55E00"
+SKY, GREEN, PINK, AMBER = "#56B4E9", "#009E73", "#CC79A7", "#E69F00"
+CYCLE = (ORANGE, BLUE, GREEN, PINK, INK)
+STYLES = ("-", "--", "-.", ":")
+
+
+def figure(rows: int = 1, columns: int = 1, *, height: float = 2.4, **options: Any) -> Any:
+    """Return ``(figure, axes)`` in the look of all pictures here: ``plt.subplots`` with a layout.
+
+    ``height``: inches a row; the width is 8 inches. Further options go to ``plt.subplots``.
+    """
+    import matplotlib.pyplot as plt
+
+    options = {"figsize": (8, height * rows + 0.3), "layout": "constrained", **options}
+    made, axes = plt.subplots(rows, columns, **options)
+    for ax in np.ravel(axes):
+        _clean(ax)
+    return made, axes
+
+
+def _clean(ax: "Axes") -> "Axes":
+    """Take away the frame's upper and right side, and make the letters small."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_fontsize(9)
+    return ax
+
+
+def _own(owner: str, ax: Any, height: float = 2.4) -> "Axes":
+    if ax is not None and not hasattr(ax, "plot"):
+        raise TypeError(f"{owner}: ax must be one Axes of Matplotlib, got {check.shown(ax)}.")
+    return figure(height=height)[1] if ax is None else _clean(ax)
+
+
+def _title(ax: "Axes", text: str) -> None:
+    ax.set_title(text, loc="left", fontsize=10)
+
+
+def _beside(ax: "Axes", y: float, text: str, color: str) -> None:
+    """Write ``text`` in the right margin, at the height of what it names."""
+    place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+    ax.annotate(text, (1.004, y), color=color, annotation_clip=False, **place)
+
+
+def _look(i: int) -> dict[str, Any]:
+    return {"color": CYCLE[i % len(CYCLE)], "linestyle": STYLES[i % len(STYLES)]}
+
+
+def _series(owner: str, name: str, x: Any, series: int = 0, *, finite: bool = True) -> np.ndarray:
+    """Return one series (length,) of ``x``: (length,), (length, 1) or (n_series, length, 1)."""
+    array = given = numbers(owner, name, x, finite=finite)
+    if array.ndim == 3 and series < len(array):
+        array = array[series]
+    array = array[:, 0] if array.ndim == 2 and array.shape[-1] == 1 else array
+    if array.ndim != 1 or not array.size:
+        shapes = "(length,), (length, 1) or (n_series, length, 1), length at least 1"
+        which = f" and series={series}" if series else ""
+        raise ValueError(f"{owner}: {name} must be {shapes}, got shape {given.shape}{which}.")
+    return array.astype(float)
+
+
+def recording(
+    recording: Recording | ArrayLike, found: ArrayLike | None = None,
+    score: ArrayLike | None = None, threshold: float | None = None, ax: "Axes | None" = None, *,
+    series: int = 0, start: int = 0, stop: int | None = None, rate: float | None = None,
+    tolerance: float = 2,
+) -> "Axes":  # fmt: skip
+    """Draw a recording with its true and found events; with ``score``, that in a panel below.
+
+    ``recording``: a :class:`~tinynn.spikes.Recording`, of which ``series`` is drawn, or its
+    samples, (length,), (length, 1) or (n_series, length, 1). ``found``: event times (n_found,) in
+    samples, whole or not. ``score``: as long as the series; ``threshold``: drawn across it.
+    ``start``, ``stop``: the excerpt, in samples; ``rate``: samples a second, None to count samples.
+    Found events without a true one within ``tolerance`` samples are circled as false alarms, true
+    ones not found as missed. Returns the Axes of the series. Raises ValueError for shapes that do
+    not fit, times outside the series and NaN.
+
+    >>> from tinynn import spikes
+    >>> made = spikes.simulate(2000, rate=0.01, dprime=5, rng=0)
+    >>> ax = recording(made, found=made.times[0], stop=500)  # doctest: +SKIP
+    >>> ax.figure.savefig("recording.png")  # doctest: +SKIP
+    """
+    owner = "plots.recording"
+    series = check.integer(owner, "series", series, at_least=0)
+    given: Any = recording.x if isinstance(recording, Recording) else recording
+    x = _series(owner, "recording", given, series)
+    true = recording.times[series] if isinstance(recording, Recording) else None
+    events = None if found is None else times(owner, "found", found)
+    if events is not None and not ((events >= 0) & (events <= len(x) - 1)).all():
+        raise ValueError(f"{owner}: found must lie in the series, in 0 to {len(x) - 1}.")
+    tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
+    per_unit = 1 if rate is None else check.real(owner, "rate", rate, above=0)
+    start = check.integer(owner, "start", start, at_least=0)
+    stop = len(x) if stop is None else check.integer(owner, "stop", stop, at_least=start + 1)
+    if start >= len(x):
+        raise ValueError(f"{owner}: start must be below the {len(x)} samples, got {start}.")
+    if score is None and threshold is not None:
+        raise ValueError(f"{owner}: threshold is drawn across the score, so give score too.")
+    window, below = slice(start, min(stop, len(x))), None
+    if score is None:
+        ax = _own(owner, ax)
+    else:
+        values = _series(owner, "score", score, series, finite=False)
+        if len(values) != len(x):
+            lengths = f"{len(values)} and {len(x)} samples; padding='same' makes it so"
+            raise ValueError(f"{owner}: score must be as long as the series, got {lengths}.")
+        level = None if threshold is None else check.real(owner, "threshold", threshold)
+        ax, below = figure(2, height=2, sharex=True)[1] if ax is None else _split(owner, ax)
+        _score(below, values, level, events, window, per_unit)
+        ax.tick_params(labelbottom=False)
+    ax.plot(np.arange(window.start, window.stop) / per_unit, x[window], color=INK, linewidth=0.7)
+    _events(ax, x[window], true, events, window, per_unit, tolerance)
+    ax.set(ylabel="amplitude", xmargin=0.005, ymargin=0.08)
+    (below or ax).set_xlabel("time (samples)" if rate is None else "time (s)")
+    return ax
+
+
+def _split(owner: str, ax: "Axes") -> tuple["Axes", "Axes"]:
+    """Give the lower half of the place of ``ax`` to new Axes."""
+    place = _own(owner, ax).get_subplotspec()
+    if place is None:
+        raise ValueError(f"{owner}: to draw a score too, ax must come from plt.subplots.")
+    upper, lower = place.subgridspec(2, 1)
+    ax.set_subplotspec(upper)
+    return ax, _clean(ax.figure.add_subplot(lower, sharex=ax))
+
+
+def _inside(times: np.ndarray, window: slice) -> np.ndarray:
+    return times[(times >= window.start) & (times <= window.stop - 1)]
+
+
+def _events(
+    ax: "Axes", x: np.ndarray, true: Any, found: Any, window: slice, per_unit: float, tol: float
+) -> None:
+    """Draw a row of ticks for the true and one for the found events, below the series."""
+    missed, alarms, title = np.zeros(0), np.zeros(0), "Recording"
+    if true is not None and found is not None:
+        # Matched as a whole: an excerpt's end may part a true event from the found one.
+        pairs = match(true, found, tol).pairs
+        missed = _inside(np.delete(true, pairs[:, 0]), window)
+        alarms = _inside(np.delete(found, pairs[:, 1]), window)
+        n, fn, fp = len(_inside(true, window)), len(missed), len(alarms)
+        title = f"{n - fn} of {n} events found{' (circled:' if fn or fp else ','} {fn} missed, "
+        title += f"{fp} false{')' * bool(fn or fp)}"
+    low, span = x.min(), np.ptp(x) or 1.0
+    rows = (("true", true, missed, BLUE, 0.12), ("found", found, alarms, ORANGE, 0.28))
+    for name, at, circled, color, depth in rows:
+        if at is None:
+            continue
+        tick, ring = {"marker": "|", "mew": 1.8}, {"marker": "o", "fillstyle": "none"}
+        for t, look in ((_inside(at, window), tick), (circled, ring)):
+            y = np.full(len(t), low - depth * span)
+            ax.plot(t / per_unit, y, linestyle="", color=color, ms=9, **look)
+        _beside(ax, low - depth * span, name, color)
+    _title(ax, title)
+
+
+def _score(
+    ax: "Axes", score: np.ndarray, threshold: Any, found: Any, window: slice, per_unit: float
+) -> None:
+    t = np.arange(len(score))
+    ax.plot(t[window] / per_unit, score[window], color=INK, linewidth=0.7)
+    if threshold is not None:
+        ax.axhline(threshold, color=ORANGE, linestyle="--", linewidth=1)
+        _beside(ax, threshold, "threshold", ORANGE)
+    if found is not None:
+        at = _inside(found, window)
+        ax.plot(at / per_unit, np.interp(at, t, score), "o", color=ORANGE, ms=4, mfc="none")
+    ax.set(ylabel="score", xmargin=0.005)
+    _title(ax, "Score" if found is None else "Score, and the events found in it (circles)")
+
+
+def kernels(
+    model_or_kernel: Layer | ArrayLike,
+    templates: ArrayLike | Mapping[str, ArrayLike] | None = None, ax: "Axes | None" = None, *,
+    names: Sequence[str] | None = None, rate: float | None = None,
+) -> "Axes":  # fmt: skip
+    """Draw kernels tap by tap, each of unit norm, over the templates of what they look for.
+
+    ``model_or_kernel``: a model, whose first Conv1d is taken, or a kernel, (kernel_size,) or
+    (kernel_size, channels, filters). ``templates``: (length,), (n_templates, length), or a dict of
+    such (length,) by name; drawn broad and pale behind the kernels, centred on the centre tap.
+    ``names``: one for each kernel; ``rate``: samples a second, None to count samples. Raises
+    ValueError for shapes that do not fit or a model without Conv1d.
+
+    >>> from tinynn import Conv1d
+    >>> ax = kernels(Conv1d(1, 3, 9, rng=0))  # doctest: +SKIP
+    """
+    owner = "plots.kernels"
+    taps = _kernel(owner, model_or_kernel)
+    lines = taps.reshape(len(taps), -1).T  # one row for each channel of each filter
+    labels = _names(owner, names, *taps.shape[1:])
+    per_unit = 1 if rate is None else check.real(owner, "rate", rate, above=0) / 1000
+    shapes = _templates(owner, templates)
+    ax = _own(owner, ax, height=3)
+
+    curves = [*shapes.items(), *zip(labels, lines, strict=True)]
+    for i, (name, values) in enumerate(curves):
+        look = {**_look(i - len(shapes)), "marker": ".", "markersize": 4, "linewidth": 1.4}
+        if i < len(shapes):
+            look = {"linestyle": STYLES[i % 4], "linewidth": 6, "alpha": 0.45}
+            look["color"] = (SKY, AMBER, GRAY)[i % 3]
+        t = (np.arange(len(values)) - (len(values) - 1) // 2) / per_unit
+        ax.plot(t, values / (np.linalg.norm(values) or 1), label=name, **look)
+    ax.axhline(0, color=GRAY, linewidth=0.5, zorder=0)
+    unit = "samples" if rate is None else "ms"
+    ax.set(xlabel=f"from the centre tap ({unit})", ylabel="weight (unit norm)")
+    # Beside the lines if there are many: among them there is no room.
+    aside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-len(curves) // 16)}
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize=8, handlelength=3, **(aside if len(curves) > 4 else {}))
+    _title(ax, "Kernel" if len(lines) == 1 else f"{len(lines)} kernels")
+    return ax
+
+
+def _kernel(owner: str, model_or_kernel: Any) -> np.ndarray:
+    if isinstance(model_or_kernel, Layer):
+        found = [x for _, x in model_or_kernel.named_layers() if isinstance(x, Conv1d)]
+        if not found:
+            raise ValueError(f"{owner}: the model has no Conv1d layer. Give a kernel instead.")
+        model_or_kernel = found[0].kernel
+    kernel = numbers(owner, "the kernel", model_or_kernel)
+    if kernel.ndim not in (1, 3) or not kernel.size:
+        shapes = "(kernel_size,) or (kernel_size, channels, filters)"
+        raise ValueError(f"{owner}: the kernel must be {shapes}, got shape {kernel.shape}.")
+    return kernel.reshape(len(kernel), 1, 1) if kernel.ndim == 1 else kernel
+
+
+def _names(owner: str, names: Any, channels: int, filters: int) -> list[str]:
+    n = channels * filters
+    if names is None:
+        channel = [f", channel {c}" * (channels > 1) for c in range(channels)]
+        names = [f"kernel {f}{c}" if n > 1 else "kernel" for c in channel for f in range(filters)]
+    if isinstance(names, str) or np.shape(names) != (n,):
+        raise ValueError(f"{owner}: names must be a list of {n}, got {check.shown(names)}.")
+    return [str(name) for name in names]
+
+
+def _templates(owner: str, templates: Any) -> dict[str, np.ndarray]:
+    if templates is not None and not isinstance(templates, Mapping):
+        given = numbers(owner, "templates", templates)
+        rows = [given] if given.ndim < 2 or not given.size else given
+        templates = {f"template{f' {i}' * (len(rows) > 1)}": row for i, row in enumerate(rows)}
+    return {str(name): _series(owner, str(name), t) for name, t in (templates or {}).items()}
+
+
+def sliding(
+    x: ArrayLike, kernel: ArrayLike, position: int | None = None, padding: conv.Padding = "same",
+    *, interval: int = 120,
+) -> "Figure | FuncAnimation":  # fmt: skip
+    """Show one kernel at one location of a series, or sliding over all of them.
+
+    ``x``: (length,); ``kernel``: (kernel_size,); ``padding``: as for Conv1d. Three panels: the
+    input with the neighbourhood that output ``position`` selects, its products with the weights,
+    and the feature map so far, by :func:`tinynn.conv1d`; the axes are the same at all positions.
+    With a ``position`` (from 0) returns a Figure; with None a FuncAnimation over all of them,
+    ``interval`` milliseconds each: keep a reference, and ``save("sliding.gif")`` it. Raises
+    ValueError for a position that does not exist, NaN, or shapes that do not fit.
+
+    >>> x, kernel = [0, 1, 3, 1, 0], [1, 2, 1]
+    >>> sliding(x, kernel, position=2).savefig("sliding.png")  # doctest: +SKIP
+    """
+    owner = "plots.sliding"
+    signal, weights = _series(owner, "x", x), _series(owner, "kernel", kernel)
+    padding = conv.checked_padding(owner, padding)
+    y = conv.conv1d(signal[:, None], weights[:, None, None], padding=padding)[:, 0]
+    left, right = conv.padding_pair(padding, len(signal), len(weights), 1)
+    first = 0 if position is None else check.integer(owner, "position", position, at_least=0)
+    if first >= len(y):
+        raise ValueError(f"{owner}: position must be below {len(y)} outputs, got {position}.")
+    page, draw = _sliding_page(signal, weights, y, left, right)
+    draw(first)
+    if position is not None:
+        return page
+    from matplotlib.animation import FuncAnimation
+
+    animation = FuncAnimation(page, draw, frames=len(y), interval=interval)
+    page.draw_without_rendering()
+    page.set_layout_engine("none")  # settled once, not anew for each frame
+    return animation
+
+
+def _room(values: np.ndarray) -> tuple[float, float]:
+    low, high = min(0.0, values.min()), max(0.0, values.max())
+    room = 0.12 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def _sliding_page(
+    x: np.ndarray, kernel: np.ndarray, y: np.ndarray, left: int, right: int
+) -> tuple[Any, Callable[[int], list[Any]]]:
+    """Return the figure of :func:`sliding` and the function that draws output j into it."""
+    taps = len(kernel)
+    padded = np.pad(x, (left, right))
+    steps = np.arange(len(padded)) - left
+    centre = steps[: len(y)] + (taps - 1) // 2  # the input step under each output's centre tap
+    windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
+    page, (top, middle, bottom) = figure(3, height=2, sharex=True)
+    weight = _clean(middle.twinx())
+    for ax in (top, middle, bottom):
+        ax.axhline(0, color=GRAY, linewidth=0.5, zorder=0)
+    inside = (steps >= 0) & (steps < len(x))
+    top.plot(steps[inside], x, color=INK, marker=".", linewidth=0.8)
+    top.plot(steps[~inside], padded[~inside], "o", color=GRAY, mfc="white", ms=5, zorder=3)
+    top.set(ylabel="input", ylim=_room(x), xlim=(steps[0] - 0.7, steps[-1] + 0.7))
+    reach, largest = (1.15 * (np.abs(v).max() or 1.0) for v in (windows * kernel, kernel))
+    middle.set(ylabel="product (bars)", ylim=(-reach, reach))
+    weight.set(ylabel="weight (line)", ylim=(-largest, largest))
+    weight.yaxis.label.set_color(ORANGE)
+    weight.tick_params(colors=ORANGE)
+    bottom.set(ylabel="feature map", ylim=_room(y), xlabel="location (samples)")
+    moving: list[Any] = []
+
+    def draw(j: int) -> list[Any]:
+        while moving:
+            moving.pop().remove()
+        at, products = steps[j : j + taps], windows[j] * kernel
+        moving.append(top.axvspan(at[0] - 0.5, at[-1] + 0.5, color=SKY, alpha=0.3, lw=0))
+        seen = inside[j : j + taps]
+        moving.extend(top.plot(at[seen], windows[j][seen], "o", color=BLUE, ms=5))
+        moving.append(middle.bar(at, products, width=0.7, color=SKY))
+        moving.extend(weight.plot(at, kernel, color=ORANGE, marker=".", lw=1.2))
+        moving.extend(bottom.plot(centre[: j + 1], y[: j + 1], color=INK, marker=".", lw=0.8))
+        moving.extend(bottom.plot(centre[j], y[j], "o", color=ORANGE, ms=7))
+        zeros = taps - int(seen.sum())
+        span = f"inputs {at[seen][0]} to {at[seen][-1]}" if zeros < taps else "no input"
+        extra = f" and {zeros} padded zero{'s' * (zeros > 1)} (open circles)" if zeros else ""
+        _title(top, f"Output {j} sees {span}{extra}")
+        _title(middle, f"Each input times its weight: the products (bars) sum to {y[j]:.3g}")
+        _title(bottom, f"The feature map so far: output {j} is {y[j]:.3g}")
+        return moving
+
+    return page, draw
+
+
+def history(
+    history: History | Mapping[str, Any], ax: "Axes | None" = None, *, log: bool = True
+) -> "Axes":
+    """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
+
+    A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
+    second}``. ``log``: a logarithmic loss axis, where all values are positive.
+
+    >>> from tinynn import History
+    >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
+    """
+    owner = "plots.history"
+    given = history.history if isinstance(history, History) else history
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
+    if not given:
+        raise ValueError(f"{owner}: history is empty: nothing was trained.")
+    curves = {
+        str(name): _series(
+            owner, str(name), c.history.get("loss", ()) if isinstance(c, History) else c
+        )
+        for name, c in given.items()
+    }
+    check.flag(owner, "log", log)
+    ax = _own(owner, ax, height=3)
+    words = {"loss": "training", "val_loss": "validation"}
+    for i, (name, curve) in enumerate(curves.items()):
+        look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
+        ax.plot(np.arange(1, len(curve) + 1), curve, **look)
+    _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize=8, handlelength=3)
+    _title(ax, "Learning curve" + "s" * (len(curves) > 1))
+    return ax
+
+
+def _epochs_and_loss(ax: "Axes", log: bool) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if log:
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        between = LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)) if high > 3 * low else MaxNLocator(5)
+        ax.yaxis.set_major_locator(between if high < 30 * low else LogLocator())
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def precision_recall(
+    curves: PrecisionRecall | Mapping[str, PrecisionRecall], ax: "Axes | None" = None
+) -> "Axes":
+    """Draw precision against recall, with each curve's best F1 marked, over lines of equal F1.
+
+    ``curves``: what :func:`tinynn.spikes.precision_recall` returns, or a dict of such by name.
+    Raises ValueError for a curve without recall, where there was nothing to find.
+
+    >>> from tinynn import spikes
+    >>> curve = spikes.precision_recall([0, 2, 0, 1, 0], [1], tolerance=0, exclusion=1)
+    >>> ax = precision_recall({"detector": curve})  # doctest: +SKIP
+    """
+    owner = "plots.precision_recall"
+    given = {"": curves} if isinstance(curves, PrecisionRecall) else curves
+    kinds = {type(c) for c in given.values()} if isinstance(given, Mapping) else set()
+    if kinds != {PrecisionRecall}:
+        kind = "a PrecisionRecall or a dict of such by name"
+        raise TypeError(f"{owner}: curves must be {kind}, got {check.shown(curves)}.")
+    if any(np.isnan(c.recall).any() for c in given.values()):
+        raise ValueError(f"{owner}: recall is NaN, for there was nothing to find.")
+    ax = _own(owner, ax, height=4)
+    for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
+        at = np.linspace(f1 / (2 - f1), 1, 100)  # where the precision is at most 1
+        ax.plot(at, f1 * at / (2 * at - f1), color=GRAY, linewidth=0.5, zorder=0)
+        _beside(ax, f1 / (2 - f1), f"F1 = {f1}", GRAY)
+    for i, (name, curve) in enumerate(given.items()):
+        f1s = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
+        best = int(np.argmax(f1s))
+        label = f"{name or 'detector'}: best F1 {f1s[best]:.3f} (marked)"
+        look = {"marker": "os^D"[i % 4], "markevery": [best], "linewidth": 1.4, **_look(i)}
+        ax.plot(curve.recall, curve.precision, label=label, clip_on=False, **look)
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    ax.legend(frameon=False, fontsize=8, loc="lower left", handlelength=3)
+    _title(ax, "Precision and recall at every threshold")
+    return ax
