@@ -1,9 +1,10 @@
 """tinynn: reverse-mode autodiff, Dense, Conv1d and spike detection in NumPy."""
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from tinynn.autodiff.compile import compile
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad, primitive
 from tinynn.autodiff.ops import (
@@ -87,16 +88,18 @@ from tinynn.nn.layers import (
 )
 from tinynn.training.batches import batches
 from tinynn.training.checkpoint import load, save
-from tinynn.training.loop import History, fit, predict
+from tinynn.training.inference import predict
+from tinynn.training.loop import History, fit
 from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
+from tinynn.training.streaming import Stream, stream
 
-if TYPE_CHECKING:
-    from tinynn import spikes, testing
+if _TYPE_CHECKING:
+    from tinynn import plots, spikes, testing
 
 
 def __getattr__(name: str) -> _Any:
-    """Load tinynn.spikes and tinynn.testing when they are first asked for: not all need them."""
-    if name in ("spikes", "testing"):
+    """Load tinynn's plots, spikes and testing when they are first asked for: not all need them."""
+    if name in ("plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
     raise AttributeError(
         f"module 'tinynn' has no attribute {name!r}", name=name, obj=_import_module("tinynn")
@@ -119,6 +122,7 @@ __all__ = [
     "Layer",
     "MaxPool1d",
     "Sequential",
+    "Stream",
     "Tensor",
     "abs",
     "arctan",
@@ -129,6 +133,7 @@ __all__ = [
     "broadcast_to",
     "clip",
     "clip_grad_norm",
+    "compile",
     "concatenate",
     "conv1d",
     "conv1d_transpose",
@@ -168,6 +173,7 @@ __all__ = [
     "outer",
     "pad",
     "pad1d",
+    "plots",
     "power",
     "predict",
     "primitive",
@@ -192,6 +198,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stream",
     "sum",
     "swapaxes",
     "tan",

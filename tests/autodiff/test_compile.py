@@ -490,7 +490,8 @@ def test_an_interrupted_step_is_a_whole_step():
     data = list(batches(model, 5))
     for x, y in data[:4]:
         compiled(x, y)
-    bound = next(iter(compiled._plans.values())).program.calls[-1][0].__self__
+    (plan,) = compiled._plans.values()
+    bound = plan.program([*data[4]]).calls[-1][0].__self__
     finish, times = bound._finish, iter([0, 1])
 
     def interrupted(*args):

@@ -10,7 +10,7 @@ import numpy as np
 from tinynn.autodiff import graph
 from tinynn.autodiff.graph import Node, Watched, unwatched
 from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording
-from tinynn.autodiff.replay import Program, Result
+from tinynn.autodiff.replay import Program, Result, quiet
 from tinynn.autodiff.tensor import Tensor
 
 KEPT = 8  # programs of one function, for different shapes; the oldest is dropped
@@ -22,7 +22,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         update_wrapper(self, function)
         self._function = function
-        self._plans: dict[Any, _Plan] = {}
+        self._plans: dict[Any, Plan] = {}
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -37,45 +37,58 @@ class Compiled:
             if plan is None:
                 if len(self._plans) >= KEPT:
                     del self._plans[next(iter(self._plans))]
-                plan = self._plans[key] = _Plan(self._function)
+                plan = self._plans[key] = Plan(self._function)
             return plan(arrays, shape)
 
 
-class _Plan:
-    """What is known of a function for one kind of arguments."""
+class Plan:
+    """What is known of a function for one kind of arguments: a recording, and its programs.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    ``homes``: arrays that parameters are to live in, by the id of the Tensor.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], homes: dict[int, np.ndarray] | None = None
+    ) -> None:
         self.function = function
         self.recording: Recording | None = None
-        self.program: Program | None = None
-        self.seen: list[np.ndarray] = []
-        self.varied: list[bool] = []  # whether an argument has ever changed between recordings
-        self.attempts = 0
+        self._homes = homes or {}
+        self._agreed = False  # whether two recordings were the same
+        self._programs: dict[int, Program] = {}
+        self._seen: list[np.ndarray] = []
+        self._varied: list[bool] = []  # whether an argument has ever changed between recordings
+        self._attempts = 0
 
     def __call__(self, arrays: list[np.ndarray], shape: Any) -> Any:
-        if self.program is not None and self._trusted(arrays):
-            with np.errstate(all="ignore"):
-                self.program.run(arrays)
-            return self.program.hand_out()
-        return self._record(arrays, shape)
+        """Replay the function, or record it; return what it returns."""
+        program = self.program(arrays)
+        if program is None:
+            return self.record(arrays, shape)
+        with quiet():
+            program.run(arrays)
+        return program.hand_out()
 
-    def _trusted(self, arrays: list[np.ndarray]) -> bool:
-        """Tell whether a replay is right: nothing it relies on has changed.
+    def program(self, arrays: list[np.ndarray], worker: int = 0) -> Program | None:
+        """Return the program of a worker (each has its own), if a replay would be right.
 
         An argument that was the same at each recording might have been taken for a constant, so
         the first time that it differs is recorded too, and compared.
         """
         recording = self.recording
-        if recording is None or any(ask() != was for ask, was in recording.guards.values()):
-            return False
-        if all(self.varied):
-            return True
-        return all(
+        if recording is None or not self._agreed or _changed(recording):
+            return None
+        if not all(self._varied) and not all(
             varied or np.array_equal(now, seen, equal_nan=now.dtype.kind == "f")
-            for varied, now, seen in zip(self.varied, arrays, self.seen, strict=True)
-        )
+            for varied, now, seen in zip(self._varied, arrays, self._seen, strict=True)
+        ):
+            return None
+        program = self._programs.get(worker)
+        if program is None:
+            program = self._programs[worker] = Program(recording, len(arrays), self._homes)
+        return program
 
-    def _record(self, arrays: list[np.ndarray], shape: Any) -> Any:
+    def record(self, arrays: list[np.ndarray], shape: Any) -> Any:
+        """Run the function and listen; compare what is heard with the time before."""
         recorder = Recorder(arrays)
         watched = iter([a.view(Watched) for a in arrays])
         args, kwargs = _unflattened(shape, watched)
@@ -87,21 +100,26 @@ class _Plan:
 
     def _compare(self, new: Recording, arrays: list[np.ndarray]) -> None:
         old, self.recording = self.recording, new
-        if old is None or any(ask() != was for ask, was in old.guards.values()):
-            self.program, self.attempts = None, 1
-            self.seen, self.varied = [a.copy() for a in arrays], [False] * len(arrays)
+        seen, self._seen = self._seen, [a.copy() for a in arrays]
+        self._programs.clear()
+        self._attempts += 1
+        if old is None or _changed(old):
+            self._agreed, self._attempts, self._varied = False, 1, [False] * len(arrays)
             return
         difference = new.differences(old)
-        self.attempts += 1
-        if difference is None:
-            self.varied = [
+        self._agreed = difference is None
+        if self._agreed:
+            self._varied = [
                 varied or not np.array_equal(a, b)
-                for varied, a, b in zip(self.varied, arrays, self.seen, strict=True)
+                for varied, a, b in zip(self._varied, arrays, seen, strict=True)
             ]
-            self.seen = [a.copy() for a in arrays]
-            self.program = Program(new, len(arrays))
-        elif self.attempts > 3:
+        elif self._attempts > 3:
             raise NotReplayable(f"compile: {self.function!r} cannot be replayed: {difference}.")
+
+
+def _changed(recording: Recording) -> bool:
+    """Tell whether something that a recording relies on is not as it was."""
+    return any(ask() != was for ask, was in recording.guards.values())
 
 
 def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:

@@ -16,7 +16,6 @@ import numpy as np
 from tinynn.autodiff import graph
 from tinynn.autodiff.graph import Node, Primitive, Watched, unwatched
 
-
 PYTHON_NUMBERS = "it computes or decides in Python with a value of a Tensor"
 
 
@@ -413,6 +412,7 @@ class Number(float):
     recorder: Recorder
 
     def __new__(cls, value: float, ref: Ref, recorder: Recorder) -> "Number":
+        """Return a float with the reference to the array that it was read from."""
         number = super().__new__(cls, value)
         number.ref, number.recorder = ref, recorder
         return number

@@ -5,8 +5,9 @@ Running it is a loop over that list: no tape, no allocation, hardly any Python.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,12 @@ from tinynn.autodiff.record import NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def quiet() -> np.errstate:
+    """Silence NumPy where it would warn, for results that are checked as a whole."""
+    warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
+    return np.errstate(**warned)  # type: ignore[arg-type]
 
 
 def aligned(nbytes: int) -> np.ndarray:
@@ -36,7 +43,12 @@ class Block:
 class Program:
     """A recording bound to memory of its own. Not for two threads at once."""
 
-    def __init__(self, recording: Recording, arguments: int) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        arguments: int,
+        homes: Mapping[int, np.ndarray] = MappingProxyType({}),
+    ) -> None:
         self.recording = recording
         self.arrays: dict[int, np.ndarray] = {}  # by number: what a replay computes it into
         self.calls: list[Call] = []
@@ -46,7 +58,11 @@ class Program:
         self._free: list[Block | lanes.Lane] = []
         self._lanes: dict[int, lanes.Lane] = {}  # by number: the lane that its array is a view of
         self._pitch: dict[int, int] = {}  # by number: the pitch of the lane that it is to have
-        self._homes: dict[int, np.ndarray] = {}
+        self._homes: dict[int, np.ndarray] = {
+            index: homes[id(source.value)]
+            for index, source in recording.sources.items()
+            if source.kind == "variable" and id(source.value) in homes
+        }
         self._pending = self._count_uses()
         self._plan()
         self._free.clear()
@@ -337,12 +353,20 @@ class Program:
 
     def run(self, arguments: Sequence[np.ndarray]) -> None:
         """Replay on other arguments of the same shapes and dtypes."""
+        self.load(arguments)
+        self.settle()
+        self.execute()
+
+    def execute(self) -> None:
+        """Make the calls, on the arguments and leaves as they stand in their homes."""
+        for function, args in self.calls:
+            function(*args)
+
+    def load(self, arguments: Sequence[np.ndarray]) -> None:
+        """Take over the arguments."""
         for home, given in zip(self.arguments, arguments, strict=True):
             if home is not None:
                 np.copyto(home, given)
-        self.settle()
-        for function, args in self.calls:
-            function(*args)
 
     def settle(self) -> None:
         """Take over the data of leaves that were given others since the last replay."""
@@ -353,8 +377,19 @@ class Program:
 
     def hand_out(self) -> Any:
         """Set the gradients as the recorded call did, and return its result, in fresh arrays."""
-        for leaf, ref in self._final_gradients():
-            leaf._grad = None if ref is None else np.array(self.arrays[ref.index])
+        for leaf, gradient in self.gradients():
+            leaf._grad = None if gradient is None else np.array(gradient)
+        return self.result()
+
+    def gradients(self) -> list[tuple[Any, np.ndarray | None]]:
+        """Return the leaves whose gradients the call set, and those, in memory of the program."""
+        return [
+            (leaf, None if ref is None else self.arrays[ref.index])
+            for leaf, ref in self._final_gradients()
+        ]
+
+    def result(self) -> Any:
+        """Return what the call returned, in fresh arrays."""
         return _rebuilt(self.recording.result, self.arrays)
 
 

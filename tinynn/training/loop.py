@@ -1,6 +1,7 @@
-"""The training loop: fit() with progress bar, history and validation; predict()."""
+"""The training loop: fit() with progress bar, history and validation."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from tinynn import _validate as check
-from tinynn.autodiff import ops
-from tinynn.autodiff.graph import as_array, no_grad
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.record import NotReplayable
+from tinynn.autodiff.replay import quiet
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
 from tinynn.training.batches import batches, paired
+from tinynn.training.inference import check_model, check_samples
 from tinynn.training.optimizers import Optimizer
+from tinynn.training.steps import EagerStep, NotAMean, ReplayedStep
 
 Callback = Callable[[int, dict[str, float]], Any]
 
@@ -24,6 +28,7 @@ class History:
     """What :func:`fit` has seen: ``history["loss"]``, ``history["val_loss"]``, one an epoch."""
 
     history: dict[str, list[float]] = field(default_factory=dict)
+    eager: str | None = None  # why the steps were not replayed, if they were not
 
     def append(self, logs: dict[str, float]) -> None:
         """Add the figures of one epoch."""
@@ -45,6 +50,9 @@ def fit(
     rng: "check.Seed" = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
+    compile: bool = True,
+    chunk: int | str | None = "auto",
+    threads: int | None = None,
 ) -> History:
     """Train ``model`` on ``x``, ``y``: for each batch a forward pass, a backward pass, a step.
 
@@ -53,6 +61,13 @@ def fit(
     ``optimizer`` holds the model's parameters. ``rng``: Generator or seed of the shuffling.
     ``callbacks``: functions ``(epoch, logs)``, called after each epoch, counted from 0; one that
     returns True ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
+
+    By default the first two steps on each shape of batch are recorded, and the later ones replayed
+    as :func:`tinynn.compile` does, equal to rounding; where that cannot be, or with
+    ``compile=False``, every step runs eagerly, and the History's ``eager`` says why. ``chunk``:
+    samples of a batch that are computed at a time, their gradients added up with the weights of
+    the loss's mean; "auto" for as many as fit the cache, None for all. ``threads``: how many
+    chunks at a time, None for as many as pay. Equal settings give equal numbers.
 
     Returns a History: the mean loss over the samples of each epoch, and the validation loss.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
@@ -66,13 +81,18 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    _check_model("fit", model)
+    check_model("fit", model)
     xs, ys = paired("fit", x, y)
-    criterion = losses.get("fit", loss)
+    given = losses.get("fit", loss)
+
+    def criterion(prediction: Any, target: Any) -> Tensor:
+        return _scalar(given(prediction, target))
+
     epochs = check.integer("fit", "epochs", epochs, at_least=1)
     size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
+    replayed, eager = _steps(model, criterion, optimizer, compile, chunk, threads)
     hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     if callable(callbacks) or not all(callable(hook) for hook in hooks):
         raise TypeError(
@@ -80,13 +100,16 @@ def fit(
             f"{check.shown(callbacks)}."
         )
     validation = None if validation_data is None else _validation(validation_data)
+    for array in (xs, *(validation or ())[:1]):
+        check_samples("fit", model, array, size, "Add a batch axis: x[None] and y[None].")
     pieces = batches(xs, ys, size, shuffle=shuffle, rng=rng)
-    history = History()
-    with mode(model, training=True):
+    history = History(eager=eager)
+    step = _Fallible(replayed, EagerStep(model, criterion, optimizer), chunk == "auto", history)
+    with mode(model, training=True), step:
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
-            with _bar(len(pieces), title, progress) as bar:
-                logs = {"loss": _epoch(model, pieces, criterion, optimizer, title, bar)}
+            with _bar(len(pieces), title, progress) as bar, quiet():
+                logs = {"loss": _epoch(model, pieces, step, title, bar)}
                 if validation is not None:
                     logs["val_loss"] = _evaluate(model, *validation, criterion, size, title)
                 bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
@@ -103,24 +126,75 @@ def _bar(total: int, title: str, progress: bool) -> Any:
     return tqdm(total=total, desc=title, disable=not progress)
 
 
-def _epoch(
-    model: Layer, pieces: Any, criterion: Callable[..., Any], optimizer: Optimizer, title: str,
-    bar: Any,
-) -> float:  # fmt: skip
-    total, samples = 0.0, 0
+class _Fallible:
+    """Replayed steps as long as they go, else eager ones; a context, since threads may be used."""
+
+    def __init__(
+        self, replayed: ReplayedStep | None, eager: EagerStep, auto: bool, history: History
+    ) -> None:
+        self.replayed, self.eager, self.auto, self.history = replayed, eager, auto, history
+
+    def __enter__(self) -> "_Fallible":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.replayed is not None:
+            self.replayed.close()
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+        if self.replayed is not None:
+            try:
+                return self.replayed(x, y)
+            except NotAMean:
+                if not self.auto:
+                    raise
+                self.replayed.chunk = len(x)
+                return self.replayed(x, y)
+            except NotReplayable as reason:
+                self.replayed.close()
+                self.replayed, self.history.eager = None, str(reason)
+        return self.eager(x, y)
+
+    def finish(self) -> None:
+        """Leave the gradients as the last step had them."""
+        if self.replayed is not None:
+            self.replayed.finish()
+
+
+def _steps(
+    model: Layer, criterion: Callable[..., Any], optimizer: Optimizer, compile: bool, chunk: Any,
+    threads: Any,
+) -> tuple[ReplayedStep | None, str | None]:  # fmt: skip
+    """Return the replayed step, or why there is none."""
+    if chunk not in ("auto", None):
+        chunk = check.integer("fit", "chunk", chunk, at_least=1)
+    if threads is not None:
+        threads = check.integer("fit", "threads", threads, at_least=1)
+    if not check.flag("fit", "compile", compile):
+        if chunk not in ("auto", None) or threads not in (None, 1):
+            raise ValueError(
+                f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got False."
+            )
+        return None, "compile=False"
+    if not ReplayedStep.possible(optimizer, model):
+        return None, "the optimizer does not hold just the model's parameters, all of one dtype"
+    return ReplayedStep(model, criterion, optimizer, chunk, threads), None
+
+
+def _epoch(model: Layer, pieces: Any, step: _Fallible, title: str, bar: Any) -> float:
+    total, samples, shown = 0.0, 0, 0.0
     for i, (x, y) in enumerate(pieces):
-        optimizer.zero_grad()
-        value = _scalar(criterion(model(x), y))
-        number = value.item()
+        number = step(x, y)
         if not math.isfinite(number):
             where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
             raise _nonfinite(model, x, y, f"fit: the loss is {number} in {where}")
-        value.backward()
-        optimizer.step()
         total += number * len(x)
         samples += len(x)
-        bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
+        if not bar.disable and time.monotonic() - shown > 0.1:
+            shown = time.monotonic()
+            bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
         bar.update()
+    step.finish()
     for path, parameter in model.named_parameters():
         if not np.isfinite(parameter._data).all():
             raise FloatingPointError(
@@ -136,7 +210,7 @@ def _evaluate(
     total = 0.0
     with no_grad(), mode(model, training=False):
         for i, (xb, yb) in enumerate(batches(x, y, size, shuffle=False)):
-            number = _scalar(criterion(model(xb), yb)).item()
+            number = criterion(model(xb), yb).item()
             if not math.isfinite(number):
                 where = f"{title}, batch {i + 1}".lower()
                 raise _nonfinite(model, xb, yb, f"fit: the validation loss is {number} in {where}")
@@ -174,11 +248,6 @@ def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> Floatin
     return FloatingPointError(f"{what}: first in the output of layer {place}. {advice}")
 
 
-def _check_model(owner: str, model: Any) -> None:
-    if not isinstance(model, Layer):
-        raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
-
-
 def _check_optimizer(model: Layer, optimizer: Any) -> None:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
@@ -199,36 +268,3 @@ def _validation(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"fit: validation_data must be a pair (x, y), got {check.shown(data)}.")
     return paired("fit: validation_data", *data)
-
-
-def predict(model: Layer, x: Any, *, batch_size: int | None = None) -> np.ndarray:
-    """Return the model's output for ``x`` as an ndarray, in evaluation mode and without a tape.
-
-    ``x``: (samples, ...), or one series (length, channels), which must go in one piece.
-    ``batch_size``: samples a piece, along the first axis whatever it is; by default as many series
-    as hold about a million numbers. Each layer's mode is restored; threads that share a model must
-    take turns.
-
-    >>> from tinynn import Dense
-    >>> predict(Dense(3, 2, rng=0), np.zeros((4, 3)))
-    array([[0., 0.],
-           [0., 0.],
-           [0., 0.],
-           [0., 0.]], dtype=float32)
-    """
-    _check_model("predict", model)
-    array = ops.values(as_array("predict", x))
-    if array.ndim == 0 or array.dtype.kind not in "fiub":
-        raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
-    if batch_size is None:
-        # Only with three axes is the first one surely that of the samples.
-        per_sample = max(1, math.prod(array.shape[1:]))
-        size = max(1, 2**20 // per_sample) if array.ndim >= 3 else max(1, len(array))
-    else:
-        size = check.integer("predict", "batch_size", batch_size, at_least=1)
-    with no_grad(), mode(model, training=False):
-        pieces = [
-            np.array(ops.values(model(array[i : i + size])))
-            for i in range(0, max(1, len(array)), size)
-        ]
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

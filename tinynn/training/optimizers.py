@@ -239,7 +239,7 @@ class _Bound:
             for name in self.optimizer._slot_names:
                 if any(given):
                     flat[name] = np.zeros_like(self.flat)
-                    parts = _parts(flat[name], self.weights)
+                    parts = parts_of(flat[name], self.weights)
                     for part, slots in zip(parts, given, strict=True):
                         part[...] = slots.get(name, 0)
             self.slots = [flat]
@@ -248,7 +248,7 @@ class _Bound:
         """Let the optimizer see the slots that steps are taken on."""
         own = self.slots
         if self.flat is not None:
-            parts = {name: _parts(array, self.weights) for name, array in self.slots[0].items()}
+            parts = {name: parts_of(array, self.weights) for name, array in self.slots[0].items()}
             count = len(self.places)
             own = [{name: views[i] for name, views in parts.items()} for i in range(count)]
         slots = list(self.optimizer._slots)
@@ -269,7 +269,7 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray | None:
     return np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
 
 
-def _parts(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
+def parts_of(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Cut a flat array into parts with the shapes of ``like``."""
     ends = list(itertools.accumulate(array.size for array in like))
     return [

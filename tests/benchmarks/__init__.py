@@ -1,0 +1,1 @@
+"""Benchmarks of tinynn beside PyTorch and JAX: ``python -m tests.benchmarks --help``."""

@@ -1,0 +1,292 @@
+"""predict over long series: pieces overlap, and the result is that of the whole series."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import tinynn as tnn
+from tinynn.nn.layer import Reach
+from tinynn.training.inference import WHOLE, shortest_piece
+
+
+def rounded(found, whole):
+    """Assert equality to the rounding of sums in another order."""
+    assert found.shape == whole.shape
+    assert found.dtype == whole.dtype
+    eps = np.finfo(whole.dtype).eps
+    np.testing.assert_allclose(found, whole, rtol=0, atol=50 * eps * max(1, abs(whole).max()))
+
+
+PADDINGS = st.one_of(
+    st.sampled_from(["valid", "same", "same_lower", "causal"]),
+    st.integers(0, 6),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+
+
+@st.composite
+def layers(draw, channels):
+    kind = draw(st.sampled_from(["conv", "conv", "conv", "max", "avg", "other"]))
+    if kind == "conv":
+        filters = draw(st.integers(1, 3))
+        layer = tnn.Conv1d(
+            *(channels, filters, draw(st.integers(1, 6))),
+            strides=draw(st.integers(1, 3)),
+            dilation_rate=draw(st.integers(1, 3)),
+            padding=draw(PADDINGS),
+            padding_mode=draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate"])),
+            activation=draw(st.sampled_from(["linear", "tanh", "softmax"])),
+            bias_initializer="ones",  # what an inner layer pads is then not what was there
+            dtype="float64",
+            rng=draw(st.integers(0, 9)),
+        )
+        return layer, filters
+    if kind != "other":
+        pool = tnn.MaxPool1d if kind == "max" else tnn.AvgPool1d
+        how = {
+            "strides": draw(st.integers(1, 3)),
+            "padding": draw(st.sampled_from(["valid", "same"])),
+        }
+        return pool(draw(st.integers(1, 4)), **how), channels
+    dense = tnn.Dense(channels, 2, "relu", bias_initializer="ones", dtype="float64", rng=0)
+    return tnn.Sequential(tnn.Dropout(0.5, rng=0), dense, tnn.Activation("sigmoid")), 2
+
+
+@st.composite
+def problems(draw):
+    """A model, a series, and the model's output for the whole of it."""
+    parts, channels = [], 2
+    for _ in range(draw(st.integers(1, 3))):
+        layer, channels = draw(layers(channels))
+        parts.append(layer)
+    model = tnn.Sequential(*parts)
+    shape = (*draw(st.sampled_from([(), (2,)])), draw(st.integers(1, 150)), 2)
+    x = np.random.default_rng(draw(st.integers(0, 9))).normal(size=shape)
+    try:
+        whole = model.eval()(x).data
+    except ValueError:  # the series is too short
+        assume(False)
+    return model, x, whole
+
+
+@given(problems(), st.integers(0, 40))
+def test_pieces_give_the_result_of_the_whole_series(problem, more):
+    model, x, whole = problem
+    piece_length = shortest_piece(model.reach()) + more
+    rounded(tnn.predict(model, x, piece_length=piece_length), whole)
+
+
+@given(problems())
+def test_no_step_beyond_the_reach_changes_an_output(problem):
+    """And the reach is no wider than it need be for layers in the middle of the series."""
+    model, x, whole = problem
+    reach = model.reach()
+    at = x.shape[-2] // 2
+    changed = x.copy()
+    changed[..., at, :] += np.pi
+    moved = np.flatnonzero(
+        (model(changed).data != whole).any(axis=-1).any(tuple(range(x.ndim - 2)))
+    )
+    for output in moved:
+        assert output * reach.stride - reach.left <= at <= output * reach.stride + reach.right
+
+
+def detector(filters=4, kernel_size=9, **how):
+    how = {"padding": "same", "bias_initializer": "ones", **how}
+    return tnn.Sequential(
+        tnn.Conv1d(1, filters, kernel_size, activation="relu", rng=0, **how),
+        tnn.Conv1d(filters, filters, kernel_size, activation="relu", rng=1, **how),
+        tnn.Conv1d(filters, 1, kernel_size, rng=2, **how),
+    )
+
+
+def test_whole_numbers_leave_nothing_to_round_so_pieces_are_exact():
+    model = detector(3, 6, strides=2, dtype="float64")
+    for i, p in enumerate(model.parameters()):
+        p.data[...] = np.random.default_rng(i).integers(-4, 5, p.shape)
+    x = np.random.default_rng(0).integers(-9, 9, (1001, 1))
+    whole = model(x).data
+    for piece_length in (60, 77, 100, 500, 1000):
+        np.testing.assert_array_equal(tnn.predict(model, x, piece_length=piece_length), whole)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reach"),
+    [
+        (tnn.Conv1d(1, 1, 25), (1, 0, 24)),
+        (tnn.Conv1d(1, 1, 25, padding="same"), (1, 12, 12)),
+        (tnn.Conv1d(1, 1, 4, padding="same"), (1, 1, 2)),
+        (tnn.Conv1d(1, 1, 4, padding="same_lower"), (1, 2, 1)),
+        (tnn.Conv1d(1, 1, 25, dilation_rate=2, padding="causal"), (1, 48, 0)),
+        (tnn.Conv1d(1, 1, 5, padding=(9, 0)), (1, 9, 0)),
+        (tnn.Conv1d(1, 1, 3, strides=2, padding="same"), (2, 1, 2, False)),
+        (tnn.Conv1d(1, 1, 3, strides=2, padding=1, padding_mode="reflect"), (2, 1, 1)),
+        (tnn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), None),
+        (tnn.Conv1d(1, 1, 3, activation=lambda x: x - x.mean()), None),
+        (tnn.MaxPool1d(3), (3, 0, 2)),
+        (tnn.AvgPool1d(2, padding="same"), (2, 0, 1)),
+        (tnn.Dense(2, 1), (1, 0, 0)),
+        (tnn.Activation("softmax"), (1, 0, 0)),
+        (tnn.Flatten(), None),
+        (tnn.GlobalMaxPool1d(), None),
+        (detector(), (1, 12, 12)),
+        (detector(strides=2, padding="causal"), (8, 56, 0)),
+    ],
+    ids=lambda v: repr(v).replace("\n", "") if isinstance(v, tnn.Layer) else "",
+)
+def test_the_reach_of_each_layer(layer, reach):
+    assert layer.reach() == (None if reach is None else Reach(*reach))
+
+
+class Residual(tnn.Layer):
+    def __init__(self, body):
+        self.body = body
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class OpenResidual(Residual):
+    def reach(self):
+        return self.body.reach()
+
+
+def test_a_layer_of_ones_own_says_its_reach():
+    body = tnn.Conv1d(1, 1, 5, padding="same", rng=0)
+    x = np.random.default_rng(0).normal(size=(90, 1)).astype(np.float32)
+    model = tnn.Sequential(OpenResidual(body), OpenResidual(body))
+    assert model.reach() == (1, 4, 4, True)
+    rounded(tnn.predict(model, x, piece_length=20), model(x).data)
+    closed = tnn.Sequential(body, Residual(body))
+    assert closed.reach() is None
+    with pytest.raises(ValueError, match=r"output of layers\.1 \(Residual\) may depend on the who"):
+        tnn.predict(closed, x, piece_length=20)
+
+
+def test_a_forward_written_anew_does_not_inherit_a_reach():
+    class Centred(tnn.Conv1d):
+        def forward(self, x):
+            return super().forward(x - x.mean())
+
+    class Tuple(OpenResidual):
+        def reach(self):
+            return self.said
+
+    assert Centred(1, 1, 3).reach() is None
+    wrong = Tuple(tnn.Activation("relu"))
+    wrong.said = (1, -2, 0)
+    with pytest.raises(
+        ValueError, match=r"Tuple.reach: left must be a non-negative integer, got -2"
+    ):
+        tnn.predict(wrong, np.ones((3, 1)), piece_length=2)
+    wrong.said = 3
+    with pytest.raises(TypeError, match=r"Tuple.reach must return \(stride, left, right\) or None"):
+        tnn.predict(tnn.Sequential(wrong), np.ones((3, 1)))
+
+
+def test_a_long_series_is_cut_by_itself_and_a_short_one_is_not():
+    lengths = []
+
+    class Probe(tnn.Layer):
+        def forward(self, x):
+            lengths.append(x.shape[-2])
+            return x
+
+        def reach(self):
+            return 1, 0, 0
+
+    model = tnn.Sequential(Probe(), *detector())
+    long = np.random.default_rng(0).normal(size=(WHOLE // 4 + 1, 1)).astype(np.float32)
+    for x, pieces in ((long, 5), (long[:-1], 1), (long[None], 5), (np.stack([long, long]), 10)):
+        lengths.clear()
+        found = tnn.predict(model, x)
+        assert len(lengths) == pieces
+        rounded(found, model(x).data)
+
+
+def test_a_model_that_needs_the_whole_series_gets_it():
+    x = np.random.default_rng(0).normal(size=(WHOLE + 1, 1)).astype(np.float32)
+    model = tnn.Sequential(*detector(1, 3), tnn.GlobalMaxPool1d())
+    np.testing.assert_array_equal(tnn.predict(model, x[None]), model(x[None]).data)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float64", "float32"])
+def test_a_memmap_is_never_in_memory_as_a_whole(dtype, tmp_path):
+    length, model = 1_500_000, detector(2, 5)
+    path = tmp_path / "recording.raw"
+    (np.random.default_rng(0).normal(size=length) * 100).astype(dtype).tofile(path)
+    x = np.memmap(path, dtype, "r").reshape(-1, 1)
+    tnn.predict(model, x[:1000])  # whatever is loaded late
+    tracemalloc.start()
+    try:
+        found = tnn.predict(model, x)
+        peak = tracemalloc.get_traced_memory()[1] - found.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * 2**20  # the series in float32 has 6 MB, the widest layer's output 12
+    for start in (0, 1_234_567, length - 1000):
+        stop = start + 1000
+        part = model(np.asarray(x[max(0, start - 6) : stop + 6])).data
+        begin = min(6, start)
+        rounded(found[start:stop], part[begin : begin + 1000])
+
+
+def test_progress_counts_the_steps_and_tqdm_is_loaded_only_for_it(capsys):
+    x = np.zeros((2, 500, 1), np.float32)
+    tnn.predict(detector(), x, piece_length=100, batch_size=1, progress=True)
+    text = capsys.readouterr().err
+    assert "predict: 100%" in text
+    assert "1.00k/1.00k" in text
+    tnn.predict(detector(), x, progress=True)
+    assert "1.00k/1.00k" in capsys.readouterr().err
+    tnn.predict(detector(), x, piece_length=100)
+    assert capsys.readouterr().err == ""
+    code = (
+        "import sys, numpy as np, tinynn as tnn\n"
+        "tnn.predict(tnn.Dense(1, 1), np.zeros((9, 1)), piece_length=3)\n"
+        "print('tqdm' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "how", "message"),
+    [
+        (
+            detector(),
+            (90, 1),
+            {"piece_length": 0},
+            "piece_length must be a positive integer, got 0",
+        ),
+        (detector(), (90, 1), {"piece_length": 9.5}, "piece_length must be a positive integer"),
+        (
+            detector(),
+            (90, 1),
+            {"piece_length": 24},
+            "at least 25 for this model, whose outputs see 12 steps back and 12 ahead, got 24",
+        ),
+        (tnn.Dense(3, 1), (3,), {"piece_length": 2}, r"\(length, channels\).*, got shape \(3,\)"),
+        (
+            tnn.Sequential(tnn.Sequential(detector(), tnn.Flatten()), tnn.Dense(90, 1)),
+            (1, 90, 1),
+            {"piece_length": 50},
+            r"predict: an output of layers\.0\.layers\.1 \(Flatten\) may depend on the whole s",
+        ),
+        (
+            tnn.Activation(lambda x: tnn.softmax(x, axis=-2)),
+            (90, 1),
+            {"piece_length": 50},
+            r"an output of model \(Activation\) may .* in a method reach\(\) of that layer",
+        ),
+        (detector(), (90, 1), {"progress": 1}, "predict: progress must be True or False, got 1"),
+    ],
+)
+def test_predict_refuses(model, shape, how, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        tnn.predict(model, np.zeros(shape), **how)

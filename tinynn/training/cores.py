@@ -1,0 +1,59 @@
+"""The cores: how many there are for us, and BLAS kept to one thread while we use our own."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def available() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _blas() -> tuple[Any, Any] | None:
+    """Return the functions that tell and set the threads of the OpenBLAS inside NumPy's wheels."""
+    root = Path(np.__file__).parent
+    for folder in (root.parent / "numpy.libs", root / ".dylibs", root.parent / "numpy" / ".libs"):
+        for path in sorted(folder.glob("*openblas*")):
+            try:
+                library = ctypes.CDLL(str(path))
+            except OSError:
+                continue
+            for prefix in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_"):
+                try:
+                    return (
+                        getattr(library, prefix.format("get")),
+                        getattr(library, prefix.format("set")),
+                    )
+                except AttributeError:
+                    continue
+    return None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[bool]:
+    """Let each matrix product run on the thread that asks for it; tell whether that is so.
+
+    BLAS's own threads gain little on the thin products of small models, and wait for each other
+    when another process holds a core. False where NumPy comes with another BLAS than OpenBLAS.
+    """
+    found = _blas()
+    if found is None:
+        yield False
+        return
+    get, set_ = found
+    before = get()
+    set_(1)
+    try:
+        yield True
+    finally:
+        set_(before)

@@ -1,0 +1,213 @@
+"""predict(): a model's output for arrays of any length, in bounded memory."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tinynn import _validate as check
+from tinynn.autodiff import ops
+from tinynn.autodiff.graph import as_array, no_grad
+from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
+from tinynn.nn.layers import Sequential
+
+WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
+PIECE = 2**18  # numbers that a piece is then: 1 MB of float32; up to 2**21 measured equally fast
+
+
+def predict(
+    model: Layer,
+    x: Any,
+    *,
+    batch_size: int | None = None,
+    piece_length: int | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Return the model's output for ``x`` as an ndarray, in evaluation mode and without a tape.
+
+    ``x``: (samples, ...), (series, length, channels), or one series (length, channels); also a
+    numpy.memmap, which is read and converted piece by piece. ``batch_size``: samples at a time, by
+    default about as many as fit a cache. ``piece_length``: steps of a series at a time; by default
+    a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
+    overlap by what an output sees, and the result is that of the whole series, to rounding: the
+    same sum may be rounded otherwise elsewhere in a matrix product (where nothing needs rounding it
+    is exact), and a nan may reach a few other neighbours. Memory is needed for the result and one
+    piece. ``progress``: a tqdm bar over the steps. Each layer's mode is restored; threads that
+    share a model must take turns.
+
+    Raises ValueError if ``batch_size`` would cut a series along time, if ``piece_length`` is
+    shorter than what an output sees, and if it is given for a model that needs the whole series;
+    the message names the layer (see ``Layer.reach``).
+
+    >>> from tinynn import Conv1d
+    >>> total = Conv1d(1, 1, 3, padding="same", kernel_initializer="ones", rng=0)
+    >>> predict(total, np.arange(6.0)[:, None], piece_length=4).ravel()
+    array([ 1.,  3.,  6.,  9., 12.,  9.], dtype=float32)
+    """
+    check_model("predict", model)
+    array = ops.values(as_array("predict", x))
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
+    check.flag("predict", "progress", progress)
+    reach, piece, size = _portions(model, array, piece_length)
+    if batch_size is not None:
+        size = check.integer("predict", "batch_size", batch_size, at_least=1)
+        if size < len(array):
+            advice = "Add a batch axis, x[None], or leave out batch_size."
+            check_samples("predict", model, array, size, advice)
+    with no_grad(), mode(model, training=False), _bar(_steps(array), progress) as shown:
+        groups = [
+            _over_time(model, array[i : i + size], reach, piece, shown)
+            for i in range(0, max(1, len(array)), size)
+        ]
+    return groups[0] if len(groups) == 1 else np.concatenate(groups)
+
+
+def _portions(
+    model: Layer, x: np.ndarray, piece_length: int | None
+) -> tuple[Reach, int | None, int]:
+    """Return the model's reach, the steps of a piece or None for all, the samples at a time."""
+    if piece_length is not None:
+        _check_piece(model, x, piece_length)
+    reach = reach_of(model) if x.ndim in (2, 3) else None
+    if reach is None:
+        # Only with three axes is the first one surely that of the samples.
+        size = WHOLE // max(1, math.prod(x.shape[1:])) if x.ndim >= 3 else len(x)
+        return Reach(), None, max(1, size)
+    steps, widest = x.shape[-2], max([x.shape[-1], *_widths(model), 1])
+    if piece_length is None and steps * widest > WHOLE:
+        piece_length = max(PIECE // widest, 8 * shortest_piece(reach))  # little is computed twice
+    at_a_time = max(1, steps if piece_length is None else min(steps, piece_length))
+    size = PIECE // (at_a_time * widest) if x.ndim == 3 else len(x)
+    return reach, piece_length, max(1, size)
+
+
+def _widths(model: Layer) -> list[int]:
+    """Return the last axis of each parameter: how many numbers it makes of a step, as a rule."""
+    return [parameter.shape[-1] for parameter in model.parameters() if parameter.ndim]
+
+
+def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
+    piece = check.integer("predict", "piece_length", piece_length, at_least=1)
+    if x.ndim not in (2, 3):
+        raise ValueError(
+            "predict: piece_length is for a series (length, channels) or (series, length, "
+            f"channels), got shape {x.shape}."
+        )
+    reach = known_reach("predict", model, "Leave out piece_length")
+    shortest = shortest_piece(reach)
+    if piece < min(shortest, x.shape[-2]):
+        raise ValueError(
+            f"predict: piece_length must be at least {shortest} for this model, whose outputs see "
+            f"{reach.left} steps back and {reach.right} ahead, got {piece}."
+        )
+
+
+# ---------------------------------------------------------------- cutting along time
+
+
+def known_reach(owner: str, model: Layer, otherwise: str) -> Reach:
+    """Return the model's reach, or raise ValueError that names the layer that has none."""
+    reach = reach_of(model)
+    if reach is None:
+        raise ValueError(
+            f"{owner}: an output of {first_layer(model, lambda r: r is None)} may depend on the "
+            f"whole series, which can therefore not be cut. {otherwise}; or, if it depends on a "
+            "few steps only, say so in a method reach() of that layer."
+        )
+    return reach
+
+
+def first_layer(model: Layer, test: Callable[[Reach | None], bool]) -> str:
+    """Return the first layer whose reach is such; a Sequential's is that of its layers."""
+    path, layer = next((path, layer) for path, layer in _links(model) if test(reach_of(layer)))
+    return f"{path or 'model'} ({type(layer).__name__})"
+
+
+def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield the layers, one after the other, whose reaches make up that of ``layer``."""
+    if not isinstance(layer, Sequential) or type(layer).reach is not Sequential.reach:
+        yield path, layer
+        return
+    for i, part in enumerate(layer):
+        yield from _links(part, f"{path}.layers.{i}" if path else f"layers.{i}")
+
+
+def shortest_piece(reach: Reach) -> int:
+    """Return how long a piece must be to give an output that sees no cut, wherever it begins."""
+    back = -(-reach.left // reach.stride)
+    return (back + 2) * reach.stride + reach.right - 1
+
+
+def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int, int | None]]:
+    """Yield (start, stop, first, last): of x[start:stop] the outputs [first:last] are right.
+
+    A piece begins at a multiple of the stride, and its length has the same remainder by it as the
+    whole length: so every layer pads it and places its windows as in the whole series. Left out
+    are the outputs that see a cut, where each layer has padded what in the whole series goes on.
+    """
+    stride = reach.stride
+    back = -(-reach.left // stride)
+    start = stop = 0
+    while stop < length:
+        stop = min(length, start + piece - (piece - length) % stride)
+        last = None if stop == length else (stop - start - 1 - reach.right) // stride + 1
+        yield start, stop, back if start else 0, last
+        start += ((last or 0) - back) * stride
+
+
+def _over_time(
+    model: Layer, x: np.ndarray, reach: Reach, piece: int | None, shown: Any
+) -> np.ndarray:
+    """Return the model's output for ``x``, piece by piece."""
+    if piece is None or piece >= x.shape[-2]:
+        y = np.array(ops.values(model(x)))
+        shown.update(_steps(x))
+        return y
+    before = (slice(None),) * (x.ndim - 2)
+    result, length, done = np.empty(0), x.shape[-2], 0
+    for start, stop, first, last in _cuts(length, reach, piece):
+        y = ops.values(model(x[(*before, slice(start, stop))]))
+        at, axis = start // reach.stride, x.ndim - 2
+        if start == 0:
+            outputs = y.shape[axis] + (length - stop) // reach.stride
+            result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
+        kept = slice(at + first, outputs if last is None else at + last)
+        result[(*before, kept)] = y[(*before, slice(first, last))]
+        shown.update(_steps(x[(*before, slice(done, stop))]))
+        done = stop
+    return result
+
+
+def _steps(x: np.ndarray) -> int:
+    return math.prod(x.shape[: max(1, x.ndim - 1)])
+
+
+def _bar(total: int, progress: bool) -> Any:
+    if not progress:
+        return nullcontext(SimpleNamespace(update=lambda steps: None))
+    from tqdm import tqdm  # costs more to import than all of tinynn
+
+    return tqdm(total=total, desc="predict", unit=" steps", unit_scale=True)
+
+
+# ---------------------------------------------------------------- checks that fit shares
+
+
+def check_model(owner: str, model: Any) -> None:
+    """Raise TypeError if ``model`` is no Layer."""
+    if not isinstance(model, Layer):
+        raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
+
+
+def check_samples(owner: str, model: Layer, x: np.ndarray, size: int, advice: str) -> None:
+    """Refuse one series (length, channels), whose steps would be cut up as if samples."""
+    path = takes_as_one_series(model, x[:size])
+    if path is not None:
+        raise ValueError(
+            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
+            f"{path} takes for one series (length, channels). {advice}"
+        )

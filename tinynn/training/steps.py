@@ -1,0 +1,260 @@
+"""One training step for fit(): eager, or replayed, in chunks that fit the cache, on all cores.
+
+The loss of a batch is a mean over its samples, so it is the mean of its chunks' losses, weighted
+by their sizes, and so are its gradients. That the loss is such a mean is tried on the first batch.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+
+from tinynn.autodiff.compile import Plan
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.record import NotReplayable
+from tinynn.autodiff.replay import Program, aligned
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.layer import Layer
+from tinynn.training import cores
+from tinynn.training.optimizers import Optimizer, parts_of
+
+CHUNK_BYTES = 2**19  # of the largest array of a chunk: a few of them fit the cache of a core
+WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
+ARGUMENTS = (tuple, (tuple, ("array",), ("array",)), (dict,))  # of a call f(x, y)
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+class EagerStep:
+    """A step as a user would write it; ``step(x, y)`` returns the loss before it."""
+
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Take a step, unless the loss is not finite."""
+        self.optimizer.zero_grad()
+        value = self.loss(self.model(x), y)
+        number = float(value.item())
+        if math.isfinite(number):
+            value.backward()
+            self.optimizer.step()
+        return number
+
+    def finish(self) -> None:
+        """Leave the parameters' gradients as the last step had them."""
+
+
+class ReplayedStep:
+    """The same step from recordings: each chunk of a batch replayed, the gradients added up.
+
+    ``chunk``: samples in a piece, None for all, "auto" to choose; ``threads``: None to choose.
+    Raises NotReplayable, before anything has changed, if the model or loss cannot be recorded.
+    """
+
+    def __init__(
+        self, model: Layer, loss: Loss, optimizer: Optimizer, chunk: Any, threads: int | None
+    ) -> None:
+        self.eager = EagerStep(model, loss, optimizer)
+        self.optimizer, self.threads = optimizer, threads
+        self._undecided = chunk == "auto"
+        self.chunk: int | None = None if self._undecided else chunk
+        parameters = optimizer.parameters
+        weights = [p._data for p in parameters]
+        dtype = np.result_type(*weights)
+        size = sum(w.size for w in weights)
+        flat = aligned(size * dtype.itemsize).view(dtype)
+        homes = parts_of(flat, weights)
+        self._homes = {id(p): home for p, home in zip(parameters, homes, strict=True)}
+        self._total = np.zeros_like(flat)
+        self._gradients = parts_of(self._total, weights)
+        self._update = optimizer.bound(homes, self._gradients, range(len(parameters)))
+        self._plans: dict[Any, Plan] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._sums: list[np.ndarray] = []
+        self._tried = False
+
+    @staticmethod
+    def possible(optimizer: Optimizer, model: Layer) -> bool:
+        """Tell whether the parameters of both are the same, and of one dtype."""
+        own = {id(p) for p in model.parameters()}
+        return own == {id(p) for p in optimizer.parameters} and (
+            len({p.dtype for p in optimizer.parameters}) == 1
+        )
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Take a step, unless the loss is not finite; return the loss before it."""
+        pieces = self._pieces(x, y)
+        plans = [self._plan(piece) for piece in pieces]
+        workers = min(self._workers(x), len(pieces))
+        programs = [
+            plan.program(list(piece), i % workers)
+            for i, (plan, piece) in enumerate(zip(plans, pieces, strict=True))
+        ]
+        if any(program is None for program in programs):
+            return self._record(pieces, plans, x, y)
+        ready = [program for program in programs if program is not None]
+        for program in ready:
+            program.settle()
+        weights = [len(piece[0]) / len(x) for piece in pieces]
+        if workers == 1:
+            number = self._run(ready, pieces, weights, self._total)
+        else:
+            number = self._run_on_threads(ready, pieces, weights, workers)
+        if math.isfinite(number):
+            self._update()
+        return number
+
+    # ------------------------------------------------------------ pieces
+
+    def _pieces(self, x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        size = self.chunk or len(x)
+        return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+
+    def _plan(self, piece: tuple[np.ndarray, np.ndarray]) -> Plan:
+        key = tuple((a.shape, a.dtype.str) for a in piece)
+        if key not in self._plans:
+            self._plans[key] = Plan(self._forward_and_backward, self._homes)
+        return self._plans[key]
+
+    def _forward_and_backward(self, x: Any, y: Any) -> float:
+        value = self.eager.loss(self.eager.model(x), y)
+        value.backward()
+        return value.item()
+
+    def _workers(self, x: np.ndarray) -> int:
+        if self.threads is not None:
+            return self.threads
+        plan = next(iter(self._plans.values()))
+        if plan.recording is None or self.chunk is None:
+            return 1
+        largest = _largest(plan) * len(x) / max(1, self.chunk)
+        return cores.available() if largest >= WORTH_A_THREAD else 1
+
+    # ------------------------------------------------------------ recording
+
+    def _record(
+        self,
+        pieces: list[tuple[np.ndarray, np.ndarray]],
+        plans: list[Plan],
+        x: np.ndarray,
+        y: np.ndarray,
+    ) -> float:
+        """Compute the step eagerly, and listen."""
+        number = 0.0
+        parameters = self.optimizer.parameters
+        total = np.zeros_like(self._total)
+        for piece, plan in zip(pieces, plans, strict=True):
+            self.optimizer.zero_grad()
+            weight = len(piece[0]) / len(x)
+            number += weight * plan.record(list(piece), ARGUMENTS)
+            for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
+                if p.grad is None:
+                    raise NotReplayable("fit: a parameter has no gradient")
+                part += weight * p.grad
+        if not math.isfinite(number):
+            return number
+        if len(pieces) > 1 and not self._tried:
+            self._try(number, x, y)
+        for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
+            p.grad = part
+        self.optimizer.step()
+        if self._undecided:
+            self._choose(plans[0], len(x))
+        return number
+
+    def _choose(self, plan: Plan, batch: int) -> None:
+        """Choose the chunk, now that it is known how large the arrays are."""
+        self._undecided = False
+        recording = plan.recording
+        draws = recording is None or any(s.kind == "fresh" for s in recording.sources.values())
+        fitting = batch if draws else max(1, round(batch * CHUNK_BYTES / _largest(plan)))
+        if fitting * 2 > batch:  # two unequal pieces gain nothing
+            fitting = batch
+        pieces = -(-batch // fitting)
+        self.chunk = -(-batch // pieces)
+
+    def _try(self, number: float, x: np.ndarray, y: np.ndarray) -> None:
+        """Compare the loss of a batch with that of its chunks."""
+        with no_grad():
+            whole = float(self.eager.loss(self.eager.model(x), y).item())
+        if not math.isclose(whole, number, rel_tol=1e-4, abs_tol=1e-12):
+            raise NotAMean(
+                f"fit: the loss of a batch, {whole:.6g}, is not the mean of those of its chunks, "
+                f"{number:.6g}, so it cannot be computed in chunks. Use chunk=None."
+            )
+        self._tried = True
+
+    # ------------------------------------------------------------ running
+
+    def _run(
+        self,
+        programs: list[Program],
+        pieces: list[tuple[np.ndarray, np.ndarray]],
+        weights: list[float],
+        total: np.ndarray,
+    ) -> float:
+        """Replay pieces one after another; add up their gradients in ``total``."""
+        number = 0.0
+        parts = parts_of(total, self._gradients)
+        for i, (program, piece, weight) in enumerate(zip(programs, pieces, weights, strict=True)):
+            program.load(piece)
+            program.execute()
+            number += weight * program.result()
+            found = {id(leaf): g for leaf, g in program.gradients() if g is not None}
+            for p, part in zip(self.optimizer.parameters, parts, strict=True):
+                if i == 0:
+                    np.multiply(found[id(p)], weight, out=part)
+                else:
+                    part += weight * found[id(p)]
+        return number
+
+    def _run_on_threads(
+        self,
+        programs: list[Program],
+        pieces: list[tuple[np.ndarray, np.ndarray]],
+        weights: list[float],
+        workers: int,
+    ) -> float:
+        """Replay every workers-th piece on a thread; add up in one order, whoever is first."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tinynn")
+            self._sums = [np.zeros_like(self._total) for _ in range(workers)]
+        tasks = [
+            self._pool.submit(
+                copy_context().run,
+                self._run,
+                programs[i::workers],
+                pieces[i::workers],
+                weights[i::workers],
+                total,
+            )
+            for i, total in enumerate(self._sums[:workers])
+        ]
+        numbers = [task.result() for task in tasks]
+        np.add.reduce(self._sums[:workers], axis=0, out=self._total)
+        return math.fsum(numbers)
+
+    def finish(self) -> None:
+        """Leave the parameters' gradients as the last step had them."""
+        for p, gradient in zip(self.optimizer.parameters, self._gradients, strict=True):
+            p.grad = gradient
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+class NotAMean(ValueError):
+    """A loss is not a mean over the samples, so a batch cannot be computed in chunks."""
+
+
+def _largest(plan: Plan) -> int:
+    """Return the bytes of the largest array that a recorded step computes."""
+    if plan.recording is None:
+        return 1
+    return max(array.nbytes for array in plan.recording.arrays)

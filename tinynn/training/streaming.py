@@ -1,0 +1,142 @@
+"""stream(): a model's scores for a series that arrives piece by piece."""
+
+from typing import Any
+
+import numpy as np
+
+from tinynn import _validate as check
+from tinynn.autodiff import ops
+from tinynn.autodiff.graph import as_array, no_grad
+from tinynn.nn.layer import Layer, mode
+from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
+
+
+def stream(model: Layer) -> "Stream":
+    """Return a :class:`Stream` that gives the model's scores for a series while it arrives.
+
+    Raises ValueError, naming the layer, for a model that needs the whole series (see
+    ``Layer.reach``), and for padding "same" with a stride if its place depends on the length.
+
+    >>> from tinynn import Conv1d
+    >>> scores = stream(Conv1d(1, 1, 3, padding="same", kernel_initializer="ones", rng=0))
+    >>> [scores.push(np.array([[value]])).ravel().tolist() for value in (1.0, 2.0, 3.0)]
+    [[], [3.0], [6.0]]
+    >>> scores.delay, scores.finish().ravel().tolist()
+    (1, [5.0])
+    """
+    return Stream(model)
+
+
+class Stream:
+    """A series on its way through a model; what :func:`stream` returns.
+
+    All that it has returned, joined, is what ``predict`` returns for the whole series, to
+    rounding. It keeps only the steps that later outputs see, and reads the model's parameters at
+    each push, in evaluation mode and without a tape; the model's modes are restored.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        check_model("stream", model)
+        reach = known_reach("stream", model, "Use predict")
+        if not reach.fixed:
+            raise ValueError(
+                f"stream: where the windows of {first_layer(model, lambda r: not r or not r.fixed)}"
+                " begin depends on the length of the series, which a stream cannot know. With "
+                "strides, give padding='causal' or a pair (left, right) in place of 'same'."
+            )
+        self.model, self._reach = model, reach
+        self.reset()
+
+    @property
+    def delay(self) -> int:
+        """How many input steps a score lags: output i is returned with step i stride + delay."""
+        return self._reach.right
+
+    def __repr__(self) -> str:
+        return f"Stream({self.model!r}, delay={self.delay})"
+
+    def reset(self) -> None:
+        """Forget the series and begin another one."""
+        self._kept: np.ndarray | None = None  # the input from step _start on
+        self._none = np.empty(0)  # no outputs, of their shape and dtype
+        self._start = self._given = 0  # input steps let go, output steps returned
+        self._ended = False
+
+    def push(self, x: Any) -> np.ndarray:
+        """Take the next steps, return the scores that are now certain, in order.
+
+        ``x``: (steps, channels), or (series, steps, channels) for several series in step; any
+        number of steps, also none. Returns (..., output steps, output channels). Raises ValueError
+        for a shape that does not fit the model or the steps before, RuntimeError after
+        :meth:`finish`; then nothing has changed.
+        """
+        kept, none = self._joined(x)
+        stride, left, right = self._reach[:3]
+        steps = self._start + kept.shape[-2]
+        certain = max(self._given, -(-(steps - right) // stride))
+        scores = self._scores(kept, certain) if certain > self._given else none
+        # One output more than is needed, so that finish() never lacks the steps of a window.
+        start = max(self._start, (certain - 1 - -(-left // stride)) * stride)
+        kept = kept[..., start - self._start :, :].copy()
+        self._kept, self._none, self._start, self._given = kept, none, start, certain
+        return scores
+
+    def finish(self) -> np.ndarray:
+        """End the series, return the remaining scores, which see the padding at its end.
+
+        Raises ValueError if the series is shorter than the model takes, RuntimeError if nothing
+        was pushed, or after an earlier :meth:`finish`.
+        """
+        self._check_going("finish")
+        if self._kept is None:
+            raise RuntimeError("Stream.finish: nothing was pushed.")
+        scores = self._scores(self._kept, None)
+        self._ended, self._kept = True, None
+        return scores
+
+    def _check_going(self, what: str) -> None:
+        if self._ended:
+            raise RuntimeError(
+                f"Stream.{what}: finish() has ended this series. Call reset() to begin another."
+            )
+
+    def _joined(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps kept and ``x``, and no scores in the shape of scores."""
+        self._check_going("push")
+        array = ops.values(as_array("push", x))
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"Stream.push: x must be real numbers, got {check.shown(x)}.")
+        if array.ndim not in (2, 3):
+            raise ValueError(
+                "Stream.push: x must be (steps, channels) or (series, steps, channels), got shape "
+                f"{array.shape}. Of a single channel, give x[:, None]."
+            )
+        if self._kept is None:
+            return array, self._no_scores(array)
+        shape = self._kept.shape
+        if (*array.shape[:-2], array.shape[-1]) != (*shape[:-2], shape[-1]):
+            expected = ", ".join([*map(str, shape[:-2]), "steps", str(shape[-1])])
+            raise ValueError(f"Stream.push: x must be ({expected}) as before, got {array.shape}.")
+        return np.concatenate([self._kept, array], axis=-2), self._none
+
+    def _no_scores(self, x: np.ndarray) -> np.ndarray:
+        """Return scores for no steps, found by a trial, which also shows whether ``x`` fits."""
+        trial = np.zeros((*x.shape[:-2], shortest_piece(self._reach), x.shape[-1]), x.dtype)
+        try:
+            with np.errstate(all="ignore"):
+                return self._run(trial)[(slice(None),) * (x.ndim - 2) + (slice(0, 0),)]
+        except ValueError as error:
+            raise ValueError(
+                f"Stream.push: x of shape {x.shape} does not fit the model: {error}"
+            ) from error
+
+    def _scores(self, kept: np.ndarray, stop: int | None) -> np.ndarray:
+        """Return the outputs from the first one not yet returned, up to ``stop``."""
+        first = self._start // self._reach.stride
+        last = None if stop is None else stop - first
+        before = (slice(None),) * (kept.ndim - 2)
+        return self._run(kept)[(*before, slice(self._given - first, last))].copy()
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        with no_grad(), mode(self.model, training=False):
+            return ops.values(self.model(x))
