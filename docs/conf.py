@@ -1,11 +1,116 @@
+"""How the site is built: python -m sphinx -W -b html docs docs/_build/html.
+
+The pages of the lecture are the scripts in examples/, run while the site is built. With
+TINYNN_DOCS_QUICK=1 in the environment they run with --quick.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+import lecture_gallery  # noqa: E402
+
 project = "tinynn"
 copyright = "2026, the tinynn authors"
 author = "the tinynn authors"
 
-extensions = ["myst_parser"]
-myst_enable_extensions = ["dollarmath"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "matplotlib.sphinxext.plot_directive",
+    "sphinx_gallery.gen_gallery",
+    "mathml",
+]
+exclude_patterns = [
+    "_build",
+    "_ext",
+    "figures",
+    "lecture/examples/index.rst",  # lecture/index.md takes its place
+    "**/sg_execution_times.rst",
+]
+nitpicky = True
+smartquotes = False  # in code and outside it, -- is two hyphens
+
+# Markdown.
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+myst_update_mathjax = False
+
+# The reference. Types are in the docstrings' words: shapes say more than "Any".
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autosummary_generate = False
+add_function_parentheses = False
+python_use_unqualified_type_names = True
+
+# Mathematics: MathML, made while building; browsers draw it themselves, without a network.
+html_math_renderer = "mathml"
+
+# Figures of "How it works": scripts in figures/.
+plot_include_source = False
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("svg", 100)]
+plot_rcparams = {"svg.fonttype": "path"}
+plot_apply_rcparams = True
+
+# The lecture's examples.
+SCRIPTS = lecture_gallery.stage(
+    HERE.parent / "examples", HERE / "_build" / "examples", pages=HERE / "lecture" / "examples"
+)
+sphinx_gallery_conf = {
+    "examples_dirs": [str(SCRIPTS)],
+    "gallery_dirs": ["lecture/examples"],
+    "within_subsection_order": "lecture_gallery.LectureOrder",
+    "filename_pattern": r"[\\/](?!detect_heartbeats)\w+\.py$",
+    "ignore_pattern": r"shared\.py$",
+    "reset_argv": "lecture_gallery.command_line",
+    "image_scrapers": ("lecture_gallery.scraper",),
+    "image_srcset": ["2x"],
+    "default_thumb_file": str(HERE / "images" / "heartbeats.png"),
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "capture_repr": (),
+    "download_all_examples": False,
+    "copyfile_regex": "",
+    "min_reported_time": 0,
+    "write_computation_times": False,
+    "show_memory": False,
+    "show_signature": False,
+}
 
 html_theme = "furo"
 html_title = "tinynn"
+html_static_path = ["_static"]
+html_css_files = ["tinynn.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#0072B2",
+        "color-brand-content": "#0072B2",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#56B4E9",
+        "color-brand-content": "#56B4E9",
+    },
+    "navigation_with_keys": True,
+}
+
+
+def setup(app):
+    """In docstrings, |x| is an absolute value and no substitution of reST's."""
+
+    def escape(app, what, name, obj, options, lines):
+        for i, line in enumerate(lines):
+            if "|" in line and ">>>" not in line:
+                plain = re.split(r"(``.*?``)", line)
+                plain[::2] = [part.replace("|", r"\|") for part in plain[::2]]
+                lines[i] = "".join(plain)
+
+    app.connect("autodoc-process-docstring", escape)
+    app.connect("source-read", lecture_gallery.arrange)
