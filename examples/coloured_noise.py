@@ -32,7 +32,7 @@ told the spike, the noise and the rate, and which no detector can beat sample by
 """
 
 import numpy as np
-from shared import command_line, generator, save, soft_labels, start
+from shared import command_line, generator, save, soft_labels, start, train
 
 import tinynn as tnn
 from tinynn import plots, spikes
@@ -69,18 +69,8 @@ def recordings(n_series, noise, dprime, rng):
 def trained_kernel(training, rng, epochs=10):
     """Return the kernel (TAPS,) of a Conv1d trained on a recording."""
     model = tnn.Conv1d(1, 1, TAPS, padding="same", activation="linear", rng=rng)
-    optimizer = tnn.SGD(model.parameters(), learning_rate=1.0, momentum=0.9)
     x, y = (part.reshape(-1, 500, 1) for part in (training.x, soft_labels(training.y)))
-
-    def loss(prediction, target):
-        return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
-
-    for stage in (epochs - epochs // 3, epochs // 3):
-        tnn.fit(
-            model, x, y, loss=loss, optimizer=optimizer, epochs=stage, batch_size=16, rng=rng,
-            progress=False,
-        )  # fmt: skip
-        optimizer.learning_rate = 0.2
+    train(model, x, y, epochs=epochs, learning_rate=1.0, rng=rng, progress=False)
     return model.kernel.data[:, 0, 0].astype(float)
 
 

@@ -20,14 +20,12 @@ import argparse
 
 import numpy as np
 from shared import (
-    INK,
-    ORANGE,
-    SKY,
-    check_outputs,
-    figure,
+    command_line,
+    detector_page,
     generator,
-    plain_errors,
+    save,
     soft_labels,
+    start,
     table,
     train,
     windows,
@@ -42,9 +40,7 @@ EXCLUSION = 12  # samples around a found spike in which no second one is looked 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     add = parser.add_argument
     add("--dprime", type=float, default=4.0, help="detectability of one spike (default: 4)")
     add("--rate", type=float, default=0.01, help="spikes per sample (default: 0.01)")
@@ -52,9 +48,6 @@ def arguments() -> argparse.ArgumentParser:
     add("--kernel-size", type=int, default=25, help="taps of the kernel (default: 25)")
     add("--filters", type=int, default=1, help="kernels; above 1, ReLU maps that a last layer adds")
     add("--epochs", type=int, default=30, help="passes over the training data (default: 30)")
-    add("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    add("--quick", action="store_true", help="less data and fewer epochs, for a first look")
-    add("--plot", metavar="FILE", help="save a picture (needs the extra 'plots')")
     return parser
 
 
@@ -87,17 +80,8 @@ def filtered(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return tnn.conv1d(x, kernel[:, None, None].astype(x.dtype), padding="same")
 
 
-def main() -> None:
-    """Simulate, train, choose thresholds, compare."""
-    parser = arguments()
-    options = parser.parse_args()
-    with plain_errors(parser):
-        run(options)
-
-
 def run(options: argparse.Namespace) -> None:
-    """Carry out what the command line asks for."""
-    check_outputs(plot=options.plot)
+    """Simulate, train, choose thresholds, compare."""
     if not (options.rate > 0 and options.dprime > 0):
         raise ValueError("--rate and --dprime must be above 0, or there is nothing to find.")
     rng = generator(options.seed)
@@ -112,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     training, validation, test = recording(4 * length), recording(length), recording(length)
     x, y = windows(training.x, 1000), windows(soft_labels(training.y), 1000)
     learning_rate = 1.0 if options.filters == 1 else 0.3
-    losses = train(model, x, y, epochs=epochs, learning_rate=learning_rate, rng=rng)
+    history = train(model, x, y, epochs=epochs, learning_rate=learning_rate, rng=rng)
 
     best = spikes.matched_filter(test.template, test.noise)
     sign = np.sign(test.template[np.argmax(np.abs(test.template))])
@@ -152,28 +136,24 @@ def run(options: argparse.Namespace) -> None:
     print(f"efficiency of {which}, (d'(w)/d')^2: {share:.3f}")
 
     if options.plot:
-        kernel = kernels[int(np.argmax(reached))]
-        excerpt = slice(0, 1500)
-        inside = [t[t < excerpt.stop] for t in (test.times[0], found["trained detector"])]
-        figure(
-            options.plot,
-            x=test.x[0, excerpt, 0],
-            score=tnn.predict(model, test.x)[0, excerpt, 0],
-            threshold=thresholds["trained detector"],
-            true=inside[0],
-            found=inside[1],
-            tolerance=TOLERANCE,
-            kernels=[
-                ("the spike", {"color": SKY, "lw": 5, "alpha": 0.6}, test.template),
-                ("matched filter", {"color": INK, "lw": 1.2, "ls": "--"}, best),
-                ("trained kernel", {"color": ORANGE, "lw": 1.5}, kernel),
-            ],
-            losses=losses,
-            series_title="An unseen recording",
-            kernel_title=f"What the kernel learned: efficiency {share:.2f}",
-            amplitude="amplitude (noise = 1)",
-        )
+        recording = {
+            "recording": test,
+            "found": found["trained detector"],
+            "score": tnn.predict(model, test.x),
+            "threshold": thresholds["trained detector"],
+            "stop": 1500,
+            "tolerance": TOLERANCE,
+        }
+        page, ax = detector_page("An unseen recording", recording, history)
+        shapes = {"the spike": test.template, "best linear filter": best}
+        if options.noise == "white":
+            shapes = {"the spike, the best filter": test.template}
+        names = [f"trained kernel{f' {k}' * (len(kernels) > 1)}" for k in range(len(kernels))]
+        tnn.plots.kernels(model, shapes, ax, names=names)
+        few = "The kernel" if len(kernels) == 1 else f"{len(kernels)} kernels, the best"
+        ax.set_title(f"{few}: efficiency {share:.2f}", loc="left", fontsize=10)
+        save(page, options.plot)
 
 
 if __name__ == "__main__":
-    main()
+    start(arguments(), run)

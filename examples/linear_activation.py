@@ -29,7 +29,7 @@ either. The same layers, with the same number of weights, now find what no linea
 """
 
 import numpy as np
-from shared import command_line, generator, save, soft_labels, start, table, windows
+from shared import command_line, generator, save, soft_labels, start, table, train, windows
 
 import tinynn as tnn
 from tinynn import spikes
@@ -89,17 +89,10 @@ def expecting_few(model):
     return model
 
 
-def train(model, x, y, epochs, rng):
-    """Train on windows x, y (pieces, size, 1), the last third of the epochs at a fifth the rate."""
-
-    def loss(score, target):
-        return tnn.losses.binary_crossentropy(score, target, from_logits=True)
-
-    optimizer = tnn.SGD(model.parameters(), 0.3, momentum=0.9)
-    for stage in (epochs - epochs // 3, epochs // 3):
-        how = {"loss": loss, "optimizer": optimizer, "epochs": stage, "batch_size": 8}
-        tnn.fit(model, x, y, **how, rng=rng, progress=False)
-        optimizer.learning_rate /= 5
+def trained(model, x, y, epochs, rng):
+    """Return the model, trained on windows x, y (pieces, size, 1)."""
+    how = {"epochs": epochs, "learning_rate": 0.3, "batch_size": 8, "progress": False}
+    train(model, x, y, **how, rng=rng)
     return model
 
 
@@ -257,7 +250,7 @@ def run(options):
         "ReLU stack": stack("relu", rng),
     }
     for model in models.values():
-        train(model, x, y, 6 if options.quick else 9, rng)
+        trained(model, x, y, 6 if options.quick else 9, rng)
     linear, relu = models["linear stack"], models["ReLU stack"]
     single = as_one_layer(linear)
     print(linear.summary((1000, 1)))

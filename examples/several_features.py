@@ -33,7 +33,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from shared import command_line, generator, save, start
+from shared import command_line, generator, save, start, train
 
 import tinynn as tnn
 from tinynn import plots, spikes
@@ -113,13 +113,8 @@ def loss(maps, target):
 def trained(recording, rng, epochs=12):
     """Return a Conv1d of three filters, trained to name the shapes in a recording."""
     layer = tnn.Conv1d(1, 3, TAPS, padding="same", activation="linear", rng=rng)
-    optimizer = tnn.SGD(layer.parameters(), learning_rate=1.0, momentum=0.9)
-    for stage in (epochs - epochs // 3, epochs // 3):
-        tnn.fit(
-            layer, recording.x, marked(recording.kinds), loss=loss, optimizer=optimizer,
-            epochs=stage, batch_size=8, rng=rng, progress=False,
-        )  # fmt: skip
-        optimizer.learning_rate = 0.2
+    how = {"epochs": epochs, "learning_rate": 1.0, "batch_size": 8, "loss": loss}
+    train(layer, recording.x, marked(recording.kinds), **how, rng=rng, progress=False)
     return layer
 
 

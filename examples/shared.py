@@ -12,8 +12,6 @@ import numpy as np
 
 import tinynn as tnn
 
-# Shades that stay apart for colour-blind eyes and in print (Okabe and Ito 2008).
-INK, BLUE, ORANGE, SKY = "#333333", "#0072B2", "#D55E00", "#56B4E9"
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -36,34 +34,27 @@ def windows(series, size):
     return series[:, : n * size].reshape(-1, size, 1)
 
 
-def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None):
-    """Train on windows with momentum: two thirds of the epochs, then a third at a fifth the rate.
+def crossentropy(prediction, target):
+    """Return the crossentropy of log-odds with the probabilities ``target``."""
+    return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
 
-    Returns the loss of every epoch.
+
+def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None, **options):
+    """Train with momentum, the last third of the epochs at a fifth of the learning rate.
+
+    ``options`` go to ``tnn.fit``: ``loss``, which is ``crossentropy`` without it, or ``progress``.
+    Returns the History.
     """
     if epochs < 1:
         raise ValueError(f"--epochs must be at least 1, got {epochs}.")
-
-    def loss(prediction, target):
-        return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
-
     optimizer = tnn.SGD(model.parameters(), learning_rate, momentum=0.9)
-    losses = []
-    for stage in (epochs - epochs // 3, epochs // 3):
-        if stage:
-            history = tnn.fit(
-                model,
-                x,
-                y,
-                loss=loss,
-                optimizer=optimizer,
-                epochs=stage,
-                batch_size=batch_size,
-                rng=rng,
-            )
-            losses += history.history["loss"]
-        optimizer.learning_rate = learning_rate / 5
-    return losses
+
+    def slow_down(epoch, logs):
+        if epoch + 1 == epochs - epochs // 3:
+            optimizer.learning_rate = learning_rate / 5
+
+    how = {"loss": crossentropy, "epochs": epochs, "batch_size": batch_size, "rng": rng, **options}
+    return tnn.fit(model, x, y, optimizer=optimizer, callbacks=[slow_down], **how)
 
 
 def table(rows):
@@ -141,95 +132,24 @@ def plain_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
         sys.exit("interrupted")
 
 
-def figure(
-    path,
-    *,
-    x,
-    score,
-    threshold,
-    true,
-    found,
-    tolerance,
-    kernels,
-    losses,
-    series_title,
-    kernel_title,
-    amplitude,
-    rate=None,
-    true_name="true",
-):
-    """Save the picture of a detector: series, score, kernels over the template, loss.
+def detector_page(title: str, recording: Any, history: Any = None) -> tuple[Any, Any]:
+    """Return the picture of a detector, and the Axes into which its kernel is still to be drawn.
 
-    ``x``, ``score``: (length,) excerpts; ``true``, ``found``: event times in them, in samples;
-    ``kernels``: (label, line style, values) each; ``rate``: samples a second, None to count
-    samples. ``losses`` may be empty.
+    ``recording``: the arguments of ``tnn.plots.recording``, without ``ax``; its title follows
+    ``title``. ``history``: of the training, None if there was none.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    plt.rcParams.update(
-        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
-    )
-    page = plt.figure(figsize=(9, 6.5), layout="constrained")
-    grid = page.add_gridspec(3, 2, height_ratios=(1.1, 1.1, 1))
-    per_unit = rate or 1
-    t = np.arange(len(x)) / per_unit
-    hits = tnn.spikes.match(true, found, tolerance)
-
-    series = page.add_subplot(grid[0, :])
-    series.plot(t, x, color=INK, linewidth=0.7)
-    low, high = x.min(), x.max()
-    for times, color, name, depth in (
-        (true, BLUE, true_name, 0.12),
-        (found, ORANGE, "found", 0.26),
-    ):
-        y = low - depth * (high - low)
-        series.plot(times / per_unit, np.full(len(times), y), "|", color=color, ms=9, mew=1.8)
-        _beside(series, y, name, color)
-    series.set_ylabel(amplitude)
-    series.set_title(
-        f"{series_title}: {hits.tp} of the {len(true)} here found, {hits.fp} false", loc="left"
-    )
-    series.margins(x=0.005)
-
-    trace = page.add_subplot(grid[1, :], sharex=series)
-    trace.plot(t, score, color=INK, linewidth=0.7)
-    trace.axhline(threshold, color=ORANGE, linestyle="--", linewidth=1)
-    trace.plot(found / per_unit, score[found], "o", color=ORANGE, ms=4, fillstyle="none")
-    _beside(trace, threshold, "threshold", ORANGE)
-    trace.set_ylabel("score (log-odds)")
-    trace.set_xlabel("time (s)" if rate else "time (samples)")
-    trace.set_title("The detector's score, and its maxima above the threshold", loc="left")
-
-    shapes = page.add_subplot(grid[2, 0] if losses else grid[2, :])
-    for label, style, values in kernels:
-        taps = np.arange(len(values)) - (len(values) - 1) // 2
-        taps = taps / rate * 1000 if rate else taps
-        shapes.plot(taps, values / np.linalg.norm(values), label=label, **style)
-    shapes.set_xlabel("from the centre tap (ms)" if rate else "from the centre tap (samples)")
-    shapes.set_ylabel("weight (unit norm)")
-    shapes.set_title(kernel_title, loc="left")
-    shapes.legend(frameon=False, fontsize=8)
-
-    if losses:
-        curve = page.add_subplot(grid[2, 1])
-        curve.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, marker=".", lw=1.2)
-        curve.set_yscale("log")
-        curve.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
-        curve.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        curve.yaxis.set_minor_formatter(NullFormatter())
-        curve.set_xlabel("epoch")
-        curve.set_ylabel("crossentropy")
-        curve.set_title("Training loss", loc="left")
-    page.savefig(path, dpi=150)
-    plt.close(page)
-    print(f"picture: {path}")
-
-
-def _beside(axes, y, text, color):
-    """Write a label in the right margin, at the height of what it names."""
-    place = {"xycoords": ("axes fraction", "data"), "va": "center"}
-    axes.annotate(text, (1.003, y), color=color, **place)
+    page, axes = tnn.plots.figure(2, 2, height=3.1, gridspec_kw={"height_ratios": (2, 1.1)})
+    grid = axes[0, 0].get_gridspec()
+    for ax in axes[0]:
+        ax.remove()
+    top = tnn.plots.recording(ax=page.add_subplot(grid[0, :]), **recording)
+    top.set_title(f"{title}: {top.get_title(loc='left')}", loc="left", fontsize=10)
+    kernel, curve = axes[1]
+    if history is None:
+        curve.remove()
+        kernel.set_subplotspec(grid[1, :])
+    else:
+        tnn.plots.history(history, curve)
+        curve.set(ylabel="crossentropy")
+        curve.set_title("Training", loc="left", fontsize=10)
+    return page, kernel

@@ -91,14 +91,15 @@ def _series(owner: str, name: str, x: Any, series: int = 0, *, finite: bool = Tr
 def recording(
     recording: Recording | ArrayLike, found: ArrayLike | None = None,
     score: ArrayLike | None = None, threshold: float | None = None, ax: "Axes | None" = None, *,
-    series: int = 0, start: int = 0, stop: int | None = None, rate: float | None = None,
-    tolerance: float = 2,
+    labels: ArrayLike | None = None, series: int = 0, start: int = 0, stop: int | None = None,
+    rate: float | None = None, tolerance: float = 2,
 ) -> "Axes":  # fmt: skip
     """Draw a recording with its true and found events; with ``score``, that in a panel below.
 
     ``recording``: a :class:`~tinynn.spikes.Recording`, of which ``series`` is drawn, or its
     samples, (length,), (length, 1) or (n_series, length, 1). ``found``: event times (n_found,) in
     samples, whole or not. ``score``: as long as the series; ``threshold``: drawn across it.
+    ``labels``: times like those of ``found``, in the place of the Recording's true events.
     ``start``, ``stop``: the excerpt, in samples; ``rate``: samples a second, None to count samples.
     Found events without a true one within ``tolerance`` samples are circled as false alarms, true
     ones not found as missed. Returns the Axes of the series. Raises ValueError for shapes that do
@@ -113,10 +114,12 @@ def recording(
     series = check.integer(owner, "series", series, at_least=0)
     given: Any = recording.x if isinstance(recording, Recording) else recording
     x = _series(owner, "recording", given, series)
-    true = recording.times[series] if isinstance(recording, Recording) else None
-    events = None if found is None else times(owner, "found", found)
-    if events is not None and not ((events >= 0) & (events <= len(x) - 1)).all():
-        raise ValueError(f"{owner}: found must lie in the series, in 0 to {len(x) - 1}.")
+    events, true = (
+        None if given is None else _times(owner, name, given, len(x))
+        for name, given in (("found", found), ("labels", labels))
+    )
+    if true is None and isinstance(recording, Recording):
+        true = recording.times[series]
     tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
     per_unit = 1 if rate is None else check.real(owner, "rate", rate, above=0)
     start = check.integer(owner, "start", start, at_least=0)
@@ -138,7 +141,8 @@ def recording(
         _score(below, values, level, events, window, per_unit)
         ax.tick_params(labelbottom=False)
     ax.plot(np.arange(window.start, window.stop) / per_unit, x[window], color=INK, linewidth=0.7)
-    _events(ax, x[window], true, events, window, per_unit, tolerance)
+    rows = "true" if labels is None else "labels", "found"
+    _events(ax, x[window], true, events, window, per_unit, tolerance, rows)
     ax.set(ylabel="amplitude", xmargin=0.005, ymargin=0.08)
     (below or ax).set_xlabel("time (samples)" if rate is None else "time (s)")
     return ax
@@ -154,13 +158,21 @@ def _split(owner: str, ax: "Axes") -> tuple["Axes", "Axes"]:
     return ax, _clean(ax.figure.add_subplot(lower, sharex=ax))
 
 
+def _times(owner: str, name: str, given: Any, length: int) -> np.ndarray:
+    events = times(owner, name, given)
+    if not ((events >= 0) & (events <= length - 1)).all():
+        raise ValueError(f"{owner}: {name} must lie in the series, in 0 to {length - 1}.")
+    return events
+
+
 def _inside(times: np.ndarray, window: slice) -> np.ndarray:
     return times[(times >= window.start) & (times <= window.stop - 1)]
 
 
 def _events(
-    ax: "Axes", x: np.ndarray, true: Any, found: Any, window: slice, per_unit: float, tol: float
-) -> None:
+    ax: "Axes", x: np.ndarray, true: Any, found: Any, window: slice, per_unit: float, tol: float,
+    names: tuple[str, str],
+) -> None:  # fmt: skip
     """Draw a row of ticks for the true and one for the found events, below the series."""
     missed, alarms, title = np.zeros(0), np.zeros(0), "Recording"
     if true is not None and found is not None:
@@ -172,8 +184,8 @@ def _events(
         title = f"{n - fn} of {n} events found{' (circled:' if fn or fp else ','} {fn} missed, "
         title += f"{fp} false{')' * bool(fn or fp)}"
     low, span = x.min(), np.ptp(x) or 1.0
-    rows = (("true", true, missed, BLUE, 0.12), ("found", found, alarms, ORANGE, 0.28))
-    for name, at, circled, color, depth in rows:
+    rows = ((true, missed, BLUE, 0.12), (found, alarms, ORANGE, 0.28))
+    for name, (at, circled, color, depth) in zip(names, rows, strict=True):
         if at is None:
             continue
         tick, ring = {"marker": "|", "mew": 1.8}, {"marker": "o", "fillstyle": "none"}

@@ -10,9 +10,10 @@ import numpy as np
 from tinynn.autodiff import graph
 from tinynn.autodiff.graph import Node, Watched, unwatched
 from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording
-from tinynn.autodiff.replay import Program, Result, quiet
+from tinynn.autodiff.replay import NotFinite, Program, Result, quiet
 from tinynn.autodiff.tensor import Tensor
 
+ARRAY = ("array",)
 KEPT = 8  # programs of one function, for different shapes; the oldest is dropped
 
 
@@ -31,7 +32,7 @@ class Compiled:
             return self._function(*args, **kwargs)
         arrays: list[np.ndarray] = []
         shape = _flattened((args, kwargs), arrays)
-        key = shape, tuple((a.shape, a.dtype.str) for a in arrays), graph._paused.get() > 0
+        key = shape, *[(a.shape, a.dtype) for a in arrays], graph._paused.get() > 0
         with self._lock:
             plan = self._plans.get(key)
             if plan is None:
@@ -64,8 +65,12 @@ class Plan:
         program = self.program(arrays)
         if program is None:
             return self.record(arrays, shape)
-        with quiet():
-            program.run(arrays)
+        try:
+            with quiet():
+                program.run(arrays)
+        except NotFinite:
+            args, kwargs = _unflattened(shape, iter(arrays))
+            return self.function(*args, **kwargs)
         return program.hand_out()
 
     def program(self, arrays: list[np.ndarray], worker: int = 0) -> Program | None:
@@ -124,6 +129,9 @@ def _changed(recording: Recording) -> bool:
 
 def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
     """Return the structure of arguments, hashable, and add their arrays to ``arrays``."""
+    if type(value) is np.ndarray and value.dtype.kind == "f":  # what comes most often
+        arrays.append(value)
+        return ARRAY
     if isinstance(value, Node):
         if value._requires_grad:
             raise TypeError(
@@ -136,7 +144,7 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
         if value.dtype.kind not in "fiubc":
             raise TypeError(f"compile: an array must hold numbers, got dtype {value.dtype}.")
         arrays.append(unwatched(value))
-        return ("array",)
+        return ARRAY
     if isinstance(value, (tuple, list)):
         return (type(value), *(_flattened(part, arrays) for part in value))
     if isinstance(value, dict):

@@ -7,7 +7,8 @@ matrix gives all outputs of all series, without a copy; those that fall into the
 zero again. conv.py has the same maps for any stride and dilation, without lanes.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,31 @@ class Lane:
         """Return the calls that set to zero what a product wrote behind the series."""
         calls: list[Call] = []
         if self._behind.size:
-            calls.append((np.copyto, (self._behind, 0)))
+            calls.append((self._behind.fill, (0,)))
         over = written - self.pitch * len(self.array)
         if over > 0:
-            calls.append((np.copyto, (self._room[:over], 0)))
+            calls.append((self._room[:over].fill, (0,)))
         return calls
+
+
+def total(g: Lane, out: np.ndarray) -> Call:
+    """Return the call that sums a lane over series and steps into ``out`` (channels,)."""
+    if g.flat.shape[1] == 1:
+        return np.add.reduce, (g.flat.reshape(-1), None, None, out.reshape(()))
+    return np.matmul, (np.ones((1, len(g.flat)), g.flat.dtype), g.flat, out.reshape(1, -1))
+
+
+def common(sizes: Iterable[tuple[int, int, int]], longest: int) -> int:
+    """Return of what number a pitch should be a multiple, so that rows end where series do.
+
+    ``sizes``: (taps, channels, filters) of all convolutions; ``longest``: the longest series.
+    """
+    multiple = 1
+    for taps, channels, filters in sizes:
+        for c, f in ((channels, filters), (filters, channels)):
+            rows = _Rows(taps, c, f, 1)
+            multiple = math.lcm(multiple, rows.phases * rows.t)
+    return multiple if 8 * multiple <= longest else 1
 
 
 def room(taps: int, channels: int, filters: int) -> int:
@@ -89,8 +110,10 @@ def _toeplitz(
     return matrix.reshape(*lead, rows.width * channels, rows.t * filters), blocks
 
 
-def correlate(x: Lane, kernel: np.ndarray, left: int, y: Lane) -> list[Call]:
-    """Correlate the series of ``x`` with ``kernel`` (taps, channels, filters) into ``y``.
+def correlate(
+    x: Lane, kernel: np.ndarray, left: int, y: Lane, bias: np.ndarray | None = None
+) -> list[Call]:
+    """Correlate the series of ``x`` with ``kernel`` (taps, channels, filters), plus bias, into y.
 
     Output 0 of a series is that over inputs -left, 1 - left, ...; both lanes have one pitch.
     """
@@ -99,11 +122,12 @@ def correlate(x: Lane, kernel: np.ndarray, left: int, y: Lane) -> list[Call]:
     matrix, blocks = _toeplitz(rows, (), taps, channels, filters, kernel.dtype)
     windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
     outputs = y.rows(0, rows.t, rows.t, rows.count, rows.phases)
-    return [
-        (np.copyto, (blocks, kernel)),
-        (np.matmul, (windows, matrix, outputs)),
-        *y.clear(rows.written),
-    ]
+    calls: list[Call] = [(np.copyto, (blocks, kernel)), (np.matmul, (windows, matrix, outputs))]
+    if bias is not None:
+        tile = np.empty((rows.t, filters), kernel.dtype)
+        flat = y.flat[y.gap : y.gap + rows.written].reshape(-1, tile.size)
+        calls += [(np.copyto, (tile, bias)), (np.add, (flat, tile.reshape(-1), flat))]
+    return calls + y.clear(rows.written)
 
 
 def correlate_input(g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Call]:

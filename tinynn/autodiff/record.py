@@ -37,6 +37,7 @@ class Source:
     kind: str  # argument, variable, gradient, constant, fresh or view
     value: Any  # place among the arguments, leaf, leaf, array, maker, (Ref, byte offset)
     array: np.ndarray
+    made: bool = False  # a constant that the call makes itself, so that nobody can change it
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Recording:
                     "at the next call. Pass it as an argument, compute it with tinynn's "
                     "operations, or draw random numbers with tinynn.fresh"
                 )
+            mine_.made = mine_.kind == "constant" and mine_.array is not theirs_.array
             if mine_.kind in ("variable", "gradient") and mine_.value is not theirs_.value:
                 return "it computed on other Tensors at one call than at the next"
         return None
@@ -267,12 +269,13 @@ class Recorder:
             found = self.find(y) if isinstance(y, Watched) else None
         except NotReplayable:
             found = None
-        constant = any(
-            self.recording.sources[i].kind == "constant" and self.recording.arrays[i].size > 1
-            for i in range(mark[1], len(self.recording.arrays))
-            if i in self.recording.sources
-        )  # into which elements might have been written, unheard
-        if found is None or constant or not _same(unwatched(y), result):
+        # Into an array of its own it may have written elements, unheard; a view is no computation.
+        unclear = any(
+            source.kind == "view" or (source.kind == "constant" and source.array.size > 1)
+            for index, source in self.recording.sources.items()
+            if index >= mark[1]
+        )
+        if found is None or unclear or not _same(unwatched(y), result):
             self._forget(*mark)
             return None
         return found

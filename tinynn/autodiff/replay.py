@@ -7,6 +7,7 @@ Running it is a loop over that list: no tape, no allocation, hardly any Python.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ from tinynn.autodiff import conv, graph, lanes, ops
 from tinynn.autodiff.record import NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+EFFECTS = "update", "assign"
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -30,6 +32,15 @@ def aligned(nbytes: int) -> np.ndarray:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     skip = -raw.ctypes.data % ALIGNMENT
     return raw[skip : skip + nbytes]
+
+
+class NotFinite(ArithmeticError):
+    """A gradient or result is not finite, and nothing has been updated yet.
+
+    A replay multiplies plainly where the operations keep a zero gradient zero beside an infinite
+    slope (:func:`tinynn.autodiff.ops.guarded_multiply`). The two differ only by a nan, which shows
+    at the end: such a call is run again, eagerly.
+    """
 
 
 class Block:
@@ -63,6 +74,11 @@ class Program:
             for index, source in recording.sources.items()
             if source.kind == "variable" and id(source.value) in homes
         }
+        self._constant: set[int] = set()  # numbers of arrays that are the same at each replay
+        self._targets: dict[int, np.ndarray] = {}  # by number: where a gradient is to be computed
+        self._biases: dict[int, Ref] = {}  # by position of a convolution's step: the bias after it
+        self.flat_gradient: np.ndarray | None = None  # all gradients side by side, in homes' order
+        self._guarded = not _ends_in_effects(recording.steps)
         self._pending = self._count_uses()
         self._plan()
         self._free.clear()
@@ -76,7 +92,7 @@ class Program:
         for step in self.recording.steps:
             for ref in _refs(step.args):
                 pending[ref.index] += 1
-        for ref in _refs((self.recording.result, [g for _, g in self._final_gradients()])):
+        for ref in _refs(self._outcome()):
             pending[ref.index] += 1
         for source in self.recording.sources.values():
             if source.kind == "view":
@@ -92,41 +108,84 @@ class Program:
         for index in sorted(self.recording.sources):
             if self.recording.sources[index].kind != "view":
                 self._source(index, self.recording.sources[index])
+        verified = self._guarded
         for step in self.recording.steps:
-            self._place_views(step)
+            for ref in _refs(step.args):
+                self._view(ref.index)
+            if step.name in EFFECTS and not verified:
+                verified = self._verify()
             self._lower(step)
             for ref in _refs(step.args):
                 self._release(ref.index)
-        for ref in _refs((self.recording.result, [g for _, g in self._final_gradients()])):
+        for ref in _refs(self._outcome()):
             self._view(ref.index)
+        if not verified:
+            self._verify()
+        for index, target in self._targets.items():
+            if self.arrays[index] is not target:
+                self.calls.append((np.copyto, (target, self.arrays[index])))
+
+    def _outcome(self) -> Any:
+        return self.recording.result, [g for _, g in self._final_gradients()]
+
+    def _verify(self) -> bool:
+        """Have gradients and results checked before they take effect; see :class:`NotFinite`."""
+        indices = {ref.index for ref in _refs(self._outcome())} & self.arrays.keys()
+        found = [self.arrays[i] for i in sorted(indices) if i not in self._targets]
+        if self._targets and self.flat_gradient is not None:
+            found.append(self.flat_gradient)
+        found = [a for a in found if a.dtype.kind == "f"]
+        self.calls.append((_check_finite, (found,)))
+        return True
 
     def _plan_homes(self) -> None:
-        """Lay the leaves that an optimizer updates together side by side, if of one dtype."""
+        """Lay the leaves that an optimizer updates side by side, and all gradients likewise."""
+        arrays = self.recording.arrays
         for step in self.recording.steps:
-            if step.name != "update":
-                continue
-            weights = [self.recording.arrays[ref.index] for ref in step.args[0]]
-            if len({w.dtype for w in weights}) != 1 or any(
-                ref.index in self._homes for ref in step.args[0]
-            ):
-                continue
-            flat = aligned(sum(w.nbytes for w in weights)).view(weights[0].dtype)
-            for ref, part in zip(step.args[0], _parts(flat, weights), strict=True):
-                self._homes[ref.index] = part
+            if step.name == "update" and not any(r.index in self._homes for r in step.args[0]):
+                flat, parts = _side_by_side([arrays[ref.index] for ref in step.args[0]])
+                if flat is not None:
+                    indices = (ref.index for ref in step.args[0])
+                    self._homes |= dict(zip(indices, parts, strict=True))
+        order = {id(self.recording.sources[i].value): n for n, i in enumerate(self._homes)}
+        found = [(order.get(id(p), len(order)), g) for p, g in self._final_gradients() if g]
+        refs = [g for _, g in sorted(found, key=lambda pair: pair[0])]
+        computed = {step.result.index for step in self.recording.steps if step.result}
+        if len({g.index for g in refs} & computed) == len(refs) > 0:
+            self.flat_gradient, parts = _side_by_side([arrays[g.index] for g in refs])
+            if self.flat_gradient is not None:
+                self._targets = {g.index: part for g, part in zip(refs, parts, strict=True)}
 
     def _plan_lanes(self) -> None:
         """Find which arrays are to stand in lanes: all between one convolution and the next."""
         steps = [step for step in self.recording.steps if _in_lanes(step, self.recording)]
         self._gap = max((_taps(step, self.recording) - 1 for step in steps), default=0)
-        self._room = max((_room(step, self.recording) for step in steps), default=0)
+        self._room = max((lanes.room(*_sizes(step, self.recording)) for step in steps), default=0)
+        sizes = [_sizes(step, self.recording) for step in steps]
+        longest = max((a.shape[1] for a in self.recording.arrays if a.ndim == 3), default=0)
+        multiple = lanes.common(sizes, longest)
+        self._find_biases()
         for _ in range(2 if steps else 0):  # again, for what was made before it was known
             for step in self.recording.steps:
                 together = _series_of(step, self.recording)
                 lengths = [self.recording.arrays[i].shape[1] for i in together]
                 known = [self._pitch[i] for i in together if i in self._pitch]
                 if known or _in_lanes(step, self.recording):
+                    pitch = known[0] if known else max(lengths) + self._gap
                     for i in together:
-                        self._pitch.setdefault(i, (known or [max(lengths) + self._gap])[0])
+                        self._pitch.setdefault(i, -(-pitch // multiple) * multiple)
+
+    def _find_biases(self) -> None:
+        """Find convolutions of which nothing is used but their sum with a bias, the next step."""
+        steps, arrays = self.recording.steps, self.recording.arrays
+        for i, (step, after) in enumerate(pairwise(steps)):
+            if step.function is conv.conv.forward and step.result and after.function is np.add:
+                others = [ref for ref in after.args if ref != step.result]
+                if len(others) == 1 and self._pending[step.result.index] == 1:
+                    ref = others[0]
+                    filters = arrays[step.result.index].shape[-1:]
+                    if isinstance(ref, Ref) and arrays[ref.index].shape == filters:
+                        self._biases[i] = ref
 
     def _new_lane(self, index: int, like: np.ndarray) -> lanes.Lane:
         lane = lanes.Lane(like.shape, self._pitch[index], self._gap, self._room, like.dtype)
@@ -168,14 +227,19 @@ class Program:
         x = self._as_lane(a, pitch)
         self._out(step, like)
         y = self._lanes[assert_result.index]
-        forward = step.function is conv.conv.forward
-        make = lanes.correlate if forward else lanes.correlate_input
-        self.calls += make(x, self.value(b), left, y)
+        if step.function is conv.conv.forward:
+            bias = self._biases.get(self.recording.steps.index(step))
+            added = None if bias is None else self._view(bias.index)
+            self.calls += lanes.correlate(x, self.value(b), left, y, added)
+        else:
+            self.calls += lanes.correlate_input(x, self.value(b), left, y)
 
     def _source(self, index: int, source: Source) -> None:
         like = source.array
         if source.kind == "constant":
             self.arrays[index] = like
+            if source.made:
+                self._constant.add(index)
             return
         home = self._homes.get(index)
         if home is None and index in self._pitch and like.ndim == 3 and like.dtype.kind == "f":
@@ -191,10 +255,6 @@ class Program:
             self.calls.append((_fetch_gradient, (home, source.value)))
         elif source.kind == "fresh":
             self.calls.append((_refill, (home, source.value)))
-
-    def _place_views(self, step: Step) -> None:
-        for ref in _refs(step.args):
-            self._view(ref.index)
 
     def _view(self, index: int) -> np.ndarray:
         """Return the array of a number, made now if it is a view that NumPy took of another."""
@@ -232,19 +292,70 @@ class Program:
                 if np.may_share_memory(y, self.arrays[ref.index]):
                     self._share(index, ref.index, y)
                     return
+        refs = _refs(step.args)
+        if all(ref.index in self._constant for ref in refs) and index not in self._targets:
+            self.arrays[index] = np.asarray(step.function(*args, **step.params))
+            self._constant.add(index)
+            return
+        self._compute(step, args, like)
+
+    def _compute(self, step: Step, args: tuple[Any, ...], like: np.ndarray) -> None:
+        """Add the calls of an operation that fills an array of its own."""
         function, kwargs = step.function, step.params
-        if isinstance(function, np.ufunc) and not kwargs:
-            self.calls.append(_with_out(function, args, self._out(step, like, inplace=True)))
+        guarded = function is ops.guarded_multiply.forward or function is ops.guarded_divide.forward
+        if guarded and not self._guarded:
+            function = np.multiply if function is ops.guarded_multiply.forward else np.divide
+        if self._adds_bias(step):
+            self._share_lane(step)
+        elif isinstance(function, np.ufunc) and not kwargs:
+            out = self._out(step, like, inplace=function is not np.matmul)
+            self.calls.append(_with_out(function, self._fixed(args), out))
         elif getattr(function, "__name__", "") == "reduce" and kwargs.keys() <= {
             *("axis", "keepdims", "dtype")
         }:
-            how = kwargs.get("axis", 0), kwargs.get("dtype"), self._out(step, like)
-            self.calls.append((function, (*args, *how, kwargs.get("keepdims", False))))
-        elif function is ops.guarded_multiply.forward:
-            out = self._out(step, like)
-            self.calls += [(np.multiply, (*args, out)), (_guard, (args[0], out))]
+            self._reduce(step, args, like)
         else:
             self.calls.append((_run, (function, args, kwargs, self._out(step, like))))
+
+    def _reduce(self, step: Step, args: tuple[Any, ...], like: np.ndarray) -> None:
+        function, kwargs = step.function, step.params
+        lane = self._lanes.get(step.args[0].index)
+        axis, out = kwargs.get("axis", 0), self._out(step, like)
+        of_bias = like.ndim == 1 and axis == (0, 1) and step.name == "numpy.add"
+        if lane is not None and lane.array is args[0] and of_bias:
+            self.calls.append(lanes.total(lane, out))
+        else:
+            how = axis, kwargs.get("dtype"), out, kwargs.get("keepdims", False)
+            self.calls.append((function, (*args, *how)))
+
+    def _adds_bias(self, step: Step) -> bool:
+        """Tell whether a step is the sum with a bias that its convolution has added already."""
+        i = self.recording.steps.index(step)
+        before = self.recording.steps[i - 1] if i else None
+        return (
+            before is not None
+            and i - 1 in self._biases
+            and before.result is not None
+            and before.result.index in self._lanes
+        )
+
+    def _share_lane(self, step: Step) -> None:
+        before = self.recording.steps[self.recording.steps.index(step) - 1]
+        if step.result is not None and before.result is not None:
+            self._share(step.result.index, before.result.index, self.arrays[before.result.index])
+
+    def _fixed(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return arguments as NumPy takes them fastest: scalars as arrays of the others' dtype."""
+        dtypes = [a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        plain = dtypes and all(d == dtypes[0] for d in dtypes)
+        fixed = []
+        for a in args:
+            if plain and type(a) in (int, float):
+                a = np.array(a, dtypes[0])
+            elif isinstance(a, np.ndarray) and a.size > 1 and not any(a.strides):
+                a = np.array(a[(0,) * a.ndim])  # the same number everywhere
+            fixed.append(a)
+        return tuple(fixed)
 
     def _effect(self, step: Step, args: tuple[Any, ...]) -> Call:
         if step.name != "update":
@@ -270,6 +381,9 @@ class Program:
     def _out(self, step: Step, like: np.ndarray, *, inplace: bool = False) -> np.ndarray:
         """Return memory for a result: an argument's that dies here, a free block, or a new one."""
         index = step.result.index if step.result is not None else -1
+        if index in self._targets:
+            self.arrays[index] = self._targets[index]
+            return self._targets[index]
         if inplace:
             for ref in _refs(step.args):
                 block = self._blocks.get(ref.index)
@@ -415,9 +529,9 @@ def _taps(step: Step, recording: Recording) -> int:
     return len(recording.arrays[step.args[1].index])
 
 
-def _room(step: Step, recording: Recording) -> int:
+def _sizes(step: Step, recording: Recording) -> tuple[int, int, int]:
     channels, filters = (recording.arrays[i].shape[2] for i in _series_of(step, recording))
-    return lanes.room(_taps(step, recording), channels, filters)
+    return _taps(step, recording), channels, filters
 
 
 def _series_of(step: Step, recording: Recording) -> list[int]:
@@ -473,13 +587,16 @@ def _rebuilt(value: Any, arrays: dict[int, np.ndarray]) -> Any:
     return value
 
 
-def _parts(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Cut a flat array into parts with the shapes of ``like``."""
+def _side_by_side(like: Sequence[np.ndarray]) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """Return a flat array and its parts in the shapes of ``like``; None if dtypes differ."""
+    if len({array.dtype for array in like}) != 1:
+        return None, []
+    flat = aligned(sum(array.nbytes for array in like)).view(like[0].dtype)
     parts, start = [], 0
     for array in like:
         parts.append(flat[start : start + array.size].reshape(array.shape))
         start += array.size
-    return parts
+    return flat, parts
 
 
 def _with_out(ufunc: np.ufunc, args: tuple[Any, ...], out: np.ndarray) -> Call:
@@ -504,7 +621,14 @@ def _run(
     np.copyto(out, function(*args, **kwargs))
 
 
-def _guard(g: np.ndarray, product: np.ndarray) -> None:
-    """Keep a zero gradient zero, as :func:`tinynn.autodiff.ops.guarded_multiply` does."""
-    if not math.isfinite(np.add.reduce(product, None)):
-        np.copyto(product, 0, where=np.equal(g, 0))
+def _ends_in_effects(steps: Sequence[Step]) -> bool:
+    """Tell whether nothing is computed any more once something has been updated."""
+    names = [step.name for step in steps]
+    first = next((i for i, name in enumerate(names) if name in EFFECTS), len(names))
+    return all(name in EFFECTS for name in names[first:]) and len(names) - first <= 1
+
+
+def _check_finite(arrays: Sequence[np.ndarray]) -> None:
+    for array in arrays:
+        if not math.isfinite(np.add.reduce(array, None)):
+            raise NotFinite

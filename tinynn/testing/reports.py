@@ -34,7 +34,9 @@ class InputReport:
     noise: float = 0.0
 
     def __str__(self) -> str:
-        head = f"  {self.name}, shape {self.shape}: {self.verdict.replace('wrong', 'WRONG')}"
+        order = f", order {self.order}" if self.order > 1 else ""
+        verdict = self.verdict.replace("wrong", "WRONG")
+        head = f"  {self.name}{order}, shape {self.shape}: {verdict}"
         if self.verdict != "ok" and self.index is not None:
             head += f" at {self.count} of {math.prod(self.shape)} elements"
         head += f": {self.cause}" if self.cause else ""

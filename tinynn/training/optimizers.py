@@ -192,7 +192,10 @@ class _Bound:
         self.optimizer, self.places = optimizer, list(places)
         self.weights, self.gradients = weights, gradients
         self.flat: np.ndarray | None = _joined(weights)
-        self.g = None if self.flat is None else np.empty_like(self.flat)
+        self.g = _joined(gradients)
+        self.apart = self.g is None
+        if self.flat is not None and self.g is None:
+            self.g = np.empty_like(self.flat)
         self.slots: list[dict[str, np.ndarray]] = []  # of the flat array, or of each parameter
         self.installed: list[dict[str, np.ndarray]] | None = None  # what the optimizer got of them
 
@@ -203,7 +206,8 @@ class _Bound:
             self._take_over()
         weights, gradients = self.weights, self.gradients
         if self.flat is not None and self.g is not None:
-            np.concatenate([g.reshape(-1) for g in gradients], out=self.g)
+            if self.apart:
+                np.concatenate([g.reshape(-1) for g in gradients], out=self.g)
             weights, gradients = [self.flat], [self.g]
         new = [
             optimizer._updated(w, g, slots)

@@ -6,7 +6,7 @@ by their sizes, and so are its gradients. That the loss is such a mean is tried 
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from tinynn.autodiff.compile import Plan
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.record import NotReplayable
-from tinynn.autodiff.replay import Program, aligned
+from tinynn.autodiff.replay import NotFinite, Program, aligned
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.training import cores
@@ -100,12 +100,14 @@ class ReplayedStep:
         for program in ready:
             program.settle()
         weights = [len(piece[0]) / len(x) for piece in pieces]
-        if workers == 1:
-            number = self._run(ready, pieces, weights, self._total)
-        else:
-            number = self._run_on_threads(ready, pieces, weights, workers)
-        if math.isfinite(number):
-            self._update()
+        try:
+            if workers == 1:
+                number = self._run(ready, pieces, weights, self._total)
+            else:
+                number = self._run_on_threads(ready, pieces, weights, workers)
+        except NotFinite:
+            return self.eager(x, y)
+        self._update()
         return number
 
     # ------------------------------------------------------------ pieces
@@ -234,6 +236,7 @@ class ReplayedStep:
             )
             for i, total in enumerate(self._sums[:workers])
         ]
+        wait(tasks)
         numbers = [task.result() for task in tasks]
         np.add.reduce(self._sums[:workers], axis=0, out=self._total)
         return math.fsum(numbers)
