@@ -63,16 +63,20 @@ def noise_model(text: str) -> str | list[float]:
         ) from None
 
 
-def detector(filters: int, kernel_size: int, rng: np.random.Generator) -> tnn.Sequential:
+def detector(
+    filters: int, kernel_size: int, rate: float, rng: np.random.Generator
+) -> tnn.Sequential:
     """Return the model: one linear kernel, or several with ReLU and one unit that joins them."""
     if filters == 1:
         return tnn.Sequential(
             tnn.Conv1d(1, 1, kernel_size, padding="same", activation="linear", rng=rng)
         )
-    return tnn.Sequential(
+    model = tnn.Sequential(
         tnn.Conv1d(1, filters, kernel_size, padding="same", activation="relu", rng=rng),
         tnn.Conv1d(filters, 1, 1, activation="linear", rng=rng),
     )
+    model[-1].bias.data[:] = np.log(rate)  # else the first steps, down to it, shut every ReLU
+    return model
 
 
 def filtered(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -87,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
     rng = generator(options.seed)
     length = 40_000 if options.quick else 100_000
     epochs = min(options.epochs, 9) if options.quick else options.epochs
-    model = detector(options.filters, options.kernel_size, rng)
+    model = detector(options.filters, options.kernel_size, options.rate, rng)
 
     def recording(n):
         noise = noise_model(options.noise)

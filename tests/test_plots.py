@@ -150,6 +150,18 @@ def test_recording_circles_misses_and_false_alarms(made):
     assert title(plots.recording(made, true)) == f"{n} of {n} events found, 0 missed, 0 false"
 
 
+def test_recording_takes_labels_where_it_has_no_truth_or_another(made):
+    labels = made.times[0][3:]
+    for given in (made, made.x, made.x[0, :, 0]):
+        ax = plots.recording(given, made.times[0], labels=labels)
+        assert marks(ax, "|")[0][0].tolist() == labels.tolist()
+        assert {"labels", "found"} <= set(texts(ax))
+        assert "true" not in texts(ax)
+        n = len(labels)
+        assert title(ax) == f"{n} of {n} events found (circled: 0 missed, 3 false)"
+    assert set(texts(plots.recording(made.x, labels=labels))) == {"labels"}
+
+
 def test_recording_does_not_part_a_pair_at_the_end_of_an_excerpt():
     made = spikes.simulate(300, rate=0.005, dprime=5, rng=3)
     true = made.times[0]
@@ -226,6 +238,8 @@ X = np.zeros(50)
             "found must lie in the series, in 0 to 49",
         ),
         (lambda r: plots.recording(X, [-1, 3]), ValueError, "found must lie in the series"),
+        (lambda r: plots.recording(X, labels=[50]), ValueError, "labels must lie in the series"),
+        (lambda r: plots.recording(X, labels="all"), TypeError, "labels must be an array of real"),
         (lambda r: plots.recording(X, [[1, 2]]), ValueError, "found must be 1-D"),
         (lambda r: plots.recording(X, [np.nan]), ValueError, "found must be finite"),
         (lambda r: plots.recording(X, "all"), TypeError, "found must be an array of real numbers"),

@@ -45,7 +45,8 @@ BUTTONS = {
 PRINTED = "It prints:\n\n.. rst-class:: sphx-glr-script-out\n"
 HEARTBEATS = """\
 .. image:: /images/heartbeats.png
-   :alt: An electrocardiogram with labelled and found beats, the score, the learned kernel, the loss
+   :alt: An electrocardiogram with labelled and found beats, seven of which lack a label; the score;
+         the learned kernel over the average beat; the loss
 
 *The picture that it draws. It was not run for this page, since it needs the extra* ``ecg``.
 """
@@ -173,6 +174,8 @@ def animations(values: Iterable[Any]) -> str:
             continue
         page.canvas.draw()
         page.set_layout_engine("none")  # found once, not anew for each frame
+        if quick():
+            film._save_count = 4  # each frame takes a third of a second
         html = without_network(film.to_jshtml(default_mode="once"))
         plt.close(page)
         block = "\n\n.. container:: sphx-glr-animation\n\n    .. raw:: html\n\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import conv, graph, lanes, ops
+from tinynn.autodiff import blocks, conv, graph, lanes, ops
 from tinynn.autodiff.record import NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -74,6 +74,7 @@ class Program:
             for index, source in recording.sources.items()
             if source.kind == "variable" and id(source.value) in homes
         }
+        self._known: dict[Any, np.ndarray] = {}  # what block transforms share
         self._constant: set[int] = set()  # numbers of arrays that are the same at each replay
         self._targets: dict[int, np.ndarray] = {}  # by number: where a gradient is to be computed
         self._biases: dict[int, Ref] = {}  # by position of a convolution's step: the bias after it
@@ -160,8 +161,8 @@ class Program:
         """Find which arrays are to stand in lanes: all between one convolution and the next."""
         steps = [step for step in self.recording.steps if _in_lanes(step, self.recording)]
         self._gap = max((_taps(step, self.recording) - 1 for step in steps), default=0)
-        self._room = max((lanes.room(*_sizes(step, self.recording)) for step in steps), default=0)
         sizes = [_sizes(step, self.recording) for step in steps]
+        self._room = max((max(lanes.room(*s), blocks.room(*s)) for s in sizes), default=0)
         longest = max((a.shape[1] for a in self.recording.arrays if a.ndim == 3), default=0)
         multiple = lanes.common(sizes, longest)
         self._find_biases()
@@ -215,24 +216,35 @@ class Program:
         """Add the calls of a convolution, or of one of its adjoints, on lanes."""
         left = step.params["padding"][0]
         a, b = step.args
+        pitch = self._pitch[_series_of(step, self.recording)[0]]
+        first = self._as_lane(a, pitch)
         if step.function is conv.conv_kernel.forward:
-            pitch = self._pitch[a.index]
-            x, g = self._as_lane(a, pitch), self._as_lane(b, pitch)
-            self.calls += lanes.correlate_kernel(x, g, left, self._out(step, like))
+            second, out = self._as_lane(b, pitch), self._out(step, like)
+            way = self._way(step, first, ("x", a, left), ("g", b))
+            self.calls += way.correlate_kernel(first, second, left, out)
             return
-        assert_result = step.result
-        if assert_result is None:
-            return
-        pitch = self._pitch[assert_result.index]
-        x = self._as_lane(a, pitch)
         self._out(step, like)
-        y = self._lanes[assert_result.index]
-        if step.function is conv.conv.forward:
-            bias = self._biases.get(self.recording.steps.index(step))
-            added = None if bias is None else self._view(bias.index)
-            self.calls += lanes.correlate(x, self.value(b), left, y, added)
-        else:
-            self.calls += lanes.correlate_input(x, self.value(b), left, y)
+        kernel, second = self.value(b), self._lane_of(step.result)
+        of_kernel = "kernel", b, len(self.calls) if self._guarded else 0
+        if step.function is conv.conv_input.forward:
+            way = self._way(step, first, ("g", a), of_kernel)
+            self.calls += way.correlate_input(first, kernel, left, second)
+            return
+        ref = self._biases.get(self.recording.steps.index(step))
+        bias = None if ref is None else self._view(ref.index)
+        way = self._way(step, first, ("x", a, left), of_kernel)
+        self.calls += way.correlate(first, kernel, left, second, bias)
+
+    def _way(self, step: Step, lane: lanes.Lane, *names: Any) -> Any:
+        """Return what has the three maps as methods: direct products, or block transforms."""
+        sizes = _sizes(step, self.recording)
+        size = blocks.best_size(*sizes)
+        if size is None:
+            return lanes
+        return blocks.Blocks(size, sizes[0], lane, self._known, [(*name, size) for name in names])
+
+    def _lane_of(self, ref: Ref | None) -> lanes.Lane:
+        return self._lanes[ref.index if ref is not None else -1]
 
     def _source(self, index: int, source: Source) -> None:
         like = source.array
