@@ -1,6 +1,6 @@
 r"""
-Order: what a Dense layer cannot see
-====================================
+Order and locality: what Dense cannot see
+=========================================
 
 A Dense unit adds up products. A sum does not ask in which order it is taken:
 

@@ -43,6 +43,9 @@ DPRIME = 5.0  # of a whole spike
 THRESHOLD = 3.0  # in standard deviations of the output's noise
 
 # %%
+# Which inputs an output sees
+# ---------------------------
+#
 # Who sees whom? The layer says it itself: with a kernel of ones, an impulse at input t shows up in
 # just those outputs that see t. The steps of each output's window follow from its position; those
 # outside the series are the zeros of the padding.
@@ -67,6 +70,9 @@ def window_steps(padding, size, length=SHORT):
 
 
 # %%
+# Spikes at the ends
+# ------------------
+#
 # Now the ends. Series of 30 samples, in each one spike, at every location in turn; near an end a
 # part of it is cut off, as when a recording starts in the middle of a spike. The detector is the
 # matched filter: the spike's own shape, of unit norm, so that noise leaves it with unit variance.
@@ -123,7 +129,10 @@ def measured(padding, rng, n):
 
 
 # %%
-# And what theory says. Near the end the noise of the output is smaller too, for zeros are silent.
+# What theory says
+# ----------------
+#
+# Near the end the noise of the output is smaller too, for zeros are silent.
 # So the fixed threshold is too strict there; one that falls with the noise, u times the square root
 # of E, keeps the rate of false alarms and finds more.
 
@@ -159,7 +168,7 @@ def strip(ax, padding, size=4):
         ax.axvline(end, color=tnn.plots.INK, lw=1)
     ax.set(xlim=(0.3 - size, SHORT + 1.7), ylim=(SHORT - 0.4, -0.6))
     ax.set(xticks=range(SHORT), yticks=range(SHORT), xlabel="input")
-    ax.set_title(f'"{padding}": {len(steps)} outputs', loc="left", fontsize=9)
+    ax.set_title(f"{padding}: {len(steps)} outputs", loc="left", fontsize=9)
 
 
 def draw(results, share):
@@ -241,7 +250,10 @@ def run(options):
 
 
 # %%
-# **What the picture shows.** Above, a row for each output, a column for each input, a kernel of
+# What the picture shows
+# ----------------------
+#
+# Above, a row for each output, a column for each input, a kernel of
 # four weights. Blue cells are inputs that the output sees, hatched ones zeros of the padding; the
 # dot is the centre tap. Below, what happens to spikes at the ends. The measured efficiency follows
 # the share of energy inside. Without padding no output is centred on the first and the last six

@@ -1,6 +1,6 @@
 r"""
-One kernel, slid over a series
-==============================
+Sliding the kernel: the feature map
+===================================
 
 A fully connected unit matches one pattern against the whole input, in one place. A convolutional
 layer keeps the dot product and changes two things: the pattern is short, and the same pattern is
@@ -43,6 +43,9 @@ TIMES = (8, 21)  # the samples of the two spikes
 LENGTH, NOISE = 30, 0.25
 
 # %%
+# The kernel, or filter, and its size
+# -----------------------------------
+#
 # A short series with two spikes of the same shape in a little noise. The kernel is given here, not
 # learned, so that every number can be checked with pencil and paper: it rises, peaks and dips, as
 # the spike does.
@@ -70,6 +73,9 @@ def convolution(kernel):
 
 
 # %%
+# The neighbourhood, the dot product, the feature map
+# ---------------------------------------------------
+#
 # First the long way round, exactly as the three steps say; then the layer. The two agree to the
 # last digit that a computer keeps. ``layer.output_positions`` knows on which input each output is
 # centred: on its own location, for this padding.
@@ -93,6 +99,9 @@ def feature_map(x, kernel):
 
 
 # %%
+# Shared weights
+# --------------
+#
 # Equivariance, measured: move the input, and see whether the feature map moves along. What is
 # moved in at the front is silence, zeros, so it must hold for all samples that have not left the
 # series at the other end. A dense layer with weights of its own for each location does not do it.
@@ -117,6 +126,9 @@ def dense(length, rng):
 
 
 # %%
+# Location by location
+# --------------------
+#
 # The table shows the arithmetic around the first spike, tap by tap.
 
 
@@ -212,7 +224,10 @@ def arguments():
 
 
 # %%
-# **What the picture shows.** Above, the series, and shaded the neighbourhood of a location. In the
+# What the picture shows
+# ----------------------
+#
+# Above, the series, and shaded the neighbourhood of a location. In the
 # middle the kernel lies over it as a line, and the bars are the products. Their sum is the orange
 # point below, one entry of the feature map. The animation slides on: the same line, at every
 # location. Watch the feature map rise when the kernel lies on a spike, and only there.

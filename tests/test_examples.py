@@ -39,6 +39,16 @@ def test_the_trained_detector_is_close_to_the_limit(dprime, noise, efficiency):
     assert float(re.search(r"\(d'\(w\)/d'\)\^2: ([\d.]+)", text)[1]) > efficiency
 
 
+def test_the_readme_shows_what_its_command_prints():
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    shown = re.search(r"^```\n(\d+ spikes in .*?)^```$", readme, re.DOTALL | re.MULTILINE)[1]
+    printed = run("detect_spikes.py").strip()
+    number = r"\d\.\d{3}"
+    assert re.sub(number, "#", printed) == re.sub(number, "#", shown.strip())
+    scores = ([float(n) for n in re.findall(number, text)] for text in (shown, printed))
+    assert next(scores) == pytest.approx(next(scores), abs=0.01)
+
+
 def test_several_filters_and_an_even_kernel_run_too():
     text = run("detect_spikes.py", "--quick", "--filters", 3, "--kernel-size", 24, "--epochs", 3)
     assert "the best kernel" in text

@@ -50,6 +50,7 @@ HEARTBEATS = """\
 
 *The picture that it draws. It was not run for this page, since it needs the extra* ``ecg``.
 """
+PICTURES = re.compile(r"^\.\. image(?:-sg)?::.*\n(?: +\S.*\n|\n(?= +:))+", re.MULTILINE)
 PICTURE = Path(tempfile.gettempdir()) / f"tinynn-docs-{os.getpid()}.png"
 
 
@@ -126,6 +127,13 @@ def arrange(app: Sphinx, docname: str, source: list[str]) -> None:
         shown = re.sub(r"^\.\. rst-class:: sphx-glr-script-out\n", PRINTED, shown, flags=re.M)
     elif name == "detect_heartbeats":
         shown = HEARTBEATS
+    # The gallery does not escape quotes in the text for those who cannot see a picture.
+    shown = re.sub(
+        r"^ +:alt: .*", lambda line: line[0].replace('"', "'"), shown, flags=re.MULTILINE
+    )
+    shown = PICTURES.sub(
+        lambda found: ".. container:: picture\n\n" + indent(found[0], "    "), shown
+    )
     source[0] = f"{intro}\n{shown}\n\nThe script, ``examples/{name}.py``:\n\n{mark}{code}"
 
 
@@ -186,4 +194,5 @@ def animations(values: Iterable[Any]) -> str:
 def without_network(html: str) -> str:
     """Return Matplotlib's player with characters for its buttons; their font is on a server."""
     html = re.sub(r"<link\s[^>]*font-awesome[^>]*>", "", html)
+    html = html.replace("<img id=", '<img alt="The animation: see the text" id=')
     return re.sub(r'<i class="fa ([^"]*)"></i>', lambda icon: BUTTONS[icon[1]], html)

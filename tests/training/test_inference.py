@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinynn as tnn
 from tinynn.nn.layer import Reach
 from tinynn.training.inference import WHOLE, shortest_piece
+from tinynn.training.steps import Forward
 
 
 def rounded(found, whole):
@@ -189,18 +190,15 @@ def test_a_forward_written_anew_does_not_inherit_a_reach():
         tnn.predict(tnn.Sequential(wrong), np.ones((3, 1)))
 
 
-def test_a_long_series_is_cut_by_itself_and_a_short_one_is_not():
-    lengths = []
+def test_a_long_series_is_cut_by_itself_and_a_short_one_is_not(monkeypatch):
+    lengths, run = [], Forward.__call__
 
-    class Probe(tnn.Layer):
-        def forward(self, x):
-            lengths.append(x.shape[-2])
-            return x
+    def counted(self, x, worker=0):
+        lengths.append(x.shape[-2])
+        return run(self, x, worker)
 
-        def reach(self):
-            return 1, 0, 0
-
-    model = tnn.Sequential(Probe(), *detector())
+    monkeypatch.setattr(Forward, "__call__", counted)
+    model = detector()
     long = np.random.default_rng(0).normal(size=(WHOLE // 4 + 1, 1)).astype(np.float32)
     for x, pieces in ((long, 5), (long[:-1], 1), (long[None], 5), (np.stack([long, long]), 10)):
         lengths.clear()
@@ -217,7 +215,7 @@ def test_a_model_that_needs_the_whole_series_gets_it():
 
 @pytest.mark.parametrize("dtype", ["int16", "float64", "float32"])
 def test_a_memmap_is_never_in_memory_as_a_whole(dtype, tmp_path):
-    length, model = 1_500_000, detector(2, 5)
+    length, model = 4_000_000, detector(2, 5)
     path = tmp_path / "recording.raw"
     (np.random.default_rng(0).normal(size=length) * 100).astype(dtype).tofile(path)
     x = np.memmap(path, dtype, "r").reshape(-1, 1)
@@ -228,7 +226,7 @@ def test_a_memmap_is_never_in_memory_as_a_whole(dtype, tmp_path):
         peak = tracemalloc.get_traced_memory()[1] - found.nbytes
     finally:
         tracemalloc.stop()
-    assert peak < 5 * 2**20  # the series in float32 has 6 MB, the widest layer's output 12
+    assert peak < 14 * 2**20  # the series in float32 has 16 MB, the widest layer's output 32
     for start in (0, 1_234_567, length - 1000):
         stop = start + 1000
         part = model(np.asarray(x[max(0, start - 6) : stop + 6])).data

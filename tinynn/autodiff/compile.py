@@ -100,7 +100,7 @@ class Plan:
         with recorder.listening():
             returned = self.function(*args, **kwargs)
             recorder.recording.result = _template(returned, recorder)
-        self._compare(recorder.recording, arrays)
+        self._compare(recorder.finish(), arrays)
         return _plain(returned)
 
     def _compare(self, new: Recording, arrays: list[np.ndarray]) -> None:

@@ -6,10 +6,11 @@ enters from outside is one of four things: an argument of the call, the array of
 parameter), a constant, or a fresh draw. :class:`Recording` is plain data; replay.py runs it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -21,6 +22,29 @@ PYTHON_NUMBERS = "it computes or decides in Python with a value of a Tensor"
 
 class NotReplayable(RuntimeError):
     """A function does something that a recording of its operations cannot repeat."""
+
+
+class Like(NamedTuple):
+    """What is kept of an array when its elements are no longer needed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    strides: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the elements take."""
+        return self.size * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -36,7 +60,7 @@ class Source:
 
     kind: str  # argument, variable, gradient, constant, fresh or view
     value: Any  # place among the arguments, leaf, leaf, array, maker, (Ref, byte offset)
-    array: np.ndarray
+    array: Any  # the array of a constant, of others what it is Like
     made: bool = False  # a constant that the call makes itself, so that nobody can change it
 
 
@@ -49,6 +73,7 @@ class Step:
     params: dict[str, Any]
     result: Ref | None
     name: str
+    view: bool = False  # whether the result was a view of an argument
 
 
 @dataclass
@@ -57,7 +82,7 @@ class Recording:
 
     sources: dict[int, Source] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    arrays: list[np.ndarray] = field(default_factory=list)  # by number
+    arrays: list[Any] = field(default_factory=list)  # by number: what each is Like
     gradients: dict[int, tuple[Node, Ref | None]] = field(default_factory=dict)  # by id of the leaf
     guards: dict[Any, tuple[Callable[[], Any], Any]] = field(default_factory=dict)  # ask, answer
     result: Any = None
@@ -131,6 +156,20 @@ class Recorder:
             yield
         finally:
             graph._recorder.reset(token)
+
+    def finish(self) -> Recording:
+        """Return the recording, without the elements of any array but constants."""
+        record = self.recording
+        for step in record.steps:
+            if step.result is not None and step.name != "update":
+                y = record.arrays[step.result.index]
+                given = [record.arrays[x.index] for x in step.args if isinstance(x, Ref)]
+                step.view = any(np.may_share_memory(y, x) for x in given)
+        record.arrays = [Like(a.shape, a.dtype, a.strides) for a in record.arrays]
+        for index, source in record.sources.items():
+            if source.kind != "constant":
+                source.array = record.arrays[index]
+        return record
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
@@ -250,8 +289,10 @@ class Recorder:
         inside = self._inside(op, inputs, params, array)
         if inside is None:
             self._note(op.forward, op.__name__, refs, params, array)
-        else:
-            self._alias(array, inside)
+        elif _key(array) not in self._numbers:  # the same elements need not be kept twice
+            self._numbers.pop(_key(self.recording.arrays[inside.index]), None)
+            self.recording.arrays[inside.index] = array
+            self._numbers[_key(array)] = inside.index
         return result if isinstance(result, Node) else array.view(Watched)
 
     def _inside(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import blocks, conv, graph, lanes, ops
-from tinynn.autodiff.record import NotReplayable, Recording, Ref, Source, Step
+from tinynn.autodiff.record import Like, NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 EFFECTS = "update", "assign"
@@ -63,7 +63,8 @@ class Program:
         self.recording = recording
         self.arrays: dict[int, np.ndarray] = {}  # by number: what a replay computes it into
         self.calls: list[Call] = []
-        self.variables: list[tuple[Any, np.ndarray]] = []  # leaf and the array that is its home
+        self._owned: list[tuple[Any, np.ndarray]] = []  # leaves, and the homes they move to
+        self._read: list[list[Any]] = []  # leaves, their copies, and what was copied last
         self.arguments: list[np.ndarray | None] = [None] * arguments
         self._blocks: dict[int, Block | lanes.Lane] = {}  # by number: where a planned array lives
         self._free: list[Block | lanes.Lane] = []
@@ -176,6 +177,15 @@ class Program:
                     for i in together:
                         self._pitch.setdefault(i, -(-pitch // multiple) * multiple)
 
+    def _assigned(self) -> set[int]:
+        """Return the leaves that the call gives new data itself."""
+        return {
+            ref.index
+            for step in self.recording.steps
+            if step.name in EFFECTS
+            for ref in _refs(step.args[0])
+        }
+
     def _find_biases(self) -> None:
         """Find convolutions of which nothing is used but their sum with a bias, the next step."""
         steps, arrays = self.recording.steps, self.recording.arrays
@@ -188,7 +198,7 @@ class Program:
                     if isinstance(ref, Ref) and arrays[ref.index].shape == filters:
                         self._biases[i] = ref
 
-    def _new_lane(self, index: int, like: np.ndarray) -> lanes.Lane:
+    def _new_lane(self, index: int, like: Like) -> lanes.Lane:
         lane = lanes.Lane(like.shape, self._pitch[index], self._gap, self._room, like.dtype)
         self._lanes[index] = lane
         return lane
@@ -212,7 +222,7 @@ class Program:
         room = pitch - self.recording.arrays[series[0]].shape[1]
         return reach <= room and all(self._pitch[i] == pitch for i in series)
 
-    def _lower_conv(self, step: Step, like: np.ndarray) -> None:
+    def _lower_conv(self, step: Step, like: Like) -> None:
         """Add the calls of a convolution, or of one of its adjoints, on lanes."""
         left = step.params["padding"][0]
         a, b = step.args
@@ -262,7 +272,10 @@ class Program:
         if source.kind == "argument":
             self.arguments[source.value] = home
         elif source.kind == "variable":
-            self.variables.append((source.value, home))
+            if index in self._homes or index in self._assigned():
+                self._owned.append((source.value, home))
+            else:
+                self._read.append([source.value, home, None])
         elif source.kind == "gradient":
             self.calls.append((_fetch_gradient, (home, source.value)))
         elif source.kind == "fresh":
@@ -298,7 +311,7 @@ class Program:
         if step.name == "astype" and self._private(step, like):
             self._share(index, step.args[0].index, args[0])
             return
-        if self._is_view(step, like):
+        if step.view:
             y = np.asarray(step.function(*args, **step.params))
             for ref in _refs(step.args):
                 if np.may_share_memory(y, self.arrays[ref.index]):
@@ -311,7 +324,7 @@ class Program:
             return
         self._compute(step, args, like)
 
-    def _compute(self, step: Step, args: tuple[Any, ...], like: np.ndarray) -> None:
+    def _compute(self, step: Step, args: tuple[Any, ...], like: Like) -> None:
         """Add the calls of an operation that fills an array of its own."""
         function, kwargs = step.function, step.params
         guarded = function is ops.guarded_multiply.forward or function is ops.guarded_divide.forward
@@ -329,7 +342,7 @@ class Program:
         else:
             self.calls.append((_run, (function, args, kwargs, self._out(step, like))))
 
-    def _reduce(self, step: Step, args: tuple[Any, ...], like: np.ndarray) -> None:
+    def _reduce(self, step: Step, args: tuple[Any, ...], like: Like) -> None:
         function, kwargs = step.function, step.params
         lane = self._lanes.get(step.args[0].index)
         axis, out = kwargs.get("axis", 0), self._out(step, like)
@@ -375,13 +388,7 @@ class Program:
         weights, gradients = ([self.arrays[ref.index] for ref in refs] for refs in step.args[:2])
         return step.function(weights, gradients, step.args[2]), ()
 
-    def _is_view(self, step: Step, like: np.ndarray) -> bool:
-        """Tell whether the result was a view of an argument when it was recorded."""
-        return any(
-            np.may_share_memory(like, self.recording.arrays[ref.index]) for ref in _refs(step.args)
-        )
-
-    def _private(self, step: Step, like: np.ndarray) -> bool:
+    def _private(self, step: Step, like: Like) -> bool:
         """Tell whether a copy in the same dtype is needless: nobody writes to its source."""
         ref = step.args[0]
         source = self.recording.sources.get(ref.index) if isinstance(ref, Ref) else None
@@ -390,7 +397,7 @@ class Program:
 
     # ------------------------------------------------------------ memory
 
-    def _out(self, step: Step, like: np.ndarray, *, inplace: bool = False) -> np.ndarray:
+    def _out(self, step: Step, like: Like, *, inplace: bool = False) -> np.ndarray:
         """Return memory for a result: an argument's that dies here, a free block, or a new one."""
         index = step.result.index if step.result is not None else -1
         if index in self._targets:
@@ -437,7 +444,7 @@ class Program:
         lane = self._lanes.get(index)
         return lane is not None and lane.pitch == self._pitch[result]
 
-    def _lane_out(self, index: int, like: np.ndarray) -> np.ndarray:
+    def _lane_out(self, index: int, like: Like) -> np.ndarray:
         """Return a lane's array for a result: of a lane that is free, or of a new one."""
         for lane in self._free:
             if (
@@ -496,10 +503,15 @@ class Program:
 
     def settle(self) -> None:
         """Take over the data of leaves that were given others since the last replay."""
-        for leaf, home in self.variables:
+        for leaf, home in self._owned:
             if leaf._data is not home:
                 np.copyto(home, leaf._data)
                 leaf._data, leaf._hold = home, graph.REPLAYED
+        for entry in self._read:
+            leaf, copy, last = entry
+            if leaf._data is not last or leaf._hold == graph.EXPOSED:
+                np.copyto(copy, leaf._data)
+                entry[2] = leaf._data
 
     def hand_out(self) -> Any:
         """Set the gradients as the recorded call did, and return its result, in fresh arrays."""
@@ -599,7 +611,7 @@ def _rebuilt(value: Any, arrays: dict[int, np.ndarray]) -> Any:
     return value
 
 
-def _side_by_side(like: Sequence[np.ndarray]) -> tuple[np.ndarray | None, list[np.ndarray]]:
+def _side_by_side(like: Sequence[Like]) -> tuple[np.ndarray | None, list[np.ndarray]]:
     """Return a flat array and its parts in the shapes of ``like``; None if dtypes differ."""
     if len({array.dtype for array in like}) != 1:
         return None, []

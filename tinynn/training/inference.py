@@ -13,6 +13,8 @@ from tinynn.autodiff import ops
 from tinynn.autodiff.graph import as_array, no_grad
 from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
 from tinynn.nn.layers import Sequential
+from tinynn.training.cores import one_blas_thread
+from tinynn.training.steps import Forward
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
 PIECE = 2**18  # numbers that a piece is then: 1 MB of float32; up to 2**21 measured equally fast
@@ -58,9 +60,10 @@ def predict(
         if size < len(array):
             advice = "Add a batch axis, x[None], or leave out batch_size."
             check_samples("predict", model, array, size, advice)
-    with no_grad(), mode(model, training=False), _bar(_steps(array), progress) as shown:
+    forward, total = Forward(model), _steps(array)
+    with no_grad(), mode(model, training=False), _bar(total, progress) as shown, one_blas_thread():
         groups = [
-            _over_time(model, array[i : i + size], reach, piece, shown)
+            _over_time(forward, array[i : i + size], reach, piece, shown)
             for i in range(0, max(1, len(array)), size)
         ]
     return groups[0] if len(groups) == 1 else np.concatenate(groups)
@@ -160,17 +163,17 @@ def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int
 
 
 def _over_time(
-    model: Layer, x: np.ndarray, reach: Reach, piece: int | None, shown: Any
+    forward: Forward, x: np.ndarray, reach: Reach, piece: int | None, shown: Any
 ) -> np.ndarray:
     """Return the model's output for ``x``, piece by piece."""
     if piece is None or piece >= x.shape[-2]:
-        y = np.array(ops.values(model(x)))
+        y = forward(x)
         shown.update(_steps(x))
         return y
     before = (slice(None),) * (x.ndim - 2)
     result, length, done = np.empty(0), x.shape[-2], 0
     for start, stop, first, last in _cuts(length, reach, piece):
-        y = ops.values(model(x[(*before, slice(start, stop))]))
+        y = forward(x[(*before, slice(start, stop))])
         at, axis = start // reach.stride, x.ndim - 2
         if start == 0:
             outputs = y.shape[axis] + (length - stop) // reach.stride

@@ -15,6 +15,7 @@ from tinynn.autodiff.replay import quiet
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
+from tinynn.training import cores
 from tinynn.training.batches import batches, paired
 from tinynn.training.inference import check_model, check_samples
 from tinynn.training.optimizers import Optimizer
@@ -92,7 +93,7 @@ def fit(
     size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
-    replayed, eager = _steps(model, criterion, optimizer, compile, chunk, threads)
+    replayed, eager = _steps(model, given, criterion, optimizer, compile, chunk, threads)
     hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     if callable(callbacks) or not all(callable(hook) for hook in hooks):
         raise TypeError(
@@ -135,9 +136,14 @@ class _Fallible:
         self.replayed, self.eager, self.auto, self.history = replayed, eager, auto, history
 
     def __enter__(self) -> "_Fallible":
+        self.single = cores.one_blas_thread()
+        alone = self.single.__enter__()
+        if self.replayed is not None:
+            self.replayed.cores = cores.available() if alone else 1
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.single.__exit__(None, None, None)
         if self.replayed is not None:
             self.replayed.close()
 
@@ -148,7 +154,7 @@ class _Fallible:
             except NotAMean:
                 if not self.auto:
                     raise
-                self.replayed.chunk = len(x)
+                self.replayed.chunk = None
                 return self.replayed(x, y)
             except NotReplayable as reason:
                 self.replayed.close()
@@ -162,8 +168,8 @@ class _Fallible:
 
 
 def _steps(
-    model: Layer, criterion: Callable[..., Any], optimizer: Optimizer, compile: bool, chunk: Any,
-    threads: Any,
+    model: Layer, given: Callable[..., Any], criterion: Callable[..., Any], optimizer: Optimizer,
+    compile: bool, chunk: Any, threads: Any,
 ) -> tuple[ReplayedStep | None, str | None]:  # fmt: skip
     """Return the replayed step, or why there is none."""
     if chunk not in ("auto", None):
@@ -178,7 +184,12 @@ def _steps(
         return None, "compile=False"
     if not ReplayedStep.possible(optimizer, model):
         return None, "the optimizer does not hold just the model's parameters, all of one dtype"
-    return ReplayedStep(model, criterion, optimizer, chunk, threads), None
+    # What was recorded for this optimizer serves the next fit() with the same settings too.
+    settings = model, given, chunk, threads
+    if optimizer.replayed is None or optimizer.replayed[0] != settings:
+        step = ReplayedStep(model, criterion, optimizer, chunk, threads)
+        optimizer.replayed = settings, step
+    return optimizer.replayed[1], None
 
 
 def _epoch(model: Layer, pieces: Any, step: _Fallible, title: str, bar: Any) -> float:

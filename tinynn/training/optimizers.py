@@ -76,6 +76,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+        self.replayed: Any = None  # fit()'s settings and recorded step, for its next call
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""

@@ -5,25 +5,30 @@ by their sizes, and so are its gradients. That the loss is such a mean is tried 
 """
 
 import math
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.compile import Plan
+from tinynn.autodiff.compile import KEPT, Plan
 from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.ops import values
 from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.replay import NotFinite, Program, aligned
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
-from tinynn.training import cores
 from tinynn.training.optimizers import Optimizer, parts_of
 
 CHUNK_BYTES = 2**19  # of the largest array of a chunk: a few of them fit the cache of a core
 WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
+FIRST = 8  # pieces of the first batch, from which it is learnt how many samples fit
+LARGE = 2**18  # bytes of a batch, from which on that is worth the care
 ARGUMENTS = (tuple, (tuple, ("array",), ("array",)), (dict,))  # of a call f(x, y)
+ONE_ARGUMENT = (tuple, (tuple, ("array",)), (dict,))  # of a call f(x)
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -60,8 +65,8 @@ class ReplayedStep:
     ) -> None:
         self.eager = EagerStep(model, loss, optimizer)
         self.optimizer, self.threads = optimizer, threads
-        self._undecided = chunk == "auto"
-        self.chunk: int | None = None if self._undecided else chunk
+        self.chunk = chunk
+        self._fitting: int | None = None  # samples that fit the cache, once that is known
         parameters = optimizer.parameters
         weights = [p._data for p in parameters]
         dtype = np.result_type(*weights)
@@ -76,6 +81,8 @@ class ReplayedStep:
         self._pool: ThreadPoolExecutor | None = None
         self._sums: list[np.ndarray] = []
         self._tried = False
+        self.largest = 0.0  # bytes of the largest array of a sample
+        self.cores = 1  # that may be used without asking
 
     @staticmethod
     def possible(optimizer: Optimizer, model: Layer) -> bool:
@@ -113,7 +120,9 @@ class ReplayedStep:
     # ------------------------------------------------------------ pieces
 
     def _pieces(self, x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        size = self.chunk or len(x)
+        size = self._chunk(len(x))
+        if self.chunk == "auto" and self._fitting is None and x.nbytes >= LARGE:
+            size = -(-len(x) // FIRST)  # a recording keeps all arrays for a while
         return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
 
     def _plan(self, piece: tuple[np.ndarray, np.ndarray]) -> Plan:
@@ -130,11 +139,7 @@ class ReplayedStep:
     def _workers(self, x: np.ndarray) -> int:
         if self.threads is not None:
             return self.threads
-        plan = next(iter(self._plans.values()))
-        if plan.recording is None or self.chunk is None:
-            return 1
-        largest = _largest(plan) * len(x) / max(1, self.chunk)
-        return cores.available() if largest >= WORTH_A_THREAD else 1
+        return self.cores if self.largest * len(x) >= WORTH_A_THREAD else 1
 
     # ------------------------------------------------------------ recording
 
@@ -164,20 +169,25 @@ class ReplayedStep:
         for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
             p.grad = part
         self.optimizer.step()
-        if self._undecided:
-            self._choose(plans[0], len(x))
+        if self.chunk == "auto" and self._fitting is None:
+            self._measure(plans[0], len(pieces[0][0]))
         return number
 
-    def _choose(self, plan: Plan, batch: int) -> None:
-        """Choose the chunk, now that it is known how large the arrays are."""
-        self._undecided = False
+    def _chunk(self, batch: int) -> int:
+        """Return how many samples of a batch to compute at a time."""
+        if self.chunk != "auto":
+            return self.chunk or batch
+        if self._fitting is None or self._fitting * 2 > batch:  # two unequal pieces gain nothing
+            return batch
+        return -(-batch // -(-batch // self._fitting))
+
+    def _measure(self, plan: Plan, samples: int) -> None:
+        """Find out how many samples fit the cache, now that their arrays are known."""
         recording = plan.recording
-        draws = recording is None or any(s.kind == "fresh" for s in recording.sources.values())
-        fitting = batch if draws else max(1, round(batch * CHUNK_BYTES / _largest(plan)))
-        if fitting * 2 > batch:  # two unequal pieces gain nothing
-            fitting = batch
-        pieces = -(-batch // fitting)
-        self.chunk = -(-batch // pieces)
+        if recording is not None:
+            draws = any(s.kind == "fresh" for s in recording.sources.values())
+            self.largest = max(array.nbytes for array in recording.arrays) / samples
+            self._fitting = sys.maxsize if draws else max(1, round(CHUNK_BYTES / self.largest))
 
     def _try(self, number: float, x: np.ndarray, y: np.ndarray) -> None:
         """Compare the loss of a batch with that of its chunks."""
@@ -250,14 +260,58 @@ class ReplayedStep:
         """Let the threads go."""
         if self._pool is not None:
             self._pool.shutdown()
+            self._pool = None
+
+
+class Forward:
+    """A model's output for plain arrays: replayed from the third time on that a shape comes.
+
+    ``worker``: which of several threads asks; each has a program of its own.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        self.model = model
+        self._plans: dict[Any, Plan] | None = {}
+        self._lock = Lock()
+
+    def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
+        """Return the output, in a fresh array."""
+        x = np.asarray(x)
+        with self._lock:
+            program = self._program(x, worker)
+            if program is None:
+                return self._recorded(x)
+        try:
+            program.run([x])
+        except NotFinite:
+            return self._eager(x)
+        return program.result()
+
+    def _program(self, x: np.ndarray, worker: int) -> Program | None:
+        if self._plans is None:
+            return None
+        key = x.shape, x.dtype
+        if key not in self._plans:
+            if len(self._plans) >= KEPT:
+                del self._plans[next(iter(self._plans))]
+            self._plans[key] = Plan(self._values)
+        return self._plans[key].program([x], worker)
+
+    def _recorded(self, x: np.ndarray) -> np.ndarray:
+        if self._plans is not None:
+            try:
+                return self._plans[x.shape, x.dtype].record([x], ONE_ARGUMENT)
+            except NotReplayable:
+                self._plans = None
+        return self._eager(x)
+
+    def _values(self, x: Any) -> Any:
+        y = self.model(x)
+        return y.data if isinstance(y, Tensor) else y
+
+    def _eager(self, x: np.ndarray) -> np.ndarray:
+        return np.array(values(self.model(x)))
 
 
 class NotAMean(ValueError):
     """A loss is not a mean over the samples, so a batch cannot be computed in chunks."""
-
-
-def _largest(plan: Plan) -> int:
-    """Return the bytes of the largest array that a recorded step computes."""
-    if plan.recording is None:
-        return 1
-    return max(array.nbytes for array in plan.recording.arrays)

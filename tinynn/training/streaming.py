@@ -9,6 +9,7 @@ from tinynn.autodiff import ops
 from tinynn.autodiff.graph import as_array, no_grad
 from tinynn.nn.layer import Layer, mode
 from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
+from tinynn.training.steps import Forward
 
 
 def stream(model: Layer) -> "Stream":
@@ -44,7 +45,7 @@ class Stream:
                 " begin depends on the length of the series, which a stream cannot know. With "
                 "strides, give padding='causal' or a pair (left, right) in place of 'same'."
             )
-        self.model, self._reach = model, reach
+        self.model, self._reach, self._forward = model, reach, Forward(model)
         self.reset()
 
     @property
@@ -139,4 +140,4 @@ class Stream:
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         with no_grad(), mode(self.model, training=False):
-            return ops.values(self.model(x))
+            return self._forward(x)
