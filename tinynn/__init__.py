@@ -6,7 +6,7 @@ from typing import Any as _Any
 
 from tinynn.autodiff.compile import compile
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
-from tinynn.autodiff.graph import GradientShapeError, grad, no_grad, primitive
+from tinynn.autodiff.graph import GradientShapeError, fresh, grad, no_grad, primitive
 from tinynn.autodiff.ops import (
     abs,
     arctan,
@@ -149,6 +149,7 @@ __all__ = [
     "expm1",
     "fit",
     "flip",
+    "fresh",
     "gelu",
     "grad",
     "hessian",

@@ -303,7 +303,14 @@ def as_array(owner: str, x: Any) -> Any:
 
 
 def fresh(make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return ``make()``; a compiled step calls it again at each replay, as for random draws."""
+    """Return the array ``make()``; a compiled function calls it again at each replay.
+
+    It is how :func:`tinynn.compile` gets new random numbers, or whatever else is to be made anew.
+
+    >>> rng = np.random.default_rng(0)
+    >>> fresh(lambda: rng.integers(10, size=3))
+    array([8, 6, 5])
+    """
     recorder = _recorder.get()
     return make() if recorder is None else recorder.fresh(make)
 

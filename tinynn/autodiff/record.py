@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class NotReplayable(RuntimeError):
     """A function does something that a recording of its operations cannot repeat."""
 
 
-class Like(NamedTuple):
+@dataclass(frozen=True)
+class Like:
     """What is kept of an array when its elements are no longer needed."""
 
     shape: tuple[int, ...]

@@ -550,7 +550,7 @@ def _in_lanes(step: Step, recording: Recording) -> bool:
 def _taps(step: Step, recording: Recording) -> int:
     if step.function is conv.conv_kernel.forward:
         return int(step.params["kernel_size"])
-    return len(recording.arrays[step.args[1].index])
+    return int(recording.arrays[step.args[1].index].shape[0])
 
 
 def _sizes(step: Step, recording: Recording) -> tuple[int, int, int]:
