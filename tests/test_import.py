@@ -15,8 +15,8 @@ reshape transpose swapaxes moveaxis squeeze expand_dims broadcast_to concatenate
 pad flip roll repeat ravel matmul dot tensordot einsum outer sigmoid relu leaky_relu elu gelu
 silu softplus softmax log_softmax pad1d conv1d conv1d_transpose max_pool1d avg_pool1d Layer
 Dense Conv1d Sequential Activation Flatten Dropout MaxPool1d AvgPool1d GlobalMaxPool1d
-GlobalAvgPool1d compile fresh losses SGD Adam clip_grad_norm fit History predict stream Stream batches save load
-testing spikes losses.mean_squared_error losses.mean_absolute_error losses.huber
+GlobalAvgPool1d compile fresh losses SGD Adam clip_grad_norm fit History predict stream Stream
+batches save load testing spikes losses.mean_squared_error losses.mean_absolute_error losses.huber
 losses.binary_crossentropy losses.categorical_crossentropy
 losses.sparse_categorical_crossentropy losses.focal testing.check_grads testing.check_primitive
 testing.GradcheckReport testing.GradcheckError spikes.simulate spikes.waveform

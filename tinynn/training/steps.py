@@ -80,7 +80,7 @@ class ReplayedStep:
         self._plans: dict[Any, Plan] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._sums: list[np.ndarray] = []
-        self._tried = False
+        self._tried = self._last_was_replayed = False
         self.largest = 0.0  # bytes of the largest array of a sample
         self.cores = 1  # that may be used without asking
 
@@ -94,6 +94,7 @@ class ReplayedStep:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite; return the loss before it."""
+        self._last_was_replayed = False
         pieces = self._pieces(x, y)
         plans = [self._plan(piece) for piece in pieces]
         workers = min(self._workers(x), len(pieces))
@@ -115,6 +116,7 @@ class ReplayedStep:
         except NotFinite:
             return self.eager(x, y)
         self._update()
+        self._last_was_replayed = True
         return number
 
     # ------------------------------------------------------------ pieces
@@ -253,8 +255,9 @@ class ReplayedStep:
 
     def finish(self) -> None:
         """Leave the parameters' gradients as the last step had them."""
-        for p, gradient in zip(self.optimizer.parameters, self._gradients, strict=True):
-            p.grad = gradient
+        if self._last_was_replayed:
+            for p, gradient in zip(self.optimizer.parameters, self._gradients, strict=True):
+                p.grad = gradient
 
     def close(self) -> None:
         """Let the threads go."""

@@ -1,0 +1,270 @@
+"""fit()'s ways to compute a step give the same numbers: eager, replayed, chunked, threaded."""
+
+import time
+
+import numpy as np
+import pytest
+
+import tinynn as tnn
+from tinynn.training import cores, steps
+
+
+def detector(dtype="float64", width=4):
+    rng = np.random.default_rng(0)
+    return tnn.Sequential(
+        tnn.Conv1d(1, width, 5, padding="same", activation="relu", dtype=dtype, rng=rng),
+        tnn.Conv1d(width, 1, 4, padding="same", dtype=dtype, rng=rng),
+    )
+
+
+def problem(n=23, length=30, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, length, 1))
+    return x, (rng.random((n, length, 1)) < 0.2).astype(float)
+
+
+def crossentropy(prediction, target):
+    return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
+
+
+def trained(model=None, loss=crossentropy, batch_size=8, epochs=3, **how):
+    model = model or detector()
+    optimizer = tnn.SGD(model.parameters(), 0.1, momentum=0.9)
+    history = tnn.fit(
+        model, *problem(), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+        rng=0, progress=False, **how,
+    )  # fmt: skip
+    gradients = [p.grad for p in model.parameters()]
+    return model.state_dict(), gradients, history
+
+
+def assert_equal(a, b, rtol=1e-11):
+    for path, value in a[0].items():
+        np.testing.assert_allclose(b[0][path], value, rtol=rtol, atol=1e-13)
+    for g, h in zip(a[1], b[1], strict=True):
+        np.testing.assert_allclose(h, g, rtol=rtol, atol=1e-13)
+    np.testing.assert_allclose(b[2].history["loss"], a[2].history["loss"], rtol=rtol)
+
+
+WAYS = [
+    {"chunk": None},
+    {"chunk": 1},
+    {"chunk": 3},
+    {"chunk": 8},
+    {"chunk": 1000},
+    {"chunk": "auto"},
+    {"chunk": 2, "threads": 2},
+    {"chunk": 3, "threads": 3},
+    {"chunk": 1, "threads": 1},
+    {"threads": 2},
+]
+
+
+@pytest.mark.parametrize("how", WAYS, ids=str)
+def test_all_ways_give_the_same_weights_gradients_and_losses(how):
+    assert_equal(trained(compile=False), trained(**how))
+
+
+@pytest.mark.parametrize("how", [{}, {"chunk": 2, "threads": 2}, {"chunk": 3}], ids=str)
+def test_one_way_gives_the_same_bits_each_time(how):
+    first, second = trained(**how), trained(**how)
+    for path, value in first[0].items():
+        np.testing.assert_array_equal(second[0][path], value)
+    assert first[2].history == second[2].history
+
+
+def test_replayed_is_the_default_and_the_history_says_when_it_is_not():
+    assert trained()[2].eager is None
+    assert trained(compile=False)[2].eager == "compile=False"
+
+
+def test_the_model_is_run_at_the_first_steps_only():
+    class Counted(tnn.Conv1d):
+        calls = 0
+
+        def forward(self, x):
+            Counted.calls += 1
+            return super().forward(x)
+
+    trained(Counted(1, 1, 3, padding="same", dtype="float64", rng=0), epochs=20, chunk=None)
+    assert Counted.calls == 4  # two for batches of 8, two for the last one of 7
+
+
+class Branching(tnn.Layer):
+    """Does one thing or another, as its input says."""
+
+    def __init__(self):
+        self.conv = tnn.Conv1d(1, 1, 3, padding="same", dtype="float64", rng=0)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return y * 2 if float(y.sum()) > 0 else y
+
+
+def test_a_model_that_cannot_be_replayed_is_trained_eagerly():
+    expected, found = trained(Branching(), compile=False), trained(Branching())
+    assert "computes or decides in Python" in found[2].eager
+    assert_equal(expected, found)
+
+
+def test_a_loss_that_is_no_mean_is_computed_whole():
+    def total(prediction, target):
+        return tnn.losses.mean_squared_error(prediction, target, reduction="sum") * 0.01
+
+    def forced(self, plan, samples):
+        self._fitting = 2
+
+    expected = trained(loss=total, compile=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps.ReplayedStep, "_measure", forced)
+        assert_equal(expected, trained(loss=total))
+    with pytest.raises(ValueError, match=r"is not the mean of those of its chunks.*chunk=None"):
+        trained(loss=total, chunk=4)
+
+
+def test_dropout_draws_for_whole_batches():
+    def model():
+        rng = np.random.default_rng(3)
+        return tnn.Sequential(
+            tnn.Conv1d(1, 4, 3, padding="same", dtype="float64", rng=rng),
+            tnn.Dropout(0.5, rng=rng),
+            tnn.Conv1d(4, 1, 3, padding="same", dtype="float64", rng=rng),
+        )
+
+    assert_equal(trained(model(), compile=False), trained(model()))
+
+
+@pytest.mark.parametrize("change", ["rate", "weights", "state", "freeze"])
+def test_changes_between_epochs_take_effect(change):
+    def run(**how):
+        model = detector()
+        optimizer = tnn.SGD(model.parameters(), 0.1, momentum=0.5)
+
+        def callback(epoch, logs):
+            if change == "rate":
+                optimizer.learning_rate *= 0.5
+            elif change == "weights":
+                model[0].kernel.data[...] *= 0.9
+            elif change == "state":
+                model[1].load_state_dict({"kernel": np.full((4, 4, 1), 0.1), "bias": [epoch]})
+            elif epoch == 1:
+                model[0].kernel.requires_grad = False
+
+        history = tnn.fit(
+            model, *problem(), loss=crossentropy, optimizer=optimizer, epochs=4, batch_size=8,
+            rng=0, progress=False, callbacks=[callback], **how,
+        )  # fmt: skip
+        return model.state_dict(), [], history
+
+    assert_equal(run(compile=False), run())
+
+
+def test_one_fit_after_another_goes_on_with_what_was_recorded():
+    class Counted(tnn.Conv1d):
+        calls = 0
+
+        def forward(self, x):
+            Counted.calls += 1
+            return super().forward(x)
+
+    model = Counted(1, 1, 3, padding="same", dtype="float64", rng=0)
+    optimizer = tnn.SGD(model.parameters(), 0.1)
+    x, y = problem(16)
+    for _ in range(5):
+        tnn.fit(
+            model, x, y, loss=crossentropy, optimizer=optimizer, epochs=1, batch_size=8,
+            progress=False, rng=0,
+        )  # fmt: skip
+    assert Counted.calls == 2
+
+
+def test_a_finite_step_beside_an_infinite_slope_is_the_eager_one():
+    # sqrt has an infinite slope at 0, which `where` does not take: the replay's nan is noticed
+    class Guarded(tnn.Layer):
+        def __init__(self):
+            self.w = tnn.Tensor(np.array([[1.0]]), requires_grad=True)
+
+        def forward(self, x):
+            y = x @ self.w
+            return tnn.where(x > 0, tnn.sqrt(tnn.maximum(y, 0)), y)
+
+    x = np.maximum(np.random.default_rng(0).normal(size=(12, 1)), 0)
+
+    def run(**how):
+        model = Guarded()
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+        history = tnn.fit(
+            model, x, x, loss="mse", optimizer=optimizer, epochs=6, batch_size=4, rng=0,
+            progress=False, **how,
+        )  # fmt: skip
+        return model.state_dict(), [], history
+
+    expected = run(compile=False)
+    assert np.isfinite(expected[0]["w"]).all()
+    assert_equal(expected, run())
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"chunk": 0}, "fit: chunk must be a positive integer, got 0"),
+        ({"chunk": 2.5}, "fit: chunk must be a positive integer, got 2.5"),
+        ({"chunk": "some"}, "fit: chunk must be a positive integer, got 'some'"),
+        ({"threads": 0}, "fit: threads must be a positive integer, got 0"),
+        ({"compile": 1}, "fit: compile must be True or False, got 1"),
+        ({"compile": False, "chunk": 4}, "need compile=True"),
+        ({"compile": False, "threads": 2}, "need compile=True"),
+    ],
+)
+def test_wrong_settings_are_refused(how, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        trained(**how)
+
+
+def test_blas_has_its_threads_back_afterwards():
+    get = cores._blas()
+    if get is None:
+        pytest.skip("NumPy's BLAS is not OpenBLAS here")
+    before = get[0]()
+    seen = []
+    model = detector()
+    with cores.one_blas_thread() as alone:
+        seen.append((alone, get[0]()))
+    trained(model)
+    assert seen == [(True, 1)]
+    assert get[0]() == before
+
+
+def test_threads_end_with_fit():
+    import threading
+
+    trained(chunk=2, threads=2)
+    for _ in range(100):
+        left = [t for t in threading.enumerate() if t.name.startswith("tinynn")]
+        if not left:
+            break
+        time.sleep(0.01)
+    assert left == []
+
+
+def test_a_forward_replays_and_reads_changed_weights():
+    model = detector()
+    forward = steps.Forward(model)
+    x, _ = problem(3)
+    with tnn.no_grad():
+        for i in range(5):
+            np.testing.assert_allclose(forward(x + i), model(x + i).numpy(), rtol=1e-11)
+        model[1].kernel.data[...] *= 2
+        np.testing.assert_allclose(forward(x), model(x).numpy(), rtol=1e-11)
+        model[1].bias = tnn.Tensor([3.0], requires_grad=True)
+        for i in range(3):
+            np.testing.assert_allclose(forward(x + i), model(x + i).numpy(), rtol=1e-11)
+
+
+def test_a_forward_that_cannot_be_replayed_runs_eagerly():
+    model = Branching()
+    forward = steps.Forward(model)
+    x, _ = problem(3)
+    with tnn.no_grad():
+        for i in range(5):
+            np.testing.assert_array_equal(forward(x - i), model(x - i).numpy())
