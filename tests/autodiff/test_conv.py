@@ -671,3 +671,15 @@ def test_a_padding_in_any_integral_form(padding):
         ),
         expected,
     )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("channels", "filters"), [(1, 1), (2, 8), (16, 16)])
+def test_a_bad_value_reaches_the_outputs_that_see_it_and_no_other(bad, channels, filters):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(2, 40, channels)), rng.normal(size=(5, channels, filters))
+    x[1, 20, 0] = bad
+    y = tnn.conv1d(x, kernel, padding="same")
+    assert np.isfinite(y[0]).all()
+    seen = ~np.isfinite(y[1]).all(axis=-1)
+    assert np.flatnonzero(seen).tolist() == [18, 19, 20, 21, 22]

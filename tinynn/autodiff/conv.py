@@ -162,20 +162,24 @@ def _toeplitz(kernel: np.ndarray, t: int) -> np.ndarray:
     return matrix.reshape(groups, -1, t * filters)
 
 
-def _correlate(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def _correlate(x: np.ndarray, kernel: np.ndarray, t: int | None = None) -> np.ndarray:
     """Correlate each series: -> (groups, series, steps - taps + 1, filters)."""
     groups, series, steps, channels = x.shape
     _, taps, _, filters = kernel.shape
-    t = outputs_per_row(taps, channels, filters)
+    t = t or outputs_per_row(taps, channels, filters)
     phases = -(-(t + taps - 1) // t)
     count = -(-series * steps // (phases * t))
     flat = np.ascontiguousarray(x).reshape(groups, series * steps, channels)
     matrix = _toeplitz(kernel, t)
     out = np.empty((groups, count, phases, t * filters), x.dtype)
-    for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
-        for p in range(phases):
-            windows = _rows(source, p * t, phases * t, rows.stop - rows.start, t + taps - 1)
-            np.matmul(windows, matrix, out=out[:, rows, p])
+    with np.errstate(invalid="ignore"):
+        for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
+            for p in range(phases):
+                windows = _rows(source, p * t, phases * t, rows.stop - rows.start, t + taps - 1)
+                np.matmul(windows, matrix, out=out[:, rows, p])
+        spread = t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
+    if spread:
+        return _correlate(x, kernel, 1)  # the matrix's zeros would spread a nan: 0 * nan is nan
     out = out.reshape(groups, count * phases * t, filters)[:, : series * steps]
     return out.reshape(groups, series, steps, filters)[:, :, : steps - taps + 1]
 

@@ -36,8 +36,7 @@ def predict(
     a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
     overlap by what an output sees, and the result is that of the whole series, to rounding: the
     same sum may be rounded otherwise elsewhere in a matrix product (where nothing needs rounding it
-    is exact), and a nan may reach a few other neighbours. Memory is needed for the result and one
-    piece. ``progress``: a tqdm bar over the steps. Each layer's mode is restored; threads that
+    is exact). Memory is needed for the result and one piece. ``progress``: a tqdm bar over the steps. Each layer's mode is restored; threads that
     share a model must take turns.
 
     Raises ValueError if ``batch_size`` would cut a series along time, if ``piece_length`` is
