@@ -168,7 +168,7 @@ def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
     assert not model.training
 
 
-@pytest.mark.parametrize("method", ["load", "execute", "settle", "gradients"])
+@pytest.mark.parametrize("method", ["load", "execute", "settle", "result"])
 def test_an_interrupt_of_a_replayed_step_leaves_a_whole_step(method, monkeypatch):
     x, y = problem()
     models = [tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1)) for _ in range(2)]

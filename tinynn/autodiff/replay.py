@@ -70,6 +70,7 @@ class Program:
         self._free: list[Block | lanes.Lane] = []
         self._lanes: dict[int, lanes.Lane] = {}  # by number: the lane that its array is a view of
         self._pitch: dict[int, int] = {}  # by number: the pitch of the lane that it is to have
+        self._order = list(homes)
         self._homes: dict[int, np.ndarray] = {
             index: homes[id(source.value)]
             for index, source in recording.sources.items()
@@ -149,7 +150,8 @@ class Program:
                 if flat is not None:
                     indices = (ref.index for ref in step.args[0])
                     self._homes |= dict(zip(indices, parts, strict=True))
-        order = {id(self.recording.sources[i].value): n for n, i in enumerate(self._homes)}
+        leaves = self._order or [id(self.recording.sources[i].value) for i in self._homes]
+        order = {leaf: n for n, leaf in enumerate(leaves)}
         found = [(order.get(id(p), len(order)), g) for p, g in self._final_gradients() if g]
         refs = [g for _, g in sorted(found, key=lambda pair: pair[0])]
         computed = {step.result.index for step in self.recording.steps if step.result}

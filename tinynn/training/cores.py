@@ -2,8 +2,10 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,3 +59,23 @@ def one_blas_thread() -> Iterator[bool]:
         yield True
     finally:
         set_(before)
+
+
+def spread(work: Callable[[int, int], Any], count: int, threads: int) -> list[Any]:
+    """Return ``work(i, thread)`` for i below ``count``; thread k takes i = k, k + threads, ...
+
+    Each runs in a copy of the caller's context, so under its ``no_grad`` and ``errstate``.
+    """
+    if threads <= 1 or count <= 1:
+        return [work(i, 0) for i in range(count)]
+    results: list[Any] = [None] * count
+
+    def run(thread: int) -> None:
+        for i in range(thread, count, threads):
+            results[i] = work(i, thread)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="tinynn") as pool:
+        tasks = [pool.submit(copy_context().run, run, k) for k in range(min(threads, count))]
+    for task in tasks:
+        task.result()
+    return results

@@ -13,7 +13,7 @@ from tinynn.autodiff import ops
 from tinynn.autodiff.graph import as_array, no_grad
 from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
 from tinynn.nn.layers import Sequential
-from tinynn.training.cores import one_blas_thread
+from tinynn.training.cores import available, one_blas_thread, spread
 from tinynn.training.steps import Forward
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
@@ -36,8 +36,8 @@ def predict(
     a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
     overlap by what an output sees, and the result is that of the whole series, to rounding: the
     same sum may be rounded otherwise elsewhere in a matrix product (where nothing needs rounding it
-    is exact). Memory is needed for the result and one piece. ``progress``: a tqdm bar over the steps. Each layer's mode is restored; threads that
-    share a model must take turns.
+    is exact). Memory is needed for the result and one piece. ``progress``: a tqdm bar over the
+    steps. Each layer's mode is restored; threads that share a model must take turns.
 
     Raises ValueError if ``batch_size`` would cut a series along time, if ``piece_length`` is
     shorter than what an output sees, and if it is given for a model that needs the whole series;
@@ -60,12 +60,23 @@ def predict(
             advice = "Add a batch axis, x[None], or leave out batch_size."
             check_samples("predict", model, array, size, advice)
     forward, total = Forward(model), _steps(array)
-    with no_grad(), mode(model, training=False), _bar(total, progress) as shown, one_blas_thread():
-        groups = [
-            _over_time(forward, array[i : i + size], reach, piece, shown)
-            for i in range(0, max(1, len(array)), size)
-        ]
-    return groups[0] if len(groups) == 1 else np.concatenate(groups)
+    with (
+        no_grad(),
+        mode(model, training=False),
+        _bar(total, progress) as shown,
+        one_blas_thread() as alone,
+    ):
+        threads = available() if alone and reach_of(model) is not None else 1
+        if size >= len(array):
+            return _over_time(forward, array, reach, piece, shown, threads)
+        groups = spread(
+            lambda i, worker: _over_time(
+                forward, array[i * size : (i + 1) * size], reach, piece, shown, 1, worker
+            ),
+            -(-len(array) // size),
+            threads,
+        )
+    return np.concatenate(groups)
 
 
 def _portions(
@@ -162,25 +173,38 @@ def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int
 
 
 def _over_time(
-    forward: Forward, x: np.ndarray, reach: Reach, piece: int | None, shown: Any
+    forward: Forward,
+    x: np.ndarray,
+    reach: Reach,
+    piece: int | None,
+    shown: Any,
+    threads: int,
+    worker: int = 0,
 ) -> np.ndarray:
-    """Return the model's output for ``x``, piece by piece."""
+    """Return the model's output for ``x``, piece by piece, on this or on several threads."""
     if piece is None or piece >= x.shape[-2]:
-        y = forward(x)
+        y = forward(x, worker)
         shown.update(_steps(x))
         return y
     before = (slice(None),) * (x.ndim - 2)
-    result, length, done = np.empty(0), x.shape[-2], 0
-    for start, stop, first, last in _cuts(length, reach, piece):
-        y = forward(x[(*before, slice(start, stop))])
-        at, axis = start // reach.stride, x.ndim - 2
-        if start == 0:
-            outputs = y.shape[axis] + (length - stop) // reach.stride
-            result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
+    axis, length = x.ndim - 2, x.shape[-2]
+    cuts = list(_cuts(length, reach, piece))
+    start, stop, _, last = cuts[0]
+    y = forward(x[(*before, slice(start, stop))], worker)
+    outputs = y.shape[axis] + (length - stop) // reach.stride
+    result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
+    result[(*before, slice(0, last))] = y[(*before, slice(0, last))]
+    shown.update(_steps(x[(*before, slice(0, stop))]))
+
+    def run(i: int, thread: int) -> None:
+        start, stop, first, last = cuts[i + 1]
+        y = forward(x[(*before, slice(start, stop))], max(worker, thread))
+        at = start // reach.stride
         kept = slice(at + first, outputs if last is None else at + last)
         result[(*before, kept)] = y[(*before, slice(first, last))]
-        shown.update(_steps(x[(*before, slice(done, stop))]))
-        done = stop
+        shown.update(_steps(x[(*before, slice(cuts[i][1], stop))]))
+
+    spread(run, len(cuts) - 1, threads)
     return result
 
 

@@ -213,12 +213,18 @@ class ReplayedStep:
     ) -> float:
         """Replay pieces one after another; add up their gradients in ``total``."""
         number = 0.0
-        parts = parts_of(total, self._gradients)
         for i, (program, piece, weight) in enumerate(zip(programs, pieces, weights, strict=True)):
             program.load(piece)
             program.execute()
             number += weight * program.result()
+            if program.flat_gradient is not None and program.flat_gradient.size == total.size:
+                if i == 0:
+                    np.multiply(program.flat_gradient, weight, out=total)
+                else:
+                    total += weight * program.flat_gradient
+                continue
             found = {id(leaf): g for leaf, g in program.gradients() if g is not None}
+            parts = parts_of(total, self._gradients)
             for p, part in zip(self.optimizer.parameters, parts, strict=True):
                 if i == 0:
                     np.multiply(found[id(p)], weight, out=part)
