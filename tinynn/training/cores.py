@@ -3,7 +3,6 @@
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
@@ -61,6 +60,13 @@ def one_blas_thread() -> Iterator[bool]:
         set_(before)
 
 
+def pool(threads: int) -> Any:
+    """Return an executor of so many threads."""
+    from concurrent.futures import ThreadPoolExecutor  # takes a while to load
+
+    return ThreadPoolExecutor(threads, thread_name_prefix="tinynn")
+
+
 def spread(work: Callable[[int, int], Any], count: int, threads: int) -> list[Any]:
     """Return ``work(i, thread)`` for i below ``count``; thread k takes i = k, k + threads, ...
 
@@ -74,8 +80,8 @@ def spread(work: Callable[[int, int], Any], count: int, threads: int) -> list[An
         for i in range(thread, count, threads):
             results[i] = work(i, thread)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="tinynn") as pool:
-        tasks = [pool.submit(copy_context().run, run, k) for k in range(min(threads, count))]
+    with pool(threads) as executor:
+        tasks = [executor.submit(copy_context().run, run, k) for k in range(min(threads, count))]
     for task in tasks:
         task.result()
     return results

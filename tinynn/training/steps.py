@@ -7,7 +7,6 @@ by their sizes, and so are its gradients. That the loss is such a mean is tried 
 import math
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Lock
 from typing import Any
@@ -78,7 +77,7 @@ class ReplayedStep:
         self._gradients = parts_of(self._total, weights)
         self._update = optimizer.bound(homes, self._gradients, range(len(parameters)))
         self._plans: dict[Any, Plan] = {}
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Any = None
         self._sums: list[np.ndarray] = []
         self._tried = self._last_was_replayed = False
         self.largest = 0.0  # bytes of the largest array of a sample
@@ -241,7 +240,7 @@ class ReplayedStep:
     ) -> float:
         """Replay every workers-th piece on a thread; add up in one order, whoever is first."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tinynn")
+            self._pool = cores.pool(workers)
             self._sums = [np.zeros_like(self._total) for _ in range(workers)]
         tasks = [
             self._pool.submit(
@@ -254,7 +253,9 @@ class ReplayedStep:
             )
             for i, total in enumerate(self._sums[:workers])
         ]
-        wait(tasks)
+        errors = [task.exception() for task in tasks]  # waits for all of them
+        for error in filter(None, errors):
+            raise error
         numbers = [task.result() for task in tasks]
         np.add.reduce(self._sums[:workers], axis=0, out=self._total)
         return math.fsum(numbers)
