@@ -39,7 +39,7 @@ BELOW = {  # what each part may import, beside itself and _validate
     "training": [*FLOOR_1, "nn", "testing"],
     "plots": [*FLOOR_1, "nn", "training"],
 }
-LATE = {"concurrent", "matplotlib", "tqdm", "zipfile"}  # optional or slow: imported where they are used
+LATE = {"concurrent", "matplotlib", "tqdm", "zipfile"}  # optional or slow: imported when used
 
 
 def dotted(path):

@@ -20,6 +20,7 @@ from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.replay import NotFinite, Program, aligned
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
+from tinynn.training import cores
 from tinynn.training.optimizers import Optimizer, parts_of
 
 CHUNK_BYTES = 2**19  # of the largest array of a chunk: a few of them fit the cache of a core
