@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,9 +123,21 @@ def fit(
 
 
 def _bar(total: int, title: str, progress: bool) -> Any:
+    if not progress:
+        return nullcontext(_NoBar())
     from tqdm import tqdm  # costs more to import than all of tinynn
 
-    return tqdm(total=total, desc=title, disable=not progress)
+    return tqdm(total=total, desc=title)
+
+
+class _NoBar:
+    disable = True
+
+    def update(self) -> None:
+        """Show nothing."""
+
+    def set_postfix(self, logs: Any) -> None:
+        """Show nothing."""
 
 
 class _Fallible:
