@@ -9,7 +9,7 @@ vjps of each are the other two, so derivatives of every order come from these th
 
 import math
 import numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -125,94 +125,110 @@ def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     return max(1, min(8, taps, 32 // max(1, min(channels, filters))))
 
 
-def _rows(flat: np.ndarray, start: int, step: int, count: int, width: int) -> np.ndarray:
-    """View ``count`` rows of ``width`` steps, ``step`` apart, of flat (groups, steps, channels)."""
-    groups, _, channels = flat.shape
-    by_group, by_step, by_channel = flat.strides
-    return np.ndarray(
-        (groups, count, width * channels),
-        flat.dtype,
-        flat,
-        start * by_step,
-        (by_group, step * by_step, by_channel),
-    )
+class _Row(NamedTuple):
+    """How outputs are divided into rows: T of them by one row of ``width`` steps."""
+
+    t: int
+    width: int
+    phases: int  # views that together hold all rows
+    count: int  # rows in one view
+
+    @classmethod
+    def of(cls, kernel_shape: tuple[int, ...], steps: int, t: int | None = None) -> "_Row":
+        """Return it for a kernel (groups, taps, channels, filters) over ``steps`` steps in all."""
+        _, taps, channels, filters = kernel_shape
+        t = t or outputs_per_row(taps, channels, filters)
+        phases = -(-(t + taps - 1) // t)
+        return cls(t, t + taps - 1, phases, -(-steps // (phases * t)))
+
+    @property
+    def written(self) -> int:
+        """Outputs of all rows, those that are dropped included."""
+        return self.phases * self.count * self.t
+
+    def view(self, flat: np.ndarray, width: int) -> np.ndarray:
+        """View flat (groups, steps, channels) as (groups, phases, count, width * channels)."""
+        groups, _, channels = flat.shape
+        by_group, by_step, by_channel = flat.strides
+        shape = groups, self.phases, self.count, width * channels
+        strides = by_group, self.t * by_step, self.phases * self.t * by_step, by_channel
+        return np.ndarray(shape, flat.dtype, flat, 0, strides)
 
 
-def _with_tail(flat: np.ndarray, step: int, count: int, reach: int) -> list[tuple[slice, Any]]:
-    """Split ``count`` rows into those inside ``flat`` and the last ones, on a zero-filled copy.
+def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return zeros, flat (groups, steps, channels), with room for the rows' last steps to reach.
 
-    Returns (which rows, the array to find them in): a row reaches ``reach`` steps.
+    Also returns the view (groups, series, steps, channels), of ``shape``, that is to be filled.
     """
-    groups, steps, channels = flat.shape
-    whole = min(count, max(0, (steps - reach) // step + 1))
-    parts = [(slice(0, whole), flat)] if whole else []
-    if whole == count:
-        return parts
-    tail = np.zeros((groups, (count - whole - 1) * step + reach, channels), flat.dtype)
-    tail[:, : steps - whole * step] = flat[:, whole * step :]
-    return [*parts, (slice(whole, count), tail)]
+    groups, series, steps, channels = shape
+    room = 2 * (taps + 8)  # one row reaches width - 1 steps behind the last but phases * t
+    flat = np.zeros((groups, series * steps + room, channels), dtype)
+    return flat, flat[:, : series * steps].reshape(shape)
 
 
-def _toeplitz(kernel: np.ndarray, t: int) -> np.ndarray:
-    """Return the matrix (groups, width * channels, t * filters) of ``t`` neighbouring outputs."""
-    groups, taps, channels, filters = kernel.shape
-    matrix = np.zeros((groups, t + taps - 1, channels, t, filters), kernel.dtype)
-    for i in range(t):
-        matrix[:, i : i + taps, :, i] = kernel
-    return matrix.reshape(groups, -1, t * filters)
+def _toeplitz(shape: tuple[int, ...], row: _Row, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return zeros (.., width * channels, t * filters) and the view of the kernel's t places.
+
+    ``shape``: (.., taps, channels, filters); the view is (.., t, taps, channels, filters).
+    """
+    *lead, taps, channels, filters = shape
+    matrix = np.zeros((*lead, row.width, channels, row.t, filters), dtype)
+    *by_lead, by_step, by_channel, by_output, by_filter = matrix.strides
+    places = np.ndarray(
+        (*lead, row.t, taps, channels, filters),
+        dtype,
+        matrix,
+        0,
+        (*by_lead, by_step + by_output, by_step, by_channel, by_filter),
+    )
+    return matrix.reshape(*lead, row.width * channels, row.t * filters), places
 
 
-def _correlate(x: np.ndarray, kernel: np.ndarray, t: int | None = None) -> np.ndarray:
-    """Correlate each series: -> (groups, series, steps - taps + 1, filters)."""
-    groups, series, steps, channels = x.shape
-    _, taps, _, filters = kernel.shape
-    t = t or outputs_per_row(taps, channels, filters)
-    phases = -(-(t + taps - 1) // t)
-    count = -(-series * steps // (phases * t))
-    flat = np.ascontiguousarray(x).reshape(groups, series * steps, channels)
-    matrix = _toeplitz(kernel, t)
-    out = np.empty((groups, count, phases, t * filters), x.dtype)
+def _correlate(
+    flat: np.ndarray, shape: tuple[int, ...], kernel: np.ndarray, t: int | None = None
+) -> np.ndarray:
+    """Correlate each series: -> (groups, series, steps - taps + 1, filters).
+
+    ``flat``: as :func:`_series` returns it for ``shape`` (groups, series, steps, channels).
+    """
+    groups, series, steps, _ = shape
+    taps, filters = kernel.shape[1], kernel.shape[3]
+    row = _Row.of(kernel.shape, series * steps, t)
+    matrix, places = _toeplitz(kernel.shape, row, kernel.dtype)
+    places[...] = kernel[:, None]
+    out = np.empty((groups, row.written, filters), flat.dtype)
     with np.errstate(invalid="ignore"):
-        for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
-            for p in range(phases):
-                windows = _rows(source, p * t, phases * t, rows.stop - rows.start, t + taps - 1)
-                np.matmul(windows, matrix, out=out[:, rows, p])
-        spread = t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
+        np.matmul(row.view(flat, row.width), matrix[:, None], out=row.view(out, row.t))
+        spread = row.t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
     if spread:
-        return _correlate(x, kernel, 1)  # the matrix's zeros would spread a nan: 0 * nan is nan
-    out = out.reshape(groups, count * phases * t, filters)[:, : series * steps]
-    return out.reshape(groups, series, steps, filters)[:, :, : steps - taps + 1]
+        return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
+    return out[:, : series * steps].reshape(groups, series, steps, filters)[
+        :, :, : steps - taps + 1
+    ]
 
 
 def _correlate_input(g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Adjoint in x: g (groups, series, outputs, filters) -> (.., outputs + taps - 1, channels)."""
-    taps = kernel.shape[1]
-    margin = np.zeros((*g.shape[:2], g.shape[2] + 2 * (taps - 1), g.shape[3]), g.dtype)
-    margin[:, :, taps - 1 : taps - 1 + g.shape[2]] = g
-    return _correlate(margin, kernel[:, ::-1].transpose(0, 1, 3, 2))
+    taps, outputs = kernel.shape[1], g.shape[2]
+    shape = (*g.shape[:2], outputs + 2 * (taps - 1), g.shape[3])
+    flat, places = _series(shape, taps, g.dtype)
+    places[:, :, taps - 1 : taps - 1 + outputs] = g
+    return _correlate(flat, shape, kernel[:, ::-1].transpose(0, 1, 3, 2))
 
 
-def _correlate_kernel(x: np.ndarray, g: np.ndarray, taps: int) -> np.ndarray:
+def _correlate_kernel(
+    flat: np.ndarray, shape: tuple[int, ...], g: np.ndarray, taps: int
+) -> np.ndarray:
     """Adjoint in the kernel: -> (groups, taps, channels, filters)."""
-    groups, series, steps, channels = x.shape
+    groups, series, steps, channels = shape
     filters = g.shape[3]
-    t = outputs_per_row(taps, channels, filters)
-    width = t + taps - 1
-    phases = -(-width // t)
-    count = -(-series * steps // (phases * t))
-    flat = np.ascontiguousarray(x).reshape(groups, series * steps, channels)
-    gaps = np.zeros((groups, count * phases * t, filters), g.dtype)  # no gradient from straddlers
-    placed = gaps[:, : series * steps].reshape(groups, series, steps, filters)
-    placed[:, :, : g.shape[2]] = g
-    blocks = gaps.reshape(groups, count, phases, t * filters)
-    matrix = np.zeros((groups, width * channels, t * filters), g.dtype)
-    for rows, source in _with_tail(flat, phases * t, count, phases * t + taps - 1):
-        for p in range(phases):
-            windows = _rows(source, p * t, phases * t, rows.stop - rows.start, width)
-            matrix += windows.transpose(0, 2, 1) @ blocks[:, rows, p]
-    matrix = matrix.reshape(groups, width, channels, t, filters)
-    diagonals = [matrix[:, i : i + taps, :, i] for i in range(t)]
-    return sum(diagonals[1:], diagonals[0])
+    row = _Row.of((groups, taps, channels, filters), series * steps)
+    gaps = np.zeros((groups, row.written, filters), g.dtype)  # no gradient from straddlers
+    gaps[:, : series * steps].reshape(groups, series, steps, filters)[:, :, : g.shape[2]] = g
+    products, places = _toeplitz((groups, row.phases, taps, channels, filters), row, g.dtype)
+    windows = row.view(flat, row.width).transpose(0, 1, 3, 2)
+    np.matmul(windows, row.view(gaps, row.t), out=products)
+    return np.add.reduce(places, axis=(1, 2))  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------- stride, dilation and groups
@@ -251,17 +267,17 @@ class _Fold:
             )
         return pieces
 
-    def x(self, x: np.ndarray) -> np.ndarray:
+    def x(self, x: np.ndarray, dtype: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Return x as :func:`_series` has it, and the shape it has there."""
         n, length, channels = x.shape
         width = channels // self.groups
         shape = (self.groups, self.phases * n, self.steps // self.chunk, self.chunk * width)
-        if self.groups == self.dilation == 1 and self.left == 0 and length == self.steps:
-            return x.reshape(shape)
-        folded = np.zeros((self.groups, self.phases, n, self.steps, width), x.dtype)
+        flat, places = _series(shape, self.folded_taps, dtype)
+        folded = places.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self._pieces(length)):
             folded[:, r, :, target] = grouped[:, :, source]
-        return folded.reshape(shape)
+        return flat, shape
 
     def unfold_x(self, folded: np.ndarray, n: int, length: int) -> np.ndarray:
         width = folded.shape[-1] // self.chunk
@@ -318,9 +334,7 @@ def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, gro
     outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
     fold = _Fold(kernel.shape[0], outputs, strides, padding, dilation, groups)
     dtype = np.result_type(x, kernel)
-    y = _correlate(
-        fold.x(x.astype(dtype, copy=False)), fold.kernel(kernel.astype(dtype, copy=False))
-    )
+    y = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
     return fold.unfold_y(y, x.shape[0])
 
 
@@ -349,7 +363,7 @@ def conv_kernel(
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
     fold = _Fold(kernel_size, g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(x, g)
-    folded = fold.x(x.astype(dtype, copy=False)), fold.y(g.astype(dtype, copy=False))
+    folded = *fold.x(x, dtype), fold.y(g.astype(dtype, copy=False))
     return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
 
 
