@@ -9,7 +9,7 @@ vjps of each are the other two, so derivatives of every order come from these th
 
 import math
 import numbers
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -125,26 +125,21 @@ def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     return max(1, min(8, taps, 32 // max(1, min(channels, filters))))
 
 
-class _Row(NamedTuple):
-    """How outputs are divided into rows: T of them by one row of ``width`` steps."""
+class Rows:
+    """How the outputs of all series are divided: ``t`` neighbours by one row of ``width`` steps.
 
-    t: int
-    width: int
-    phases: int  # views that together hold all rows
-    count: int  # rows in one view
+    ``phases`` views with ``count`` rows each hold all rows, for ``written`` outputs, those that are
+    dropped included.
+    """
 
-    @classmethod
-    def of(cls, kernel_shape: tuple[int, ...], steps: int, t: int | None = None) -> "_Row":
-        """Return it for a kernel (groups, taps, channels, filters) over ``steps`` steps in all."""
-        _, taps, channels, filters = kernel_shape
-        t = t or outputs_per_row(taps, channels, filters)
-        phases = -(-(t + taps - 1) // t)
-        return cls(t, t + taps - 1, phases, -(-steps // (phases * t)))
-
-    @property
-    def written(self) -> int:
-        """Outputs of all rows, those that are dropped included."""
-        return self.phases * self.count * self.t
+    def __init__(
+        self, taps: int, channels: int, filters: int, steps: int, t: int | None = None
+    ) -> None:
+        self.t = t or outputs_per_row(taps, channels, filters)
+        self.width = self.t + taps - 1
+        self.phases = -(-self.width // self.t)
+        self.count = -(-steps // (self.phases * self.t))
+        self.written = self.phases * self.count * self.t
 
     def view(self, flat: np.ndarray, width: int) -> np.ndarray:
         """View flat (groups, steps, channels) as (groups, phases, count, width * channels)."""
@@ -166,22 +161,22 @@ def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, 
     return flat, flat[:, : series * steps].reshape(shape)
 
 
-def _toeplitz(shape: tuple[int, ...], row: _Row, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+def toeplitz(shape: tuple[int, ...], rows: Rows, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return zeros (.., width * channels, t * filters) and the view of the kernel's t places.
 
     ``shape``: (.., taps, channels, filters); the view is (.., t, taps, channels, filters).
     """
     *lead, taps, channels, filters = shape
-    matrix = np.zeros((*lead, row.width, channels, row.t, filters), dtype)
+    matrix = np.zeros((*lead, rows.width, channels, rows.t, filters), dtype)
     *by_lead, by_step, by_channel, by_output, by_filter = matrix.strides
     places = np.ndarray(
-        (*lead, row.t, taps, channels, filters),
+        (*lead, rows.t, taps, channels, filters),
         dtype,
         matrix,
         0,
         (*by_lead, by_step + by_output, by_step, by_channel, by_filter),
     )
-    return matrix.reshape(*lead, row.width * channels, row.t * filters), places
+    return matrix.reshape(*lead, rows.width * channels, rows.t * filters), places
 
 
 def _correlate(
@@ -191,15 +186,15 @@ def _correlate(
 
     ``flat``: as :func:`_series` returns it for ``shape`` (groups, series, steps, channels).
     """
-    groups, series, steps, _ = shape
+    groups, series, steps, channels = shape
     taps, filters = kernel.shape[1], kernel.shape[3]
-    row = _Row.of(kernel.shape, series * steps, t)
-    matrix, places = _toeplitz(kernel.shape, row, kernel.dtype)
+    rows = Rows(taps, channels, filters, series * steps, t)
+    matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
     places[...] = kernel[:, None]
-    out = np.empty((groups, row.written, filters), flat.dtype)
+    out = np.empty((groups, rows.written, filters), flat.dtype)
     with np.errstate(invalid="ignore"):
-        np.matmul(row.view(flat, row.width), matrix[:, None], out=row.view(out, row.t))
-        spread = row.t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
+        np.matmul(rows.view(flat, rows.width), matrix[:, None], out=rows.view(out, rows.t))
+        spread = rows.t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
     if spread:
         return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
     return out[:, : series * steps].reshape(groups, series, steps, filters)[
@@ -222,13 +217,13 @@ def _correlate_kernel(
     """Adjoint in the kernel: -> (groups, taps, channels, filters)."""
     groups, series, steps, channels = shape
     filters = g.shape[3]
-    row = _Row.of((groups, taps, channels, filters), series * steps)
-    gaps = np.zeros((groups, row.written, filters), g.dtype)  # no gradient from straddlers
+    rows = Rows(taps, channels, filters, series * steps)
+    gaps = np.zeros((groups, rows.written, filters), g.dtype)  # no gradient from straddlers
     gaps[:, : series * steps].reshape(groups, series, steps, filters)[:, :, : g.shape[2]] = g
-    products, places = _toeplitz((groups, row.phases, taps, channels, filters), row, g.dtype)
-    windows = row.view(flat, row.width).transpose(0, 1, 3, 2)
-    np.matmul(windows, row.view(gaps, row.t), out=products)
-    return np.add.reduce(places, axis=(1, 2))  # type: ignore[no-any-return]
+    products, places = toeplitz((groups, rows.phases, taps, channels, filters), rows, g.dtype)
+    windows = rows.view(flat, rows.width).transpose(0, 1, 3, 2)
+    np.matmul(windows, rows.view(gaps, rows.t), out=products)
+    return np.add.reduce(places, axis=(1, 2))
 
 
 # ---------------------------------------------------------------- stride, dilation and groups

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinynn.autodiff.conv import outputs_per_row
+from tinynn.autodiff.conv import Rows, outputs_per_row, toeplitz
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -74,7 +74,7 @@ def common(sizes: Iterable[tuple[int, int, int]], longest: int) -> int:
     multiple = 1
     for taps, channels, filters in sizes:
         for c, f in ((channels, filters), (filters, channels)):
-            rows = _Rows(taps, c, f, 1)
+            rows = Rows(taps, c, f, 1)
             multiple = math.lcm(multiple, rows.phases * rows.t)
     return multiple if 8 * multiple <= longest else 1
 
@@ -85,31 +85,6 @@ def room(taps: int, channels: int, filters: int) -> int:
     return 2 * (t + taps)
 
 
-class _Rows:
-    """How the outputs of a convolution are divided into rows of t neighbours."""
-
-    def __init__(self, taps: int, channels: int, filters: int, total: int) -> None:
-        self.t = outputs_per_row(taps, channels, filters)
-        self.width = self.t + taps - 1
-        self.phases = -(-self.width // self.t)
-        self.count = -(-total // (self.phases * self.t))
-        self.written = self.count * self.phases * self.t
-
-
-def _toeplitz(
-    rows: _Rows, lead: tuple[int, ...], taps: int, channels: int, filters: int, dtype: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return zeros (.., width * channels, t * filters) and its view (.., t, taps, ..) of blocks."""
-    matrix = np.zeros((*lead, rows.width, channels, rows.t, filters), dtype)
-    step, channel, output, filter_ = matrix.strides[-4:]
-    blocks = as_strided(
-        matrix,
-        (*lead, rows.t, taps, channels, filters),
-        (*matrix.strides[:-4], step + output, step, channel, filter_),
-    )
-    return matrix.reshape(*lead, rows.width * channels, rows.t * filters), blocks
-
-
 def correlate(
     x: Lane, kernel: np.ndarray, left: int, y: Lane, bias: np.ndarray | None = None
 ) -> list[Call]:
@@ -118,11 +93,11 @@ def correlate(
     Output 0 of a series is that over inputs -left, 1 - left, ...; both lanes have one pitch.
     """
     taps, channels, filters = kernel.shape
-    rows = _Rows(taps, channels, filters, x.pitch * len(x.array))
-    matrix, blocks = _toeplitz(rows, (), taps, channels, filters, kernel.dtype)
+    rows = Rows(taps, channels, filters, x.pitch * len(x.array))
+    matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
     windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
     outputs = y.rows(0, rows.t, rows.t, rows.count, rows.phases)
-    calls: list[Call] = [(np.copyto, (blocks, kernel)), (np.matmul, (windows, matrix, outputs))]
+    calls: list[Call] = [(np.copyto, (places, kernel)), (np.matmul, (windows, matrix, outputs))]
     if bias is not None:
         tile = np.empty((rows.t, filters), kernel.dtype)
         flat = y.flat[y.gap : y.gap + rows.written].reshape(-1, tile.size)
@@ -138,11 +113,11 @@ def correlate_input(g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Cal
 def correlate_kernel(x: Lane, g: Lane, left: int, kernel: np.ndarray) -> list[Call]:
     """Adjoint of :func:`correlate` in the kernel, into ``kernel``."""
     taps, channels, filters = kernel.shape
-    rows = _Rows(taps, channels, filters, x.pitch * len(x.array))
-    products, blocks = _toeplitz(rows, (rows.phases,), taps, channels, filters, kernel.dtype)
+    rows = Rows(taps, channels, filters, x.pitch * len(x.array))
+    products, places = toeplitz((rows.phases, *kernel.shape), rows, kernel.dtype)
     windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
     outputs = g.rows(0, rows.t, rows.t, rows.count, rows.phases)
     return [
         (np.matmul, (windows.transpose(0, 2, 1), outputs, products)),
-        (np.add.reduce, (blocks, (0, 1), None, kernel)),
+        (np.add.reduce, (places, (0, 1), None, kernel)),
     ]
