@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.training import cores, steps
+from tinynn.training import cores, means, steps
 
 
 def detector(dtype="float64", width=4):
@@ -122,6 +122,126 @@ def test_a_loss_that_is_no_mean_is_computed_whole():
         trained(loss=total, chunk=4)
 
 
+def masked(prediction, target):
+    mask = (target >= 0).astype(prediction.dtype)
+    return ((prediction - target) ** 2 * mask).sum() / mask.sum()
+
+
+def penalised(prediction, target):
+    return crossentropy(prediction, target) + 0.5 * tnn.losses.huber(prediction, target)
+
+
+MEANS = [
+    (crossentropy, True),
+    (tnn.losses.mean_squared_error, True),
+    (tnn.losses.mean_absolute_error, True),
+    (tnn.losses.huber, True),
+    (lambda p, t: tnn.losses.focal(p, t, from_logits=True), True),
+    (lambda p, t: tnn.losses.binary_crossentropy(tnn.sigmoid(p), t), True),
+    (lambda p, t: tnn.losses.binary_crossentropy(p, t, from_logits=True, pos_weight=9.0), True),
+    (penalised, True),
+    (lambda p, t: ((p - t) ** 2).sum(axis=(1, 2)).mean(), True),
+    (masked, False),
+    (lambda p, t: tnn.sqrt(((p - t) ** 2).mean()), False),
+    (lambda p, t: tnn.log(((p - t) ** 2).mean()), False),
+    (lambda p, t: ((p - p.mean()) ** 2 - t).mean(), False),
+    (lambda p, t: ((p - p.mean(axis=0)) * t).mean(), False),
+    (lambda p, t: tnn.std(p - t), False),
+    (lambda p, t: (p * t).mean() * p.mean(), False),
+    (lambda p, t: 1 - (p * t).sum() / (p * p).sum(), False),
+    (lambda p, t: (p[::-1] * t).mean(), False),
+    (lambda p, t: tnn.max((p - t) ** 2), False),
+    (lambda p, t: tnn.softmax(p, axis=0).mean() + t.mean() * p.mean(), False),
+]
+
+
+@pytest.mark.parametrize(("loss", "mean"), MEANS)
+def test_the_form_of_a_loss_tells_whether_it_may_be_chunked(loss, mean):
+    model, (x, y) = detector(), problem(6)
+    optimizer = tnn.SGD(model.parameters(), 0.1)
+    step = steps.ReplayedStep(model, loss, optimizer, "auto", None)
+    step(x, y)
+    (plan,) = step._plans.values()
+    assert means.is_over_samples(plan.recording, 6) == mean
+    if mean:  # and it is one
+        whole = loss(model(x), y).item()
+        halves = [loss(model(x[part]), y[part]).item() for part in (slice(0, 2), slice(2, 6))]
+        assert whole == pytest.approx((2 * halves[0] + 4 * halves[1]) / 6)
+
+
+def test_models_of_all_layers_are_known_to_work_sample_by_sample():
+    rng = np.random.default_rng(0)
+    model = tnn.Sequential(
+        tnn.Conv1d(1, 4, 3, padding="same", activation="relu", dtype="float64", rng=rng),
+        tnn.MaxPool1d(2),
+        tnn.Conv1d(4, 4, 3, activation="gelu", dtype="float64", rng=rng),
+        tnn.AvgPool1d(2),
+        tnn.Flatten(),
+        tnn.Dense(24, 3, activation="tanh", dtype="float64", rng=rng),
+        tnn.Dense(3, 1, dtype="float64", rng=rng),
+    )
+    x = rng.normal(size=(5, 30, 1))
+    optimizer = tnn.SGD(model.parameters(), 0.1)
+    step = steps.ReplayedStep(model, tnn.losses.mean_squared_error, optimizer, "auto", None)
+    step(x, np.ones((5, 1)))
+    (plan,) = step._plans.values()
+    assert means.is_over_samples(plan.recording, 5)
+
+
+def test_a_masked_mean_is_not_chunked_though_its_first_batch_would_do():
+    x, y = problem(64, 200)
+    y[16:, 100:] = -1
+
+    def run(**how):
+        model = detector()
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(steps, "CHUNK_BYTES", 2**12)
+            history = tnn.fit(
+                model, x, y, loss=masked, optimizer=optimizer, epochs=2, batch_size=16,
+                shuffle=False, progress=False, **how,
+            )  # fmt: skip
+        return model.state_dict(), [], history
+
+    assert_equal(run(compile=False), run())
+
+
+def test_a_callback_may_change_what_a_loss_of_ones_own_reads():
+    def run(**how):
+        scale = [1.0]
+
+        def loss(prediction, target):
+            return crossentropy(prediction, target) * scale[0]
+
+        model = detector()
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+        history = tnn.fit(
+            model, *problem(), loss=loss, optimizer=optimizer, epochs=4, batch_size=8, rng=0,
+            progress=False, callbacks=[lambda epoch, logs: scale.__setitem__(0, 3.0 + epoch)],
+            **how,
+        )  # fmt: skip
+        return model.state_dict(), [], history
+
+    assert_equal(run(compile=False), run())
+
+
+def test_a_changed_layer_is_noticed():
+    def run(**how):
+        model = detector()
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+
+        def callback(epoch, logs):
+            model[0].activation = tnn.tanh
+
+        history = tnn.fit(
+            model, *problem(), loss="mse", optimizer=optimizer, epochs=4, batch_size=8, rng=0,
+            progress=False, callbacks=[callback], **how,
+        )  # fmt: skip
+        return model.state_dict(), [], history
+
+    assert_equal(run(compile=False), run())
+
+
 def test_dropout_draws_for_whole_batches():
     def model():
         rng = np.random.default_rng(3)
@@ -172,7 +292,7 @@ def test_one_fit_after_another_goes_on_with_what_was_recorded():
     x, y = problem(16)
     for _ in range(5):
         tnn.fit(
-            model, x, y, loss=crossentropy, optimizer=optimizer, epochs=1, batch_size=8,
+            model, x, y, loss="mse", optimizer=optimizer, epochs=1, batch_size=8,
             progress=False, rng=0,
         )  # fmt: skip
     assert Counted.calls == 2

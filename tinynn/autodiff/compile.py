@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import graph
-from tinynn.autodiff.graph import Node, Watched, unwatched
+from tinynn.autodiff.graph import Node, Watched, unwatched, watched
 from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording
 from tinynn.autodiff.replay import NotFinite, Program, Result, quiet
 from tinynn.autodiff.tensor import Tensor
@@ -92,11 +92,15 @@ class Plan:
             program = self._programs[worker] = Program(recording, len(arrays), self._homes)
         return program
 
+    def doubt(self) -> None:
+        """Have the next call recorded and compared with the last one."""
+        self._agreed = False
+
     def record(self, arrays: list[np.ndarray], shape: Any) -> Any:
         """Run the function and listen; compare what is heard with the time before."""
+        arrays = [a.copy() for a in arrays]  # each in memory of its own
         recorder = Recorder(arrays)
-        watched = iter([a.view(Watched) for a in arrays])
-        args, kwargs = _unflattened(shape, watched)
+        args, kwargs = _unflattened(shape, iter([watched(a) for a in arrays]))
         with recorder.listening():
             returned = self.function(*args, **kwargs)
             recorder.recording.result = _template(returned, recorder)
@@ -105,7 +109,7 @@ class Plan:
 
     def _compare(self, new: Recording, arrays: list[np.ndarray]) -> None:
         old, self.recording = self.recording, new
-        seen, self._seen = self._seen, [a.copy() for a in arrays]
+        seen, self._seen = self._seen, arrays
         self._programs.clear()
         self._attempts += 1
         if old is None or _changed(old):

@@ -108,11 +108,69 @@ class Watched(np.ndarray):
     def __float__(self) -> float:
         return float(self.item())
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Refuse, while recording, what computes its result out of hearing."""
+        result = super().__array_function__(func, types, args, kwargs)
+        recorder = _recorder.get()
+        parts = result if isinstance(result, (tuple, list)) else [result]
+        deaf = [
+            p for p in parts if isinstance(p, (np.ndarray, np.generic)) and type(p) is not Watched
+        ]
+        if recorder is not None and deaf:
+            recorder.refuse(f"numpy.{func.__name__} computes with its data, which is not recorded")
+        return result
+
+    def __getitem__(self, index: Any) -> Any:
+        part = self.view(np.ndarray)[unwatched(index)]
+        if _recorder.get() is not None and isinstance(part, np.generic):
+            index = index if isinstance(index, tuple) else (index,)
+            part = self.view(np.ndarray)[tuple(slice(i, i + 1 or None) for i in index)].reshape(())
+        return part.view(Watched) if isinstance(part, np.ndarray) else part
+
+    def _told(self, what: str) -> Any:
+        recorder = _recorder.get()
+        if recorder is not None:
+            recorder.refuse(f"its data become Python numbers by {what}")
+        return self.view(np.ndarray)
+
+    def __int__(self) -> int:
+        return int(self._told("int()"))
+
+    def __index__(self) -> int:
+        return self._told("being an index").__index__()
+
+    def __iter__(self) -> Any:
+        return iter(self._told("being iterated over"))
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
+        """Return the mean, by operations that are recorded."""
+        total = self.sum(axis=axis, dtype=dtype, out=out, **kwargs)
+        return total / (self.size / max(1, np.size(total)))
+
+    def tolist(self) -> Any:
+        """Return nested lists, which cannot be done while a recording goes on."""
+        return self._told("tolist()").tolist()
+
+    def argmax(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the place of the largest element, not while a recording goes on."""
+        return self._told("argmax()").argmax(*args, **kwargs)
+
+    def argmin(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the place of the smallest element, not while a recording goes on."""
+        return self._told("argmin()").argmin(*args, **kwargs)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         recorder = _recorder.get()
         if recorder is not None:
             recorder.refuse("it writes into an array in place")
         self.view(np.ndarray)[index] = unwatched(value)
+
+
+def watched(array: np.ndarray) -> Watched:
+    """Return an array as one that is listened to, and that NumPy does not write to unheard."""
+    view = array.view(Watched)
+    view.flags.writeable = False
+    return view
 
 
 def unwatched(x: Any) -> Any:

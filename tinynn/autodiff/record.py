@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinynn.autodiff import graph
-from tinynn.autodiff.graph import Node, Primitive, Watched, unwatched
+from tinynn.autodiff.graph import Node, Primitive, Watched, unwatched, watched
 
 PYTHON_NUMBERS = "it computes or decides in Python with a value of a Tensor"
 
@@ -65,7 +65,7 @@ class Source:
     made: bool = False  # a constant that the call makes itself, so that nobody can change it
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One operation: ``function(*args, **params)``; ``result`` is None for a mere effect."""
 
@@ -75,6 +75,8 @@ class Step:
     result: Ref | None
     name: str
     view: bool = False  # whether the result was a view of an argument
+    is_update: bool = False  # a step of an optimizer
+    is_effect: bool = False  # that, or new data for a leaf
 
 
 @dataclass
@@ -115,10 +117,14 @@ class Recording:
             mine_.made = mine_.kind == "constant" and mine_.array is not theirs_.array
             if mine_.kind in ("variable", "gradient") and mine_.value is not theirs_.value:
                 return "it computed on other Tensors at one call than at the next"
+        if not _same(self.result, other.result):
+            return "it returned other plain values at one call than at the next"
         return None
 
 
 def _same(a: Any, b: Any) -> bool:
+    if a is b or isinstance(a, Node) or isinstance(b, Node):
+        return a is b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return a is b or (type(a) is type(b) and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, (tuple, list)) and type(a) is type(b):
@@ -146,6 +152,8 @@ class Recorder:
         self._kept: list[np.ndarray] = []  # no other array gets their memory
         self._made: dict[int, Node] = {}  # leaves that the call itself made, by id
         self._variables: dict[int, Ref] = {}  # leaves from outside, by id
+        self._constants: dict[int, Ref] = {}  # computed Tensors from outside, by id
+        self._start = next(graph._births)  # what is born later is made by the call
         for i, array in enumerate(arguments):
             self._enter("argument", i, array)
 
@@ -162,7 +170,7 @@ class Recorder:
         """Return the recording, without the elements of any array but constants."""
         record = self.recording
         for step in record.steps:
-            if step.result is not None and step.name != "update":
+            if step.result is not None:
                 y = record.arrays[step.result.index]
                 given = [record.arrays[x.index] for x in step.args if isinstance(x, Ref)]
                 step.view = any(np.may_share_memory(y, x) for x in given)
@@ -220,8 +228,11 @@ class Recorder:
             if isinstance(x, Number):
                 self.refuse(PYTHON_NUMBERS)
             return x
+        if isinstance(x, Node) and x._hold == graph.RESULT and x._birth < self._start:
+            return self._outside(x)
         found = self.find(array)
         if found is not None:
+            self._check_current(x, array, found)
             return found
         if isinstance(x, Node) and x._hold != graph.RESULT and id(x) not in self._made:
             return self._variable(x)
@@ -231,6 +242,26 @@ class Recorder:
                 "recorded. Use tinynn's operations for that"
             )
         return self._enter("constant", array, array)
+
+    def _check_current(self, x: Any, array: np.ndarray, found: Ref) -> None:
+        """Refuse an array that a parameter had before it was given new data."""
+        source = self.recording.sources.get(found.index)
+        if source is None or source.kind != "variable" or x is source.value:
+            return
+        if _key(array) != _key(source.value._data):
+            self.refuse(
+                "it uses the old values of a parameter that it has updated; take a copy of them, "
+                "such as w + 0"
+            )
+
+    def _outside(self, x: Node) -> Ref:
+        """Return the number of a computed Tensor from outside: a constant of its own."""
+        if id(x) not in self._constants:
+            ref = Ref(len(self.recording.arrays))
+            self.recording.arrays.append(x._data)
+            self.recording.sources[ref.index] = Source("constant", x, x._data)
+            self._constants[id(x)] = ref
+        return self._constants[id(x)]
 
     def _variable(self, leaf: Node) -> Ref:
         """Return the number of a leaf from outside; it stays the same when its data change."""
@@ -290,10 +321,8 @@ class Recorder:
         inside = self._inside(op, inputs, params, array)
         if inside is None:
             self._note(op.forward, op.__name__, refs, params, array)
-        elif _key(array) not in self._numbers:  # the same elements need not be kept twice
-            self._numbers.pop(_key(self.recording.arrays[inside.index]), None)
-            self.recording.arrays[inside.index] = array
-            self._numbers[_key(array)] = inside.index
+        elif _key(array) not in self._numbers:
+            self._alias(array, inside)
         return result if isinstance(result, Node) else array.view(Watched)
 
     def _inside(
@@ -346,7 +375,7 @@ class Recorder:
 
     def converted(self, source: Any, array: np.ndarray) -> Any:
         """Record that ``array`` is ``source`` in another dtype, or a copy of it."""
-        self._note(_converted, "astype", (self.ref(source),), {"dtype": array.dtype}, array)
+        self._note(converted, "astype", (self.ref(source),), {"dtype": array.dtype}, array)
         return array.view(Watched)
 
     def copied(self, source: Any) -> Any:
@@ -391,16 +420,21 @@ class Recorder:
         self.recording.gradients[id(leaf)] = (leaf, ref)
         return array
 
-    def gradient(self, leaf: Node, array: np.ndarray) -> Watched:
+    def gradient(self, leaf: Any, array: np.ndarray | None) -> Watched | None:
         """Return ``leaf.grad``, Watched; one from before the call is a source of its own."""
+        key = "gradient", id(leaf)
+        if key not in self.recording.guards and id(leaf) not in self.recording.gradients:
+            self.guard(key, lambda: leaf._grad is None)  # it is read before it is set
+        if array is None:
+            return None
         if self.find(array) is None:
             self._enter("gradient", leaf, array)
-        return array.view(Watched)
+        return watched(array)
 
     def assign(self, leaf: Node, value: Any) -> None:
         """Record that a leaf takes over ``value``; its array is replaced after this call."""
         refs = self._variable(leaf), self.ref(value)
-        self.recording.steps.append(Step(np.copyto, refs, {}, None, "assign"))
+        self.recording.steps.append(Step(np.copyto, refs, {}, None, "assign", is_effect=True))
 
     def update(self, updater: Any, leaves: Sequence[Any]) -> None:
         """Record a step of an optimizer; ``updater.bound(weights, gradients)`` will repeat it."""
@@ -409,7 +443,8 @@ class Recorder:
         gradients = tuple(self.ref(self.gradient(leaf, leaf._grad)) for leaf in with_gradient)
         places = tuple(i for i, leaf in enumerate(leaves) if leaf._grad is not None)
         args = (weights, gradients, places)
-        self.recording.steps.append(Step(updater.bound, args, {}, None, "update"))
+        step = Step(updater.bound, args, {}, None, "update", is_update=True, is_effect=True)
+        self.recording.steps.append(step)
 
     def guard(self, key: Any, ask: Callable[[], Any]) -> None:
         """Record that a replay is right only as long as ``ask()`` answers as it does now."""
@@ -446,7 +481,8 @@ def _void(name: str, value: Any) -> bool:
     )
 
 
-def _converted(x: np.ndarray, dtype: Any) -> np.ndarray:
+def converted(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return a copy in another dtype, or in the same."""
     return x.astype(dtype)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import blocks, conv, graph, lanes, ops
+from tinynn.autodiff import blocks, conv, graph, lanes, ops, record
 from tinynn.autodiff.record import Like, NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-EFFECTS = "update", "assign"
+CONVERSIONS = record.converted, ops.astype.forward
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -76,9 +76,11 @@ class Program:
             for index, source in recording.sources.items()
             if source.kind == "variable" and id(source.value) in homes
         }
+        self._every_lane: list[lanes.Lane] = []
         self._known: dict[Any, np.ndarray] = {}  # what block transforms share
         self._constant: set[int] = set()  # numbers of arrays that are the same at each replay
         self._targets: dict[int, np.ndarray] = {}  # by number: where a gradient is to be computed
+        self._lowered: set[int] = set()  # results of convolutions that are computed in lanes
         self._biases: dict[int, Ref] = {}  # by position of a convolution's step: the bias after it
         self.flat_gradient: np.ndarray | None = None  # all gradients side by side, in homes' order
         self._guarded = not _ends_in_effects(recording.steps)
@@ -115,7 +117,9 @@ class Program:
         for step in self.recording.steps:
             for ref in _refs(step.args):
                 self._view(ref.index)
-            if step.name in EFFECTS and not verified:
+            if step.is_effect:
+                self._refuse_old_values(step)
+            if step.is_effect and not verified:
                 verified = self._verify()
             self._lower(step)
             for ref in _refs(step.args):
@@ -124,15 +128,30 @@ class Program:
             self._view(ref.index)
         if not verified:
             self._verify()
-        for index, target in self._targets.items():
-            if self.arrays[index] is not target:
-                self.calls.append((np.copyto, (target, self.arrays[index])))
+        elif self._guarded:
+            self._targets.clear()
+            self.flat_gradient = None
+
+    def _refuse_old_values(self, effect: Step) -> None:
+        """Refuse a view of a parameter that is still to be read when the parameter has changed."""
+        changed = [self._view(ref.index) for ref in _refs(effect.args[0])]
+        own = {ref.index for ref in _refs(effect.args)}
+        for index in self.arrays.keys() - own - self._constant:
+            array = self.arrays[index]
+            if self._pending[index] and any(np.may_share_memory(array, w) for w in changed):
+                raise NotReplayable(
+                    "compile: the function cannot be replayed: it uses the old values of a "
+                    "parameter that it has updated. Take a copy of them, such as w + 0."
+                )
 
     def _outcome(self) -> Any:
         return self.recording.result, [g for _, g in self._final_gradients()]
 
     def _verify(self) -> bool:
         """Have gradients and results checked before they take effect; see :class:`NotFinite`."""
+        for index, target in self._targets.items():
+            if self.arrays[index] is not target:  # the gradient is a view
+                self.calls.append((np.copyto, (target, self.arrays[index])))
         indices = {ref.index for ref in _refs(self._outcome())} & self.arrays.keys()
         found = [self.arrays[i] for i in sorted(indices) if i not in self._targets]
         if self._targets and self.flat_gradient is not None:
@@ -145,7 +164,7 @@ class Program:
         """Lay the leaves that an optimizer updates side by side, and all gradients likewise."""
         arrays = self.recording.arrays
         for step in self.recording.steps:
-            if step.name == "update" and not any(r.index in self._homes for r in step.args[0]):
+            if step.is_update and not any(r.index in self._homes for r in step.args[0]):
                 flat, parts = _side_by_side([arrays[ref.index] for ref in step.args[0]])
                 if flat is not None:
                     indices = (ref.index for ref in step.args[0])
@@ -178,13 +197,16 @@ class Program:
                     pitch = known[0] if known else max(lengths) + self._gap
                     for i in together:
                         self._pitch.setdefault(i, -(-pitch // multiple) * multiple)
+        for i, pitch in list(self._pitch.items()):
+            if self.recording.arrays[i].shape[1] > pitch:
+                del self._pitch[i]
 
     def _assigned(self) -> set[int]:
         """Return the leaves that the call gives new data itself."""
         return {
             ref.index
             for step in self.recording.steps
-            if step.name in EFFECTS
+            if step.is_effect
             for ref in _refs(step.args[0])
         }
 
@@ -203,6 +225,7 @@ class Program:
     def _new_lane(self, index: int, like: Like) -> lanes.Lane:
         lane = lanes.Lane(like.shape, self._pitch[index], self._gap, self._room, like.dtype)
         self._lanes[index] = lane
+        self._every_lane.append(lane)
         return lane
 
     def _as_lane(self, ref: Ref, pitch: int) -> lanes.Lane:
@@ -211,6 +234,7 @@ class Program:
         array = self.arrays[ref.index]
         if lane is None or lane.pitch != pitch or lane.array is not array:
             lane = lanes.Lane(array.shape, pitch, self._gap, self._room, array.dtype)
+            self._every_lane.append(lane)
             self.calls.append((np.copyto, (lane.array, array)))
         return lane
 
@@ -220,9 +244,9 @@ class Program:
         if step.function is conv.conv_input.forward:
             reach = _taps(step, self.recording) - 1 - min(step.params["padding"])
         series = _series_of(step, self.recording)
-        pitch = self._pitch[series[0]]
+        pitch = self._pitch.get(series[0], 0)
         room = pitch - self.recording.arrays[series[0]].shape[1]
-        return reach <= room and all(self._pitch[i] == pitch for i in series)
+        return reach <= room and all(self._pitch.get(i) == pitch for i in series)
 
     def _lower_conv(self, step: Step, like: Like) -> None:
         """Add the calls of a convolution, or of one of its adjoints, on lanes."""
@@ -242,6 +266,7 @@ class Program:
             way = self._way(step, first, ("g", a), of_kernel)
             self.calls += way.correlate_input(first, kernel, left, second)
             return
+        self._lowered |= {ref.index for ref in [step.result] if ref}
         ref = self._biases.get(self.recording.steps.index(step))
         bias = None if ref is None else self._view(ref.index)
         way = self._way(step, first, ("x", a, left), of_kernel)
@@ -253,7 +278,9 @@ class Program:
         size = blocks.best_size(*sizes)
         if size is None:
             return lanes
-        return blocks.Blocks(size, sizes[0], lane, self._known, [(*name, size) for name in names])
+        return blocks.Blocks(
+            size, sizes[0], lane, self._known, [(*n, size, sizes[0]) for n in names]
+        )
 
     def _lane_of(self, ref: Ref | None) -> lanes.Lane:
         return self._lanes[ref.index if ref is not None else -1]
@@ -301,7 +328,7 @@ class Program:
 
     def _lower(self, step: Step) -> None:
         """Add the calls that repeat a step."""
-        args = tuple(map(self.value, step.args)) if step.name != "update" else ()
+        args = () if step.is_update else tuple(map(self.value, step.args))
         if step.result is None:
             self.calls.append(self._effect(step, args))
             return
@@ -310,7 +337,7 @@ class Program:
             self._lower_conv(step, like)
             return
         index = step.result.index
-        if step.name == "astype" and self._private(step, like):
+        if step.function in CONVERSIONS and self._private(step, like):
             self._share(index, step.args[0].index, args[0])
             return
         if step.view:
@@ -336,8 +363,9 @@ class Program:
             self._share_lane(step)
         elif isinstance(function, np.ufunc) and not kwargs:
             out = self._out(step, like, inplace=function is not np.matmul)
-            self.calls.append(_with_out(function, self._fixed(args), out))
-        elif getattr(function, "__name__", "") == "reduce" and kwargs.keys() <= {
+            given = args if function is np.matmul else self._fixed(args)
+            self.calls.append(_with_out(function, given, out))
+        elif isinstance(getattr(function, "__self__", None), np.ufunc) and kwargs.keys() <= {
             *("axis", "keepdims", "dtype")
         }:
             self._reduce(step, args, like)
@@ -363,7 +391,7 @@ class Program:
             before is not None
             and i - 1 in self._biases
             and before.result is not None
-            and before.result.index in self._lanes
+            and before.result.index in self._lowered
         )
 
     def _share_lane(self, step: Step) -> None:
@@ -380,12 +408,12 @@ class Program:
             if plain and type(a) in (int, float):
                 a = np.array(a, dtypes[0])
             elif isinstance(a, np.ndarray) and a.size > 1 and not any(a.strides):
-                a = np.array(a[(0,) * a.ndim])  # the same number everywhere
+                a = a[(slice(0, 1),) * a.ndim].reshape(())  # one number everywhere: a view of it
             fixed.append(a)
         return tuple(fixed)
 
     def _effect(self, step: Step, args: tuple[Any, ...]) -> Call:
-        if step.name != "update":
+        if not step.is_update:
             return step.function, args
         weights, gradients = ([self.arrays[ref.index] for ref in refs] for refs in step.args[:2])
         return step.function(weights, gradients, step.args[2]), ()
@@ -394,7 +422,7 @@ class Program:
         """Tell whether a copy in the same dtype is needless: nobody writes to its source."""
         ref = step.args[0]
         source = self.recording.sources.get(ref.index) if isinstance(ref, Ref) else None
-        own = source is None or source.kind in ("argument", "constant")
+        own = source is not None and source.kind == "argument"
         return isinstance(ref, Ref) and own and self.arrays[ref.index].dtype == like.dtype
 
     # ------------------------------------------------------------ memory
@@ -415,6 +443,7 @@ class Program:
                     and self._pending[ref.index] == 1
                     and array.shape == like.shape
                     and array.dtype == like.dtype
+                    and array.flags.writeable  # not a broadcast view
                     and (index not in self._pitch or self._lane_fits(ref.index, index))
                 ):
                     block.holders = {index}
@@ -494,8 +523,13 @@ class Program:
 
     def execute(self) -> None:
         """Make the calls, on the arguments and leaves as they stand in their homes."""
-        for function, args in self.calls:
-            function(*args)
+        try:
+            for function, args in self.calls:
+                function(*args)
+        except BaseException:
+            for lane in self._every_lane:  # gaps that a product has filled are to be zeros again
+                lane.flat[...] = 0
+            raise
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
         """Take over the arguments."""
@@ -511,7 +545,7 @@ class Program:
                 leaf._data, leaf._hold = home, graph.REPLAYED
         for entry in self._read:
             leaf, copy, last = entry
-            if leaf._data is not last or leaf._hold == graph.EXPOSED:
+            if leaf._data is not last or leaf._hold in (graph.EXPOSED, graph.REPLAYED):
                 np.copyto(copy, leaf._data)
                 entry[2] = leaf._data
 
@@ -570,7 +604,7 @@ def _series_of(step: Step, recording: Recording) -> list[int]:
         return [ref.index for ref in series]
     like = recording.arrays[step.result.index]
     elementwise = isinstance(step.function, np.ufunc) and step.function is not np.matmul
-    if not (elementwise or step.name in ("guarded_multiply", "astype")):
+    if not (elementwise or step.function in (ops.guarded_multiply.forward, *CONVERSIONS)):
         return []
     refs = [step.result, *_refs(step.args)]
     arrays = [recording.arrays[ref.index] for ref in refs]
@@ -599,6 +633,11 @@ class Result:
 
     def __init__(self, ref: Ref, make: Callable[[np.ndarray], Any]) -> None:
         self.ref, self.make = ref, make
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and self.ref == other.ref
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _rebuilt(value: Any, arrays: dict[int, np.ndarray]) -> Any:
@@ -649,9 +688,8 @@ def _run(
 
 def _ends_in_effects(steps: Sequence[Step]) -> bool:
     """Tell whether nothing is computed any more once something has been updated."""
-    names = [step.name for step in steps]
-    first = next((i for i, name in enumerate(names) if name in EFFECTS), len(names))
-    return all(name in EFFECTS for name in names[first:]) and len(names) - first <= 1
+    effects = [step.is_effect for step in steps]
+    return not any(effects[:-1])
 
 
 def _check_finite(arrays: Sequence[np.ndarray]) -> None:

@@ -64,7 +64,7 @@ class Tensor(graph.Node):
         recorder = graph._recorder.get()
         if recorder is not None:
             recorder.ref(self)
-            return self._data.view(graph.Watched)
+            return graph.watched(self._data)
         if self._hold == graph.RESULT:
             self._data.flags.writeable = False
         elif self._hold != graph.EXPOSED:
@@ -104,7 +104,7 @@ class Tensor(graph.Node):
         """What backward() has added up for this leaf: an ndarray of its shape, or None."""
         array = getattr(self, "_grad", None)
         recorder = graph._recorder.get()
-        return array if array is None or recorder is None else recorder.gradient(self, array)
+        return array if recorder is None else recorder.gradient(self, array)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -189,6 +189,10 @@ class Tensor(graph.Node):
 
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
+        if self._hold != graph.RESULT and graph._recorder.get() is not None:
+            # A replay writes to the arrays of leaves: these are the values of now.
+            with graph.no_grad():
+                return ops.astype(self, self._data.dtype)
         return type(self)._result(self._lend(), None)
 
     def numpy(self) -> np.ndarray:

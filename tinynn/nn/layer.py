@@ -58,7 +58,7 @@ class Layer:
     """
 
     training: bool = True
-    _changes: int = 0  # how often a Tensor or Layer was made an attribute of any layer
+    _changes: int = 0  # how often an attribute of any layer was set
     takes_series: bool = False  # an input with two axes is one series (length, channels)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -72,10 +72,10 @@ class Layer:
         detached = isinstance(value, Tensor) and value._trace is None and value._hold == RESULT
         if detached and isinstance(old, Tensor) and old._hold != RESULT:
             value = Tensor(value, requires_grad=value.requires_grad)
-        if isinstance(value, (Tensor, Layer)) and value is not old:
+        if name != "training" and value is not old:
             recorder = graph._recorder.get()
             if recorder is not None:
-                recorder.refuse(f"{type(self).__name__} keeps a Tensor of the call as self.{name}")
+                recorder.refuse(f"{type(self).__name__} keeps something of the call as self.{name}")
             Layer._changes += 1
         object.__setattr__(self, name, value)
 

@@ -66,7 +66,8 @@ def fit(
 
     By default the first two steps on each shape of batch are recorded, and the later ones replayed
     as :func:`tinynn.compile` does, equal to rounding; where that cannot be, or with
-    ``compile=False``, every step runs eagerly, and the History's ``eager`` says why. ``chunk``:
+    ``compile=False``, every step runs eagerly, and the History's ``eager`` says why. A loss of your
+    own that reads Python values which change during an epoch needs ``compile=False``. ``chunk``:
     samples of a batch that are computed at a time, their gradients added up with the weights of
     the loss's mean; "auto" for as many as fit the cache, None for all. ``threads``: how many
     chunks at a time, None for as many as pay. Equal settings give equal numbers.
@@ -110,6 +111,8 @@ def fit(
     with mode(model, training=True), step:
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
+            if epoch and hooks and not _named(given) and step.replayed is not None:
+                step.replayed.doubt()  # a callback may have changed what the loss reads
             with _bar(len(pieces), title, progress) as bar, quiet():
                 logs = {"loss": _epoch(model, pieces, step, title, bar)}
                 if validation is not None:
@@ -180,6 +183,11 @@ class _Fallible:
             self.replayed.finish()
 
 
+def _named(loss: Callable[..., Any]) -> bool:
+    """Tell whether a loss is one of tinynn's own, which reads nothing but its arguments."""
+    return getattr(loss, "__module__", None) == losses.__name__ and hasattr(losses, loss.__name__)
+
+
 def _steps(
     model: Layer, given: Callable[..., Any], criterion: Callable[..., Any], optimizer: Optimizer,
     compile: bool, chunk: Any, threads: Any,
@@ -197,6 +205,8 @@ def _steps(
         return None, "compile=False"
     if not ReplayedStep.possible(optimizer, model):
         return None, "the optimizer does not hold just the model's parameters, all of one dtype"
+    if not _named(given):  # what it reads from Python may be another thing in the next fit()
+        return ReplayedStep(model, criterion, optimizer, chunk, threads), None
     # What was recorded for this optimizer serves the next fit() with the same settings too.
     settings = model, given, chunk, threads
     if optimizer.replayed is None or optimizer.replayed[0] != settings:

@@ -78,6 +78,9 @@ class Optimizer:
         self._slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
         self.replayed: Any = None  # fit()'s settings and recorded step, for its next call
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "replayed": None}  # a copy records anew
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.parameters:

@@ -21,6 +21,7 @@ from tinynn.autodiff.replay import NotFinite, Program, aligned
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.training import cores
+from tinynn.training.means import is_over_samples
 from tinynn.training.optimizers import Optimizer, parts_of
 
 CHUNK_BYTES = 2**19  # of the largest array of a chunk: a few of them fit the cache of a core
@@ -130,10 +131,13 @@ class ReplayedStep:
     def _plan(self, piece: tuple[np.ndarray, np.ndarray]) -> Plan:
         key = tuple((a.shape, a.dtype.str) for a in piece)
         if key not in self._plans:
+            if len(self._plans) >= KEPT:
+                del self._plans[next(iter(self._plans))]
             self._plans[key] = Plan(self._forward_and_backward, self._homes)
         return self._plans[key]
 
     def _forward_and_backward(self, x: Any, y: Any) -> float:
+        self.optimizer.zero_grad()
         value = self.eager.loss(self.eager.model(x), y)
         value.backward()
         return value.item()
@@ -187,9 +191,9 @@ class ReplayedStep:
         """Find out how many samples fit the cache, now that their arrays are known."""
         recording = plan.recording
         if recording is not None:
-            draws = any(s.kind == "fresh" for s in recording.sources.values())
+            whole = not is_over_samples(recording, samples)
             self.largest = max(array.nbytes for array in recording.arrays) / samples
-            self._fitting = sys.maxsize if draws else max(1, round(CHUNK_BYTES / self.largest))
+            self._fitting = sys.maxsize if whole else max(1, round(CHUNK_BYTES / self.largest))
 
     def _try(self, number: float, x: np.ndarray, y: np.ndarray) -> None:
         """Compare the loss of a batch with that of its chunks."""
@@ -260,6 +264,11 @@ class ReplayedStep:
         numbers = [task.result() for task in tasks]
         np.add.reduce(self._sums[:workers], axis=0, out=self._total)
         return math.fsum(numbers)
+
+    def doubt(self) -> None:
+        """Have the next step of each shape recorded and compared once more."""
+        for plan in self._plans.values():
+            plan.doubt()
 
     def finish(self) -> None:
         """Leave the parameters' gradients as the last step had them."""
