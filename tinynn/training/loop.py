@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from tinynn import _validate as check
-from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.graph import Primitive, no_grad
 from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.replay import quiet
 from tinynn.autodiff.tensor import Tensor
@@ -111,7 +112,7 @@ def fit(
     with mode(model, training=True), step:
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
-            if epoch and hooks and not _named(given) and step.replayed is not None:
+            if epoch and hooks and not _reads_only_arguments(given) and step.replayed is not None:
                 step.replayed.doubt()  # a callback may have changed what the loss reads
             with _bar(len(pieces), title, progress) as bar, quiet():
                 logs = {"loss": _epoch(model, pieces, step, title, bar)}
@@ -183,9 +184,16 @@ class _Fallible:
             self.replayed.finish()
 
 
-def _named(loss: Callable[..., Any]) -> bool:
-    """Tell whether a loss is one of tinynn's own, which reads nothing but its arguments."""
-    return getattr(loss, "__module__", None) == losses.__name__ and hasattr(losses, loss.__name__)
+def _reads_only_arguments(loss: Callable[..., Any]) -> bool:
+    """Tell whether a loss surely is the same function each time: no closure, no global values."""
+    if not isinstance(loss, FunctionType):
+        return False
+    code = loss.__code__
+    fixed = (ModuleType, FunctionType, type, Primitive)
+    read = (loss.__globals__[name] for name in code.co_names if name in loss.__globals__)
+    inner = any(isinstance(constant, CodeType) for constant in code.co_consts)
+    own = loss.__module__ == losses.__name__
+    return own or not (code.co_freevars or inner or not all(isinstance(v, fixed) for v in read))
 
 
 def _steps(
@@ -205,7 +213,9 @@ def _steps(
         return None, "compile=False"
     if not ReplayedStep.possible(optimizer, model):
         return None, "the optimizer does not hold just the model's parameters, all of one dtype"
-    if not _named(given):  # what it reads from Python may be another thing in the next fit()
+    if not _reads_only_arguments(
+        given
+    ):  # what it reads from Python may be another thing in the next fit()
         return ReplayedStep(model, criterion, optimizer, chunk, threads), None
     # What was recorded for this optimizer serves the next fit() with the same settings too.
     settings = model, given, chunk, threads

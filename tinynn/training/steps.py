@@ -24,7 +24,7 @@ from tinynn.training import cores
 from tinynn.training.means import is_over_samples
 from tinynn.training.optimizers import Optimizer, parts_of
 
-CHUNK_BYTES = 2**19  # of the largest array of a chunk: a few of them fit the cache of a core
+CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
 WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
 FIRST = 8  # pieces of the first batch, from which it is learnt how many samples fit
 LARGE = 2**18  # bytes of a batch, from which on that is worth the care
