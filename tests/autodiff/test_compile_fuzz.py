@@ -324,3 +324,40 @@ def test_copies_and_pickles_after_fit():
     losses = fit(model, optimizer)
     np.testing.assert_allclose(fit(*twin), losses, rtol=1e-6)
     np.testing.assert_allclose(fit(*third), losses, rtol=1e-6)
+
+
+def remove(layers, spare):
+    del layers[1]
+
+
+def swap(layers, spare):
+    layers[1] = spare
+
+
+def reorder(layers, spare):
+    layers.insert(0, layers.pop(1))
+
+
+@pytest.mark.parametrize("change", [remove, swap, reorder])
+def test_a_list_of_layers_that_changes_in_place_is_noticed(change):
+    spare = tnn.Activation("sigmoid")
+    model = tnn.Sequential(tnn.Dense(4, 4, rng=0), tnn.Activation("tanh"), tnn.Dense(4, 1, rng=1))
+    compiled = tnn.compile(lambda x: model(x).detach())
+    for (x,) in X:
+        compiled(x)
+    change(model.layers, spare)
+    for (x,) in X:
+        np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-6)
+
+
+def test_a_nan_that_an_activation_hides_reaches_no_other_output():
+    layer = tnn.Conv1d(
+        *(1, 1, 5), padding="same", rng=0, kernel_initializer="ones",
+        activation=lambda t: tnn.where(t > 0, t, 0.0),
+    )  # fmt: skip
+    x = np.ones((4, 60, 1), "float32")
+    compiled = tnn.compile(lambda x: layer(x).detach())
+    for i in range(5):
+        bad = x * (i + 1)
+        bad[0, 30 + i] = np.nan
+        np.testing.assert_array_equal(compiled(bad).numpy(), layer(bad).numpy())

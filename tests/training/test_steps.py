@@ -254,6 +254,22 @@ def test_dropout_draws_for_whole_batches():
     assert_equal(trained(model(), compile=False), trained(model()))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_dropout_may_be_chunked_on_request_and_draws_in_one_order(threads):
+    def run():
+        rng = np.random.default_rng(3)
+        model = tnn.Sequential(
+            tnn.Conv1d(1, 4, 3, padding="same", dtype="float64", rng=rng),
+            tnn.Dropout(0.5, rng=rng),
+            tnn.Conv1d(4, 1, 3, padding="same", dtype="float64", rng=rng),
+        )
+        return trained(model, chunk=2, threads=threads)
+
+    first, second = run(), run()
+    assert first[2].eager is None
+    assert first[2].history == second[2].history
+
+
 @pytest.mark.parametrize("change", ["rate", "weights", "state", "freeze"])
 def test_changes_between_epochs_take_effect(change):
     def run(**how):

@@ -156,6 +156,8 @@ class Program:
         found = [self.arrays[i] for i in sorted(indices) if i not in self._targets]
         if self._targets and self.flat_gradient is not None:
             found.append(self.flat_gradient)
+        if self._lowered:  # a product in lanes spreads a nan, which an activation may hide
+            found += [a for a in self.arguments if a is not None]
         found = [a for a in found if a.dtype.kind == "f"]
         self.calls.append((_check_finite, (found,)))
         return True

@@ -89,7 +89,18 @@ class Layer:
         if recorder is not None:  # a recording holds for this mode and these parameters only
             recorder.guard(("training", id(self)), lambda: self.training)
             recorder.guard("layers", lambda: Layer._changes)
+            recorder.guard(("parts", id(self)), self._parts)
         return self.forward(*args, **kwargs)
+
+    def _parts(self) -> list[Any]:
+        """Return copies of the lists and dicts of layers, which may change in place."""
+        found = []
+        for value in vars(self).values():
+            if type(value) in (list, dict):
+                items = list(value.values()) if type(value) is dict else value
+                if all(isinstance(item, Layer) for item in items):
+                    found.append(value.copy())
+        return found
 
     def reach(self) -> Reach | tuple[int, int, int] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.

@@ -98,7 +98,8 @@ class ReplayedStep:
         self._last_was_replayed = False
         pieces = self._pieces(x, y)
         plans = [self._plan(piece) for piece in pieces]
-        workers = min(self._workers(x), len(pieces))
+        draws = any(_draws(plan) for plan in plans)  # in one order only on one thread
+        workers = 1 if draws else min(self._workers(x), len(pieces))
         programs = [
             plan.program(list(piece), i % workers)
             for i, (plan, piece) in enumerate(zip(plans, pieces, strict=True))
@@ -170,7 +171,8 @@ class ReplayedStep:
                 part += weight * p.grad
         if not math.isfinite(number):
             return number
-        if len(pieces) > 1 and not self._tried:
+        draws = any(_draws(plan) for plan in plans)
+        if len(pieces) > 1 and not self._tried and not draws:
             self._try(number, x, y)
         for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
             p.grad = part
@@ -331,6 +333,12 @@ class Forward:
 
     def _eager(self, x: np.ndarray) -> np.ndarray:
         return np.array(values(self.model(x)))
+
+
+def _draws(plan: Plan) -> bool:
+    """Tell whether something random is drawn, as by Dropout."""
+    sources = plan.recording.sources.values() if plan.recording is not None else ()
+    return any(source.kind == "fresh" for source in sources)
 
 
 class NotAMean(ValueError):
