@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NoReturn
 
 import numpy as np
@@ -152,6 +153,8 @@ class Recorder:
         self._kept: list[np.ndarray] = []  # no other array gets their memory
         self._made: dict[int, Node] = {}  # leaves that the call itself made, by id
         self._variables: dict[int, Ref] = {}  # leaves from outside, by id
+        self._current: set[Ref] = set()  # their numbers
+        self._known: dict[Any, Ref] = {}  # results by what computed them
         self._constants: dict[int, Ref] = {}  # computed Tensors from outside, by id
         self._start = next(graph._births)  # what is born later is made by the call
         for i, array in enumerate(arguments):
@@ -268,6 +271,7 @@ class Recorder:
         ref = self._variables.get(id(leaf))
         if ref is None:
             ref = self._variables[id(leaf)] = self._enter("variable", leaf, leaf._data)
+            self._current.add(ref)
             self.guard(("requires_grad", id(leaf)), lambda: leaf._requires_grad)
         self._alias(leaf._data, ref)
         return ref
@@ -283,25 +287,24 @@ class Recorder:
         """Add a step, unless its result is an argument seen as it was, or known already."""
         if _key(array) in self._numbers:
             return
-        known = self._known(function, args) if isinstance(function, np.ufunc) and not params else []
-        for ref in known:
-            self._alias(array, ref)
+        key = self._signature(function, args, params)
+        if key is not None and key in self._known:
+            self._alias(array, self._known[key])
             return
-        self.recording.steps.append(Step(function, args, params, self._number(array), name))
+        ref = self._number(array)
+        self.recording.steps.append(Step(function, args, params, ref, name))
+        if key is not None:
+            self._known[key] = ref
 
-    def _known(self, function: Callable[..., Any], args: tuple[Any, ...]) -> list[Ref]:
-        """Return the result of the same function of the same arrays, if it was computed before."""
-        if any(self._varies(x) for x in args):
-            return []
-        return [
-            step.result
-            for step in self.recording.steps
-            if step.function is function and step.result and _same(step.args, args)
-        ]
-
-    def _varies(self, x: Any) -> bool:
-        """Tell whether an array may be another one later in the call."""
-        return isinstance(x, Ref) and any(ref == x for ref in self._variables.values())
+    def _signature(self, function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Return what makes a NumPy function's result the same again, or None if nothing does."""
+        if not isinstance(function, np.ufunc) or params:
+            return None
+        if any(isinstance(x, Ref) and x in self._current for x in args):
+            return None  # a parameter may be another array later in the call
+        if not all(isinstance(x, (Ref, int, float, bool)) for x in args):
+            return None
+        return function, *((type(x), x) for x in args)
 
     # ------------------------------------------------------------ what can be heard
 
@@ -341,10 +344,11 @@ class Recorder:
         except NotReplayable:
             found = None
         # Into an array of its own it may have written elements, unheard; a view is no computation.
+        new = takewhile(lambda index: index >= mark[1], reversed(self.recording.sources))
+        sources = [self.recording.sources[index] for index in new]
         unclear = any(
             source.kind == "view" or (source.kind == "constant" and source.array.size > 1)
-            for index, source in self.recording.sources.items()
-            if index >= mark[1]
+            for source in sources
         )
         if found is None or unclear or not _same(unwatched(y), result):
             self._forget(*mark)
@@ -358,6 +362,11 @@ class Recorder:
             record.sources.pop(i, None)
             self._numbers.pop(_key(record.arrays[i]), None)
         del record.steps[steps:], record.arrays[arrays:]
+        while self._known:  # what came last stands last
+            key, ref = self._known.popitem()
+            if ref.index < arrays:
+                self._known[key] = ref
+                break
 
     def ufunc(
         self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]

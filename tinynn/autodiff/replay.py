@@ -76,6 +76,7 @@ class Program:
             for index, source in recording.sources.items()
             if source.kind == "variable" and id(source.value) in homes
         }
+        self._place = {id(step): i for i, step in enumerate(recording.steps)}
         self._every_lane: list[lanes.Lane] = []
         self._known: dict[Any, np.ndarray] = {}  # what block transforms share
         self._constant: set[int] = set()  # numbers of arrays that are the same at each replay
@@ -269,7 +270,7 @@ class Program:
             self.calls += way.correlate_input(first, kernel, left, second)
             return
         self._lowered |= {ref.index for ref in [step.result] if ref}
-        ref = self._biases.get(self.recording.steps.index(step))
+        ref = self._biases.get(self._place[id(step)])
         bias = None if ref is None else self._view(ref.index)
         way = self._way(step, first, ("x", a, left), of_kernel)
         self.calls += way.correlate(first, kernel, left, second, bias)
@@ -387,7 +388,7 @@ class Program:
 
     def _adds_bias(self, step: Step) -> bool:
         """Tell whether a step is the sum with a bias that its convolution has added already."""
-        i = self.recording.steps.index(step)
+        i = self._place[id(step)]
         before = self.recording.steps[i - 1] if i else None
         return (
             before is not None
@@ -397,7 +398,7 @@ class Program:
         )
 
     def _share_lane(self, step: Step) -> None:
-        before = self.recording.steps[self.recording.steps.index(step) - 1]
+        before = self.recording.steps[self._place[id(step)] - 1]
         if step.result is not None and before.result is not None:
             self._share(step.result.index, before.result.index, self.arrays[before.result.index])
 
