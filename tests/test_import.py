@@ -9,7 +9,8 @@ import tinynn as tnn
 
 NAMES = """
 Tensor no_grad grad value_and_grad vjp jvp jacobian hessian primitive elementwise
-GradientShapeError exp log log1p expm1 sqrt square abs sign sin cos tan tanh sinh cosh arctan
+GradientShapeError NotReplayable exp log log1p expm1 sqrt square abs sign sin cos tan tanh sinh
+cosh arctan
 maximum minimum where clip power sum mean var std max min prod cumsum logsumexp argmax argmin
 reshape transpose swapaxes moveaxis squeeze expand_dims broadcast_to concatenate stack split
 pad flip roll repeat ravel matmul dot tensordot einsum outer sigmoid relu leaky_relu elu gelu

@@ -15,6 +15,7 @@ BELOW = {  # what each part may import, beside itself and _validate
     "_validate": [],
     "autodiff": [],
     "autodiff.graph": [],
+    "autodiff.memory": [],
     "autodiff.ops": ["autodiff.graph"],
     "autodiff.conv": ["autodiff.graph", "autodiff.ops"],
     "autodiff.tensor": ["autodiff.graph", "autodiff.ops"],
@@ -24,7 +25,7 @@ BELOW = {  # what each part may import, beside itself and _validate
     "autodiff.blocks": ["autodiff.conv", "autodiff.lanes"],
     "autodiff.replay": [
         *("autodiff.blocks", "autodiff.conv", "autodiff.graph", "autodiff.lanes"),
-        *("autodiff.ops", "autodiff.record"),
+        *("autodiff.memory", "autodiff.ops", "autodiff.record"),
     ],
     "autodiff.compile": [
         *("autodiff.graph", "autodiff.record", "autodiff.replay", "autodiff.tensor"),

@@ -70,6 +70,7 @@ from tinynn.autodiff.ops import (
     var,
     where,
 )
+from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
@@ -121,6 +122,7 @@ __all__ = [
     "History",
     "Layer",
     "MaxPool1d",
+    "NotReplayable",
     "Sequential",
     "Stream",
     "Tensor",

@@ -329,6 +329,30 @@ def test_a_closed_over_array_may_change_in_place():
     assert compiled(np.ones(2)).tolist() == [8, 8]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32"])
+def test_a_bias_of_another_dtype_is_added_as_numpy_adds_it(dtype):
+    x, k = RNG(0).normal(size=(2, 40, 1)), RNG(1).normal(size=(5, 1, 2))
+    kernel = tnn.Tensor(k.astype("float32"), requires_grad=True)
+    bias = np.array([16_777_217, -3]).astype(dtype)  # 2**24 + 1 is no float32
+
+    def f(x):
+        return tnn.conv1d(x, kernel, bias, padding="same").detach()
+
+    compiled = tnn.compile(f)
+    for i in range(4):
+        given = (x + i).astype("float32")
+        expected, found = f(given), compiled(given)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+        if dtype != "float32":
+            assert abs(found.numpy() - expected.numpy()).max() < 1e-5
+
+
+def test_a_layer_made_or_changed_inside_is_refused():
+    with pytest.raises(NotReplayable, match=r"sets Dense\.\w+, which a replay would not do\. Make"):
+        tnn.compile(lambda x: tnn.Dense(3, 1, rng=0)(x).detach())(A)
+
+
 def test_structures_go_in_and_out():
     compiled = tnn.compile(
         lambda batch, *, scale, name: (tnn.Tensor(batch["x"]) * scale, [batch["y"], name], None)

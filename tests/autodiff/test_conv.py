@@ -467,7 +467,7 @@ def test_no_copy_of_every_window(taps, channels, filters):
 
     t = tnn.Tensor(x, requires_grad=True)
     most, y = peak(lambda: tnn.conv1d(t, k))
-    assert most < y.numpy().nbytes + 1.1 * x.nbytes  # the output, and one copy of x
+    assert most < y.numpy().nbytes + 0.1 * x.nbytes  # the output, and little else
     g = y.numpy()
     most, _ = peak(lambda: y.backward(g))
     assert most < 2.5 * (g.nbytes + x.nbytes)  # windows would take taps times that of x

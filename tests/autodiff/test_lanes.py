@@ -81,42 +81,30 @@ def check_maps(n, length, channels, filters, taps, left, size, dtype, rng, more=
         np.testing.assert_allclose(total, g.sum((0, 1)), rtol=0, atol=tolerance * n * length)
 
 
-@given(
-    n=st.integers(1, 3),
-    length=st.integers(1, 40),
-    channels=st.integers(1, 5),
-    filters=st.integers(1, 5),
-    taps=st.integers(1, 12),
-    left=st.floats(0, 1),
-    more=st.integers(0, 9),
-    dtype=st.sampled_from(["float32", "float64"]),
-    seed=st.integers(0, 9),
-)
-def test_lanes_equal_the_slow_loop(n, length, channels, filters, taps, left, more, dtype, seed):
-    left = round(left * (taps - 1))
-    rng = np.random.default_rng(seed)
-    check_maps(n, length, channels, filters, taps, left, None, dtype, rng, more)
+@st.composite
+def cases(draw):
+    """Draw a convolution: arguments of check_maps, but for the size of the blocks."""
+    taps = draw(st.integers(1, 12))
+    return {
+        "n": draw(st.integers(1, 3)),
+        "length": draw(st.integers(1, 60)),
+        "channels": draw(st.integers(1, 5)),
+        "filters": draw(st.integers(1, 5)),
+        "taps": taps,
+        "left": draw(st.integers(0, taps - 1)),
+        "dtype": draw(st.sampled_from(["float32", "float64"])),
+        "rng": np.random.default_rng(draw(st.integers(0, 9))),
+    }
 
 
-@given(
-    n=st.integers(1, 3),
-    length=st.integers(1, 60),
-    channels=st.integers(1, 4),
-    filters=st.integers(1, 4),
-    taps=st.integers(2, 12),
-    left=st.floats(0, 1),
-    extra=st.integers(0, 10),
-    dtype=st.sampled_from(["float32", "float64"]),
-    seed=st.integers(0, 9),
-)
-def test_block_transforms_equal_the_slow_loop(
-    n, length, channels, filters, taps, left, extra, dtype, seed
-):
-    size = 2 * (taps - 1 + extra)
-    if size < 2 * taps - 2 or size < 4:
-        size = 2 * taps + 2
-    left = round(left * (taps - 1))
-    check_maps(n, length, channels, filters, taps, left, size, dtype, np.random.default_rng(seed))
+@given(case=cases(), more=st.integers(0, 9))
+def test_lanes_equal_the_slow_loop(case, more):
+    check_maps(**case, size=None, more=more)
+
+
+@given(case=cases(), extra=st.integers(0, 10))
+def test_block_transforms_equal_the_slow_loop(case, extra):
+    check_maps(**case, size=max(4, 2 * (case["taps"] - 1 + extra)))
 
 
 @pytest.mark.parametrize("size", [8, 24, 48, 64, 128])

@@ -2,7 +2,7 @@
 
 From the repository's root, with the peers (torch first, by itself):
 
-    python -m pip install -e ".[peers,plots]" jax
+    python -m pip install -e ".[peers,plots]"
     python -m tests.benchmarks --markdown benchmarks.md --plot cost.png
 
 A first look takes a minute or two, one size a little longer:

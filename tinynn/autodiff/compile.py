@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
 
 from tinynn.autodiff import graph
 from tinynn.autodiff.graph import Node, Watched, unwatched, watched
-from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording
+from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording, mapped
 from tinynn.autodiff.replay import NotFinite, Program, Result, quiet
 from tinynn.autodiff.tensor import Tensor
 
@@ -103,9 +103,9 @@ class Plan:
         args, kwargs = _unflattened(shape, iter([watched(a) for a in arrays]))
         with recorder.listening():
             returned = self.function(*args, **kwargs)
-            recorder.recording.result = _template(returned, recorder)
+            recorder.recording.result = mapped(partial(_result, recorder), returned)
         self._compare(recorder.finish(), arrays)
-        return _plain(returned)
+        return mapped(_plain, returned)
 
     def _compare(self, new: Recording, arrays: list[np.ndarray]) -> None:
         old, self.recording = self.recording, new
@@ -176,8 +176,8 @@ def _unflattened(shape: Any, arrays: Any) -> Any:
     return kind(_unflattened(part, arrays) for part in shape[1:])
 
 
-def _template(value: Any, recorder: Recorder) -> Any:
-    """Return what a call returned with a Result in the place of each array."""
+def _result(recorder: Recorder, value: Any) -> Any:
+    """Return the Result that stands for an array of what a call returned, all else as it is."""
     if isinstance(value, Number):
         return Result(value.ref, lambda array: array.item())
     if isinstance(value, Node):
@@ -192,28 +192,14 @@ def _template(value: Any, recorder: Recorder) -> Any:
         return Result(recorder.ref(value), lambda array: cls._result(array.copy(), None))
     if isinstance(value, np.ndarray):
         return Result(recorder.ref(value), np.copy)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_template(part, recorder) for part in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_template(part, recorder) for part in value)
-    if isinstance(value, dict):
-        return {key: _template(part, recorder) for key, part in value.items()}
     return value
 
 
 def _plain(value: Any) -> Any:
-    """Return what a recorded call returned, free of what recording put around it."""
+    """Return a part of what a recorded call returned, free of what recording put around it."""
     if isinstance(value, Number):
         return float(value)
-    if isinstance(value, Watched):
-        return np.array(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_plain, value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(_plain, value))
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return value
+    return np.array(value) if isinstance(value, Watched) else value
 
 
 def compile(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -141,13 +141,30 @@ class Rows:
         self.count = -(-steps // (self.phases * self.t))
         self.written = self.phases * self.count * self.t
 
-    def view(self, flat: np.ndarray, width: int) -> np.ndarray:
+    def view(self, flat: np.ndarray, width: int, count: int | None = None) -> np.ndarray:
         """View flat (groups, steps, channels) as (groups, phases, count, width * channels)."""
         groups, _, channels = flat.shape
         by_group, by_step, by_channel = flat.strides
-        shape = groups, self.phases, self.count, width * channels
+        shape = groups, self.phases, self.count if count is None else count, width * channels
         strides = by_group, self.t * by_step, self.phases * self.t * by_step, by_channel
         return np.ndarray(shape, flat.dtype, flat, 0, strides)
+
+    def within(self, flat: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+        """View the rows of ``flat``: those inside it as they lie, those past its end in a copy.
+
+        Returns pairs: which of the ``count`` rows of each phase, and their view.
+        """
+        every = self.phases * self.t  # steps from one row of a phase to the next
+        steps = flat.shape[1]
+        inside = (steps - self.width + self.t) // every
+        if inside >= self.count:
+            return [(slice(None), self.view(flat, self.width))]
+        inside = max(0, inside)
+        rest = self.count - inside
+        tail = np.zeros((len(flat), rest * every + self.width, flat.shape[2]), flat.dtype)
+        tail[:, : steps - inside * every] = flat[:, inside * every :]
+        views = self.view(flat, self.width, inside), self.view(tail, self.width, rest)
+        return [(slice(inside), views[0]), (slice(inside, None), views[1])]
 
 
 def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +201,8 @@ def _correlate(
 ) -> np.ndarray:
     """Correlate each series: -> (groups, series, steps - taps + 1, filters).
 
-    ``flat``: as :func:`_series` returns it for ``shape`` (groups, series, steps, channels).
+    ``flat``: the series (groups, series, steps, channels) of ``shape`` end to end, with or without
+    room behind them.
     """
     groups, series, steps, channels = shape
     taps, filters = kernel.shape[1], kernel.shape[3]
@@ -193,7 +211,9 @@ def _correlate(
     places[...] = kernel[:, None]
     out = np.empty((groups, rows.written, filters), flat.dtype)
     with np.errstate(invalid="ignore"):
-        np.matmul(rows.view(flat, rows.width), matrix[:, None], out=rows.view(out, rows.t))
+        outputs = rows.view(out, rows.t)
+        for part, windows in rows.within(flat):
+            np.matmul(windows, matrix[:, None], out=outputs[:, :, part])
         spread = rows.t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
     if spread:
         return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
@@ -221,9 +241,12 @@ def _correlate_kernel(
     gaps = np.zeros((groups, rows.written, filters), g.dtype)  # no gradient from straddlers
     gaps[:, : series * steps].reshape(groups, series, steps, filters)[:, :, : g.shape[2]] = g
     products, places = toeplitz((groups, rows.phases, taps, channels, filters), rows, g.dtype)
-    windows = rows.view(flat, rows.width).transpose(0, 1, 3, 2)
-    np.matmul(windows, rows.view(gaps, rows.t), out=products)
-    return np.add.reduce(places, axis=(1, 2))
+    gradients = rows.view(gaps, rows.t)
+    total: Any = 0
+    for part, windows in rows.within(flat):
+        np.matmul(windows.transpose(0, 1, 3, 2), gradients[:, :, part], out=products)
+        total = total + np.add.reduce(places, axis=(1, 2))
+    return total
 
 
 # ---------------------------------------------------------------- stride, dilation and groups
@@ -263,10 +286,13 @@ class _Fold:
         return pieces
 
     def x(self, x: np.ndarray, dtype: Any) -> tuple[np.ndarray, tuple[int, ...]]:
-        """Return x as :func:`_series` has it, and the shape it has there."""
+        """Return the series end to end, x itself where that is possible, and their shape there."""
         n, length, channels = x.shape
         width = channels // self.groups
         shape = (self.groups, self.phases * n, self.steps // self.chunk, self.chunk * width)
+        as_it_is = self.groups == self.dilation == 1 and self.left == 0 and self.steps == length
+        if as_it_is and x.dtype == dtype and x.flags.c_contiguous:
+            return x.reshape(1, -1, shape[3]), shape
         flat, places = _series(shape, self.folded_taps, dtype)
         folded = places.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)

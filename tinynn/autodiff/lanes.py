@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tinynn.autodiff.conv import Rows, outputs_per_row, toeplitz
 
@@ -37,16 +36,9 @@ class Lane:
         self._behind = blocks[:, length:]
         self._room = self.flat[gap + series * pitch :]
 
-    def rows(self, first: int, taps: int, width: int, count: int, phases: int) -> np.ndarray:
-        """View (phases, count, width * channels): rows of ``width`` steps, ``taps`` apart.
-
-        Row 0 starts at step ``first``, counted from the first series.
-        """
-        channels = self.flat.shape[1]
-        start = self.flat[self.gap + first :].reshape(-1)
-        step = taps * channels * self.flat.itemsize
-        shape = phases, count, width * channels
-        return as_strided(start, shape, (step, phases * step, self.flat.itemsize))
+    def rows(self, rows: Rows, width: int, first: int = 0) -> np.ndarray:
+        """View (phases, count, width * channels), from step ``first`` of the first series on."""
+        return rows.view(self.flat[None, self.gap + first :], width)[0]
 
     def clear(self, written: int) -> list[Call]:
         """Return the calls that set to zero what a product wrote behind the series."""
@@ -95,8 +87,7 @@ def correlate(
     taps, channels, filters = kernel.shape
     rows = Rows(taps, channels, filters, x.pitch * len(x.array))
     matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
-    windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
-    outputs = y.rows(0, rows.t, rows.t, rows.count, rows.phases)
+    windows, outputs = x.rows(rows, rows.width, -left), y.rows(rows, rows.t)
     calls: list[Call] = [(np.copyto, (places, kernel)), (np.matmul, (windows, matrix, outputs))]
     if bias is not None:
         tile = np.empty((rows.t, filters), kernel.dtype)
@@ -115,8 +106,7 @@ def correlate_kernel(x: Lane, g: Lane, left: int, kernel: np.ndarray) -> list[Ca
     taps, channels, filters = kernel.shape
     rows = Rows(taps, channels, filters, x.pitch * len(x.array))
     products, places = toeplitz((rows.phases, *kernel.shape), rows, kernel.dtype)
-    windows = x.rows(-left, rows.t, rows.width, rows.count, rows.phases)
-    outputs = g.rows(0, rows.t, rows.t, rows.count, rows.phases)
+    windows, outputs = x.rows(rows, rows.width, -left), g.rows(rows, rows.t)
     return [
         (np.matmul, (windows.transpose(0, 2, 1), outputs, products)),
         (np.add.reduce, (places, (0, 1), None, kernel)),

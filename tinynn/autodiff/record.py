@@ -22,7 +22,7 @@ PYTHON_NUMBERS = "it computes or decides in Python with a value of a Tensor"
 
 
 class NotReplayable(RuntimeError):
-    """A function does something that a recording of its operations cannot repeat."""
+    """A function given to :func:`tinynn.compile` does what a recording cannot repeat."""
 
 
 @dataclass(frozen=True)
@@ -336,10 +336,10 @@ class Recorder:
             return None
         mark = len(self.recording.steps), len(self.recording.arrays)
         arrays = [x._data if isinstance(x, Node) else x for x in inputs]
-        watched = [a.view(Watched) if isinstance(a, np.ndarray) else a for a in arrays]
+        heard = [a.view(Watched) if isinstance(a, np.ndarray) else a for a in arrays]
         try:
             with np.errstate(all="ignore"):
-                y = op.forward(*watched, **params)
+                y = op.forward(*heard, **params)
             found = self.find(y) if isinstance(y, Watched) else None
         except NotReplayable:
             found = None
@@ -446,13 +446,13 @@ class Recorder:
         self.recording.steps.append(Step(np.copyto, refs, {}, None, "assign", is_effect=True))
 
     def update(self, updater: Any, leaves: Sequence[Any]) -> None:
-        """Record a step of an optimizer; ``updater.bound(weights, gradients)`` will repeat it."""
+        """Record a step of an optimizer, for its ``_bound`` to repeat."""
         with_gradient = [leaf for leaf in leaves if leaf._grad is not None]
         weights = tuple(self._variable(leaf) for leaf in with_gradient)
         gradients = tuple(self.ref(self.gradient(leaf, leaf._grad)) for leaf in with_gradient)
         places = tuple(i for i, leaf in enumerate(leaves) if leaf._grad is not None)
         args = (weights, gradients, places)
-        step = Step(updater.bound, args, {}, None, "update", is_update=True, is_effect=True)
+        step = Step(updater._bound, args, {}, None, "update", is_update=True, is_effect=True)
         self.recording.steps.append(step)
 
     def guard(self, key: Any, ask: Callable[[], Any]) -> None:
@@ -481,6 +481,17 @@ def _parts(value: Any) -> Iterator[Any]:
             yield from _parts(part)
     else:
         yield value
+
+
+def mapped(leaf: Callable[[Any], Any], value: Any) -> Any:
+    """Return nested tuples, lists and dicts with ``leaf(part)`` for each part that is neither."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(mapped(leaf, part) for part in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(mapped(leaf, part) for part in value)
+    if isinstance(value, dict):
+        return {key: mapped(leaf, part) for key, part in value.items()}
+    return leaf(value)
 
 
 def _void(name: str, value: Any) -> bool:

@@ -14,24 +14,17 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import blocks, conv, graph, lanes, ops, record
+from tinynn.autodiff.memory import aligned, side_by_side
 from tinynn.autodiff.record import Like, NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 CONVERSIONS = record.converted, ops.astype.forward
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
 def quiet() -> np.errstate:
     """Silence NumPy where it would warn, for results that are checked as a whole."""
     warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
     return np.errstate(**warned)  # type: ignore[arg-type]
-
-
-def aligned(nbytes: int) -> np.ndarray:
-    """Return uninitialised memory that starts on a cache line."""
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    skip = -raw.ctypes.data % ALIGNMENT
-    return raw[skip : skip + nbytes]
 
 
 class NotFinite(ArithmeticError):
@@ -76,13 +69,12 @@ class Program:
             for index, source in recording.sources.items()
             if source.kind == "variable" and id(source.value) in homes
         }
-        self._place = {id(step): i for i, step in enumerate(recording.steps)}
         self._every_lane: list[lanes.Lane] = []
         self._known: dict[Any, np.ndarray] = {}  # what block transforms share
         self._constant: set[int] = set()  # numbers of arrays that are the same at each replay
         self._targets: dict[int, np.ndarray] = {}  # by number: where a gradient is to be computed
-        self._lowered: set[int] = set()  # results of convolutions that are computed in lanes
-        self._biases: dict[int, Ref] = {}  # by position of a convolution's step: the bias after it
+        self._biased: dict[int, tuple[Ref, int]] = {}  # by a convolution's number: bias and sum
+        self._summed: dict[int, int] = {}  # by number of a sum: the convolution that has made it
         self.flat_gradient: np.ndarray | None = None  # all gradients side by side, in homes' order
         self._guarded = not _ends_in_effects(recording.steps)
         self._pending = self._count_uses()
@@ -157,7 +149,7 @@ class Program:
         found = [self.arrays[i] for i in sorted(indices) if i not in self._targets]
         if self._targets and self.flat_gradient is not None:
             found.append(self.flat_gradient)
-        if self._lowered:  # a product in lanes spreads a nan, which an activation may hide
+        if self._every_lane:  # a product in lanes spreads a nan, which an activation may hide
             found += [a for a in self.arguments if a is not None]
         found = [a for a in found if a.dtype.kind == "f"]
         self.calls.append((_check_finite, (found,)))
@@ -168,7 +160,7 @@ class Program:
         arrays = self.recording.arrays
         for step in self.recording.steps:
             if step.is_update and not any(r.index in self._homes for r in step.args[0]):
-                flat, parts = _side_by_side([arrays[ref.index] for ref in step.args[0]])
+                flat, parts = side_by_side([arrays[ref.index] for ref in step.args[0]])
                 if flat is not None:
                     indices = (ref.index for ref in step.args[0])
                     self._homes |= dict(zip(indices, parts, strict=True))
@@ -178,7 +170,7 @@ class Program:
         refs = [g for _, g in sorted(found, key=lambda pair: pair[0])]
         computed = {step.result.index for step in self.recording.steps if step.result}
         if len({g.index for g in refs} & computed) == len(refs) > 0:
-            self.flat_gradient, parts = _side_by_side([arrays[g.index] for g in refs])
+            self.flat_gradient, parts = side_by_side([arrays[g.index] for g in refs])
             if self.flat_gradient is not None:
                 self._targets = {g.index: part for g, part in zip(refs, parts, strict=True)}
 
@@ -216,14 +208,15 @@ class Program:
     def _find_biases(self) -> None:
         """Find convolutions of which nothing is used but their sum with a bias, the next step."""
         steps, arrays = self.recording.steps, self.recording.arrays
-        for i, (step, after) in enumerate(pairwise(steps)):
-            if step.function is conv.conv.forward and step.result and after.function is np.add:
-                others = [ref for ref in after.args if ref != step.result]
-                if len(others) == 1 and self._pending[step.result.index] == 1:
-                    ref = others[0]
-                    filters = arrays[step.result.index].shape[-1:]
-                    if isinstance(ref, Ref) and arrays[ref.index].shape == filters:
-                        self._biases[i] = ref
+        for step, after in pairwise(steps):
+            if step.function is not conv.conv.forward or after.function is not np.add:
+                continue
+            y, others = step.result, [ref for ref in after.args if ref != step.result]
+            if len(others) == 1 and isinstance(others[0], Ref) and y and after.result:
+                bias, product, total = (arrays[i.index] for i in (others[0], y, after.result))
+                fits = bias.shape == product.shape[-1:] and bias.dtype == product.dtype
+                if fits and total.dtype == product.dtype and self._pending[y.index] == 1:
+                    self._biased[y.index] = others[0], after.result.index
 
     def _new_lane(self, index: int, like: Like) -> lanes.Lane:
         lane = lanes.Lane(like.shape, self._pitch[index], self._gap, self._room, like.dtype)
@@ -263,15 +256,17 @@ class Program:
             self.calls += way.correlate_kernel(first, second, left, out)
             return
         self._out(step, like)
-        kernel, second = self.value(b), self._lane_of(step.result)
+        index = step.result.index if step.result is not None else -1
+        kernel, second = self.value(b), self._lanes[index]
         of_kernel = "kernel", b, len(self.calls) if self._guarded else 0
         if step.function is conv.conv_input.forward:
             way = self._way(step, first, ("g", a), of_kernel)
             self.calls += way.correlate_input(first, kernel, left, second)
             return
-        self._lowered |= {ref.index for ref in [step.result] if ref}
-        ref = self._biases.get(self._place[id(step)])
-        bias = None if ref is None else self._view(ref.index)
+        bias = None
+        if index in self._biased:
+            ref, total = self._biased[index]
+            bias, self._summed[total] = self._view(ref.index), index
         way = self._way(step, first, ("x", a, left), of_kernel)
         self.calls += way.correlate(first, kernel, left, second, bias)
 
@@ -285,9 +280,6 @@ class Program:
             size, sizes[0], lane, self._known, [(*n, size, sizes[0]) for n in names]
         )
 
-    def _lane_of(self, ref: Ref | None) -> lanes.Lane:
-        return self._lanes[ref.index if ref is not None else -1]
-
     def _source(self, index: int, source: Source) -> None:
         like = source.array
         if source.kind == "constant":
@@ -299,7 +291,7 @@ class Program:
         if home is None and index in self._pitch and like.ndim == 3 and like.dtype.kind == "f":
             home = self._new_lane(index, like).array
         elif home is None:
-            home = aligned(like.nbytes).view(like.dtype).reshape(like.shape)
+            home = aligned(like.shape, like.dtype)
         self.arrays[index] = home
         if source.kind == "argument":
             self.arguments[source.value] = home
@@ -309,7 +301,7 @@ class Program:
             else:
                 self._read.append([source.value, home, None])
         elif source.kind == "gradient":
-            self.calls.append((_fetch_gradient, (home, source.value)))
+            self.calls.append((_refill, (home, partial(getattr, source.value, "_grad"))))
         elif source.kind == "fresh":
             self.calls.append((_refill, (home, source.value)))
 
@@ -340,6 +332,9 @@ class Program:
             self._lower_conv(step, like)
             return
         index = step.result.index
+        if index in self._summed:
+            self._share(index, self._summed[index], self.arrays[self._summed[index]])
+            return
         if step.function in CONVERSIONS and self._private(step, like):
             self._share(index, step.args[0].index, args[0])
             return
@@ -362,9 +357,7 @@ class Program:
         guarded = function is ops.guarded_multiply.forward or function is ops.guarded_divide.forward
         if guarded and not self._guarded:
             function = np.multiply if function is ops.guarded_multiply.forward else np.divide
-        if self._adds_bias(step):
-            self._share_lane(step)
-        elif isinstance(function, np.ufunc) and not kwargs:
+        if isinstance(function, np.ufunc) and not kwargs:
             out = self._out(step, like, inplace=function is not np.matmul)
             given = args if function is np.matmul else self._fixed(args)
             self.calls.append(_with_out(function, given, out))
@@ -380,27 +373,11 @@ class Program:
         lane = self._lanes.get(step.args[0].index)
         axis, out = kwargs.get("axis", 0), self._out(step, like)
         of_bias = like.ndim == 1 and axis == (0, 1) and step.name == "numpy.add"
-        if lane is not None and lane.array is args[0] and of_bias:
+        if lane is not None and lane.array is args[0] and of_bias and like.dtype == args[0].dtype:
             self.calls.append(lanes.total(lane, out))
         else:
             how = axis, kwargs.get("dtype"), out, kwargs.get("keepdims", False)
             self.calls.append((function, (*args, *how)))
-
-    def _adds_bias(self, step: Step) -> bool:
-        """Tell whether a step is the sum with a bias that its convolution has added already."""
-        i = self._place[id(step)]
-        before = self.recording.steps[i - 1] if i else None
-        return (
-            before is not None
-            and i - 1 in self._biases
-            and before.result is not None
-            and before.result.index in self._lowered
-        )
-
-    def _share_lane(self, step: Step) -> None:
-        before = self.recording.steps[self._place[id(step)] - 1]
-        if step.result is not None and before.result is not None:
-            self._share(step.result.index, before.result.index, self.arrays[before.result.index])
 
     def _fixed(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return arguments as NumPy takes them fastest: scalars as arrays of the others' dtype."""
@@ -467,7 +444,7 @@ class Program:
             block = min(fits, key=lambda b: b.memory.nbytes)
             self._free.remove(block)
         else:
-            block = Block(aligned(like.nbytes))
+            block = Block(aligned((like.nbytes,), np.uint8))
         block.holders = {index}
         self._blocks[index] = block
         array = block.memory[: like.nbytes].view(like.dtype).reshape(like.shape)
@@ -567,7 +544,10 @@ class Program:
 
     def result(self) -> Any:
         """Return what the call returned, in fresh arrays."""
-        return _rebuilt(self.recording.result, self.arrays)
+        return record.mapped(self._handed_out, self.recording.result)
+
+    def _handed_out(self, value: Any) -> Any:
+        return value.make(self.arrays[value.ref.index]) if isinstance(value, Result) else value
 
 
 def _in_lanes(step: Step, recording: Recording) -> bool:
@@ -643,40 +623,10 @@ class Result:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _rebuilt(value: Any, arrays: dict[int, np.ndarray]) -> Any:
-    if isinstance(value, Result):
-        return value.make(arrays[value.ref.index])
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_rebuilt(part, arrays) for part in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_rebuilt(part, arrays) for part in value)
-    if isinstance(value, dict):
-        return {key: _rebuilt(part, arrays) for key, part in value.items()}
-    return value
-
-
-def _side_by_side(like: Sequence[Like]) -> tuple[np.ndarray | None, list[np.ndarray]]:
-    """Return a flat array and its parts in the shapes of ``like``; None if dtypes differ."""
-    if len({array.dtype for array in like}) != 1:
-        return None, []
-    flat = aligned(sum(array.nbytes for array in like)).view(like[0].dtype)
-    parts, start = [], 0
-    for array in like:
-        parts.append(flat[start : start + array.size].reshape(array.shape))
-        start += array.size
-    return flat, parts
-
-
 def _with_out(ufunc: np.ufunc, args: tuple[Any, ...], out: np.ndarray) -> Call:
     if ufunc in (np.maximum, np.minimum):  # of which NumPy wants no positional output
         return partial(ufunc, out=out), args
     return ufunc, (*args, out)
-
-
-def _fetch_gradient(home: np.ndarray, leaf: Any) -> None:
-    if leaf._grad is None:
-        raise NotReplayable("compile: a gradient that was there before is None now")
-    np.copyto(home, leaf._grad)
 
 
 def _refill(home: np.ndarray, make: Callable[[], np.ndarray]) -> None:

@@ -75,7 +75,10 @@ class Layer:
         if name != "training" and value is not old:
             recorder = graph._recorder.get()
             if recorder is not None:
-                recorder.refuse(f"{type(self).__name__} keeps something of the call as self.{name}")
+                recorder.refuse(
+                    f"it sets {type(self).__name__}.{name}, which a replay would not do. Make "
+                    "layers outside, and let them keep nothing of a call"
+                )
             Layer._changes += 1
         object.__setattr__(self, name, value)
 

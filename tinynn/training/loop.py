@@ -219,10 +219,10 @@ def _steps(
         return ReplayedStep(model, criterion, optimizer, chunk, threads), None
     # What was recorded for this optimizer serves the next fit() with the same settings too.
     settings = model, given, chunk, threads
-    if optimizer.replayed is None or optimizer.replayed[0] != settings:
+    if optimizer._replayed is None or optimizer._replayed[0] != settings:
         step = ReplayedStep(model, criterion, optimizer, chunk, threads)
-        optimizer.replayed = settings, step
-    return optimizer.replayed[1], None
+        optimizer._replayed = settings, step
+    return optimizer._replayed[1], None
 
 
 def _epoch(model: Layer, pieces: Any, step: _Fallible, title: str, bar: Any) -> float:

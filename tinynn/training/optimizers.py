@@ -1,6 +1,5 @@
 """Optimizers: rules that move parameters against their gradients."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import graph
+from tinynn.autodiff.memory import joined, parts_of
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.words import explained
 
@@ -76,10 +76,10 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        self.replayed: Any = None  # fit()'s settings and recorded step, for its next call
+        self._replayed: Any = None  # fit()'s settings and recorded step, for its next call
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "replayed": None}  # a copy records anew
+        return {**self.__dict__, "_replayed": None}  # a copy records anew
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -120,7 +120,7 @@ class Optimizer:
             self._slots, self.iterations = before[1:]
             raise
 
-    def bound(
+    def _bound(
         self, weights: list[np.ndarray], gradients: list[np.ndarray], places: Sequence[int]
     ) -> Callable[[], None]:
         """Return a function that takes a step on fixed arrays, in place, for a compiled step.
@@ -195,8 +195,8 @@ class _Bound:
     ) -> None:
         self.optimizer, self.places = optimizer, list(places)
         self.weights, self.gradients = weights, gradients
-        self.flat: np.ndarray | None = _joined(weights)
-        self.g = _joined(gradients)
+        self.flat: np.ndarray | None = joined(weights)
+        self.g = joined(gradients)
         self.apart = self.g is None
         if self.flat is not None and self.g is None:
             self.g = np.empty_like(self.flat)
@@ -263,27 +263,6 @@ class _Bound:
         for i, mine in zip(self.places, own, strict=True):
             slots[i] = mine
         self.optimizer._slots = self.installed = slots
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray | None:
-    """Return one flat view of arrays that lie side by side in memory, or None if they do not."""
-    first = arrays[0]
-    start = first.ctypes.data
-    for array in arrays:
-        if array.ctypes.data != start or array.dtype != first.dtype or not array.flags.c_contiguous:
-            return None
-        start += array.nbytes
-    size = sum(array.size for array in arrays)
-    return np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
-
-
-def parts_of(flat: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Cut a flat array into parts with the shapes of ``like``."""
-    ends = list(itertools.accumulate(array.size for array in like))
-    return [
-        flat[end - array.size : end].reshape(array.shape)
-        for end, array in zip(ends, like, strict=True)
-    ]
 
 
 class SGD(Optimizer):

@@ -15,14 +15,15 @@ import numpy as np
 
 from tinynn.autodiff.compile import KEPT, Plan
 from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.memory import parts_of, side_by_side
 from tinynn.autodiff.ops import values
 from tinynn.autodiff.record import NotReplayable
-from tinynn.autodiff.replay import NotFinite, Program, aligned
+from tinynn.autodiff.replay import NotFinite, Program
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.training import cores
 from tinynn.training.means import is_over_samples
-from tinynn.training.optimizers import Optimizer, parts_of
+from tinynn.training.optimizers import Optimizer
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
 WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
@@ -50,9 +51,6 @@ class EagerStep:
             self.optimizer.step()
         return number
 
-    def finish(self) -> None:
-        """Leave the parameters' gradients as the last step had them."""
-
 
 class ReplayedStep:
     """The same step from recordings: each chunk of a batch replayed, the gradients added up.
@@ -70,14 +68,11 @@ class ReplayedStep:
         self._fitting: int | None = None  # samples that fit the cache, once that is known
         parameters = optimizer.parameters
         weights = [p._data for p in parameters]
-        dtype = np.result_type(*weights)
-        size = sum(w.size for w in weights)
-        flat = aligned(size * dtype.itemsize).view(dtype)
-        homes = parts_of(flat, weights)
+        homes = side_by_side(weights)[1]
         self._homes = {id(p): home for p, home in zip(parameters, homes, strict=True)}
-        self._total = np.zeros_like(flat)
+        self._total = np.zeros(sum(w.size for w in weights), weights[0].dtype)
         self._gradients = parts_of(self._total, weights)
-        self._update = optimizer.bound(homes, self._gradients, range(len(parameters)))
+        self._update = optimizer._bound(homes, self._gradients, range(len(parameters)))
         self._plans: dict[Any, Plan] = {}
         self._pool: Any = None
         self._sums: list[np.ndarray] = []
@@ -98,8 +93,7 @@ class ReplayedStep:
         self._last_was_replayed = False
         pieces = self._pieces(x, y)
         plans = [self._plan(piece) for piece in pieces]
-        draws = any(_draws(plan) for plan in plans)  # in one order only on one thread
-        workers = 1 if draws else min(self._workers(x), len(pieces))
+        workers = 1 if _draw(plans) else min(self._workers(x), len(pieces))
         programs = [
             plan.program(list(piece), i % workers)
             for i, (plan, piece) in enumerate(zip(plans, pieces, strict=True))
@@ -171,8 +165,7 @@ class ReplayedStep:
                 part += weight * p.grad
         if not math.isfinite(number):
             return number
-        draws = any(_draws(plan) for plan in plans)
-        if len(pieces) > 1 and not self._tried and not draws:
+        if len(pieces) > 1 and not self._tried and not _draw(plans):
             self._try(number, x, y)
         for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
             p.grad = part
@@ -335,10 +328,10 @@ class Forward:
         return np.array(values(self.model(x)))
 
 
-def _draws(plan: Plan) -> bool:
-    """Tell whether something random is drawn, as by Dropout."""
-    sources = plan.recording.sources.values() if plan.recording is not None else ()
-    return any(source.kind == "fresh" for source in sources)
+def _draw(plans: list[Plan]) -> bool:
+    """Tell whether something random is drawn, as by Dropout: in one order only on one thread."""
+    recordings = [plan.recording for plan in plans if plan.recording is not None]
+    return any(source.kind == "fresh" for r in recordings for source in r.sources.values())
 
 
 class NotAMean(ValueError):
