@@ -3,8 +3,9 @@
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection
+from functools import lru_cache, wraps
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,8 +27,30 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def remembered(check: F) -> F:
+    """Make a check of shapes and settings that is not done again for those that have passed it.
+
+    ``check`` takes positional arguments and depends on them alone; 1, 1.0 and True are different.
+    """
+    known = lru_cache(maxsize=512, typed=True)(check)
+
+    @wraps(check)
+    def passed(*args: Any) -> Any:
+        try:
+            return known(*args)
+        except TypeError:  # from the check, or because an argument cannot be hashed
+            return check(*args)
+
+    return passed  # type: ignore[return-value]
+
+
 def integer(owner: str, name: str, value: Any, *, at_least: int | None = None) -> int:
     """Return ``value`` as an int; any integral type will do, ``bool`` will not."""
+    if type(value) is int and (at_least is None or value >= at_least):  # nearly always
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     integral = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
@@ -89,11 +112,11 @@ def flag(owner: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
-def choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
+def choice(owner: str, name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of the names in ``choices``."""
-    known = sorted(choices)
-    if isinstance(value, str) and value in known:
+    if isinstance(value, str) and value in choices:
         return value
+    known = sorted(choices)
     near = difflib.get_close_matches(value.lower(), known, n=1) if isinstance(value, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     fault = f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}."

@@ -683,3 +683,12 @@ def test_a_bad_value_reaches_the_outputs_that_see_it_and_no_other(bad, channels,
     assert np.isfinite(y[0]).all()
     seen = ~np.isfinite(y[1]).all(axis=-1)
     assert np.flatnonzero(seen).tolist() == [18, 19, 20, 21, 22]
+
+
+@pytest.mark.parametrize("name", ["strides", "dilation_rate", "groups"])
+def test_a_setting_that_was_accepted_does_not_let_an_equal_one_of_another_type_through(name):
+    x, k = normal(1, 8, 1), normal(3, 1, 1)
+    tnn.conv1d(x, k, **{name: 1})
+    for wrong in (True, 1.0, [1]):
+        with pytest.raises(TypeError, match=f"{name} must be a positive integer, got"):
+            tnn.conv1d(x, k, **{name: wrong})

@@ -123,6 +123,17 @@ def scattered(x, index, shape):
     return y
 
 
+def taken(x, index):
+    return np.array([x[(*place, n)] for place, n in np.ndenumerate(index)]).reshape(index.shape)
+
+
+def put(x, index, size):
+    y = np.zeros((*x.shape, size), x.dtype)
+    for place, n in np.ndenumerate(index):
+        y[(*place, n)] = x[place]
+    return y
+
+
 def summed_to(x, shape):
     while x.ndim > len(shape):
         x = x.sum(axis=0)
@@ -259,6 +270,9 @@ PRIMITIVE_ROWS = [
     row("ops._getitem", lambda x, index: x[index], normal(2, 3), index=MASK),
     row("ops._scatter", scattered, normal(3), index=np.array([0, 0, -1]), shape=(4,)),
     row("ops._scatter", scattered, normal(2), index=(slice(0, 2), 1), shape=(3, 2)),
+    row("ops._take_last", taken, normal(2, 2, 3), np.array([[2, 0], [1, 2]])),
+    row("ops._take_last", taken, normal(4), np.array(1)),
+    row("ops._put_last", put, normal(2, 2), np.array([[2, 0], [1, 2]]), size=3),
     *[
         row("ops.matmul", np.matmul, normal(*a), normal(*b))
         for a, b in (

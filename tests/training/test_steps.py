@@ -65,6 +65,29 @@ def test_all_ways_give_the_same_weights_gradients_and_losses(how):
     assert_equal(trained(compile=False), trained(**how))
 
 
+@pytest.mark.parametrize("how", WAYS[:6], ids=str)
+@pytest.mark.parametrize("kind", ["of a series", "of each step"])
+def test_integer_classes_are_replayed_and_cut_too(kind, how):
+    x, y = problem()
+    classes = y[:, 0, 0].astype(int) if kind == "of a series" else y[:, :, 0].astype(int)
+
+    def run(**how):
+        first = tnn.Conv1d(1, 3, 5, padding="same", dtype="float64", rng=0)
+        end = [tnn.Flatten(), tnn.Dense(90, 3, dtype="float64", rng=1)]
+        model = tnn.Sequential(first, *(end if kind == "of a series" else []))
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+        history = tnn.fit(
+            model, x, classes, optimizer=optimizer, epochs=3, batch_size=8, rng=0, progress=False,
+            loss=lambda p, t: tnn.losses.sparse_categorical_crossentropy(p, t, from_logits=True),
+            **how,
+        )  # fmt: skip
+        return model.state_dict(), [p.grad for p in model.parameters()], history
+
+    eager, replayed = run(compile=False), run(**how)
+    assert replayed[2].eager is None
+    assert_equal(eager, replayed)
+
+
 @pytest.mark.parametrize("how", [{}, {"chunk": 2, "threads": 2}, {"chunk": 3}], ids=str)
 def test_one_way_gives_the_same_bits_each_time(how):
     first, second = trained(**how), trained(**how)

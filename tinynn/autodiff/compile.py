@@ -56,7 +56,8 @@ class Plan:
         self._homes = homes or {}
         self._agreed = False  # whether two recordings were the same
         self._programs: dict[int, Program] = {}
-        self._seen: list[np.ndarray] = []
+        self.draws = False  # whether anything is drawn anew at each replay, as by Dropout
+        self._seen: list[bytes] = []  # the arguments' elements at the last recording
         self._varied: list[bool] = []  # whether an argument has ever changed between recordings
         self._attempts = 0
 
@@ -82,11 +83,9 @@ class Plan:
         recording = self.recording
         if recording is None or not self._agreed or _changed(recording):
             return None
-        if not all(self._varied) and not all(
-            varied or np.array_equal(now, seen, equal_nan=now.dtype.kind == "f")
-            for varied, now, seen in zip(self._varied, arrays, self._seen, strict=True)
-        ):
-            return None
+        for varied, now, seen in zip(self._varied, arrays, self._seen, strict=True):
+            if not varied and now.tobytes() != seen:
+                return None
         program = self._programs.get(worker)
         if program is None:
             program = self._programs[worker] = Program(recording, len(arrays), self._homes)
@@ -109,7 +108,8 @@ class Plan:
 
     def _compare(self, new: Recording, arrays: list[np.ndarray]) -> None:
         old, self.recording = self.recording, new
-        seen, self._seen = self._seen, arrays
+        self.draws = any(source.kind == "fresh" for source in new.sources.values())
+        seen, self._seen = self._seen, [a.tobytes() for a in arrays]
         self._programs.clear()
         self._attempts += 1
         if old is None or _changed(old):
@@ -119,8 +119,8 @@ class Plan:
         self._agreed = difference is None
         if self._agreed:
             self._varied = [
-                varied or not np.array_equal(a, b)
-                for varied, a, b in zip(self._varied, arrays, seen, strict=True)
+                varied or a != b
+                for varied, a, b in zip(self._varied, self._seen, seen, strict=True)
             ]
         elif self._attempts > 3:
             raise NotReplayable(f"compile: {self.function!r} cannot be replayed: {difference}.")

@@ -9,6 +9,7 @@ vjps of each are the other two, so derivatives of every order come from these th
 
 import math
 import numbers
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,9 @@ class Rows:
         return [(slice(inside), views[0]), (slice(inside, None), views[1])]
 
 
+_rows = lru_cache(maxsize=256)(Rows)
+
+
 def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return zeros, flat (groups, steps, channels), with room for the rows' last steps to reach.
 
@@ -206,7 +210,7 @@ def _correlate(
     """
     groups, series, steps, channels = shape
     taps, filters = kernel.shape[1], kernel.shape[3]
-    rows = Rows(taps, channels, filters, series * steps, t)
+    rows = _rows(taps, channels, filters, series * steps, t)
     matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
     places[...] = kernel[:, None]
     out = np.empty((groups, rows.written, filters), flat.dtype)
@@ -214,7 +218,7 @@ def _correlate(
         outputs = rows.view(out, rows.t)
         for part, windows in rows.within(flat):
             np.matmul(windows, matrix[:, None], out=outputs[:, :, part])
-        spread = rows.t > 1 and not np.isfinite(np.add.reduce(out, axis=None))
+        spread = rows.t > 1 and not math.isfinite(np.add.reduce(out, axis=None))
     if spread:
         return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
     return out[:, : series * steps].reshape(groups, series, steps, filters)[
@@ -222,12 +226,18 @@ def _correlate(
     ]
 
 
-def _correlate_input(g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Adjoint in x: g (groups, series, outputs, filters) -> (.., outputs + taps - 1, channels)."""
-    taps, outputs = kernel.shape[1], g.shape[2]
-    shape = (*g.shape[:2], outputs + 2 * (taps - 1), g.shape[3])
+def _correlate_input(g: np.ndarray, kernel: np.ndarray, left: int, length: int) -> np.ndarray:
+    """Adjoint in x: g (groups, series, outputs, filters) -> (groups, series, length, channels).
+
+    Output 0 of g is that over steps -left, 1 - left, ... of the result.
+    """
+    taps = kernel.shape[1]
+    shape = (*g.shape[:2], length + taps - 1, g.shape[3])
     flat, places = _series(shape, taps, g.dtype)
-    places[:, :, taps - 1 : taps - 1 + outputs] = g
+    first = taps - 1 - left  # the step under output 0
+    kept = g[:, :, max(0, -first) : max(0, shape[2] - first)]
+    start = max(0, first)
+    places[:, :, start : start + kept.shape[2]] = kept
     return _correlate(flat, shape, kernel[:, ::-1].transpose(0, 1, 3, 2))
 
 
@@ -237,7 +247,7 @@ def _correlate_kernel(
     """Adjoint in the kernel: -> (groups, taps, channels, filters)."""
     groups, series, steps, channels = shape
     filters = g.shape[3]
-    rows = Rows(taps, channels, filters, series * steps)
+    rows = _rows(taps, channels, filters, series * steps)
     gaps = np.zeros((groups, rows.written, filters), g.dtype)  # no gradient from straddlers
     gaps[:, : series * steps].reshape(groups, series, steps, filters)[:, :, : g.shape[2]] = g
     products, places = toeplitz((groups, rows.phases, taps, channels, filters), rows, g.dtype)
@@ -270,6 +280,7 @@ class _Fold:
         self.folded_taps = -(-taps // self.chunk)
         self.folded_outputs = -(-outputs // self.phases)
         self.steps = (self.folded_outputs + self.folded_taps - 1) * self.chunk
+        self.plain = strides == dilation == groups == 1  # there is nothing to fold
 
     def _pieces(self, length: int) -> list[tuple[slice, slice]]:
         """For each phase: which inputs it reads, and where they stand among its steps."""
@@ -294,13 +305,23 @@ class _Fold:
         if as_it_is and x.dtype == dtype and x.flags.c_contiguous:
             return x.reshape(1, -1, shape[3]), shape
         flat, places = _series(shape, self.folded_taps, dtype)
+        if self.plain:
+            places[0, :, self.left : self.left + length] = x
+            return flat, shape
         folded = places.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self._pieces(length)):
             folded[:, r, :, target] = grouped[:, :, source]
         return flat, shape
 
-    def unfold_x(self, folded: np.ndarray, n: int, length: int) -> np.ndarray:
+    def input(self, g: np.ndarray, kernel: np.ndarray, length: int) -> np.ndarray:
+        """Return the adjoint in x, of folded arguments, unfolded."""
+        if self.plain:
+            return _correlate_input(g, kernel, self.left, length)[0]
+        folded = _correlate_input(g, kernel, 0, self.steps // self.chunk)
+        return self._unfold_x(folded, g.shape[1] // self.phases, length)
+
+    def _unfold_x(self, folded: np.ndarray, n: int, length: int) -> np.ndarray:
         width = folded.shape[-1] // self.chunk
         folded = folded.reshape(self.groups, self.phases, n, self.steps, width)
         x = np.zeros((n, length, self.groups, width), folded.dtype)
@@ -309,6 +330,8 @@ class _Fold:
         return x.reshape(n, length, self.groups * width)
 
     def kernel(self, kernel: np.ndarray) -> np.ndarray:
+        if self.plain:
+            return kernel[None]
         taps, width, filters = kernel.shape
         grouped = kernel.reshape(taps, width, self.groups, -1).transpose(2, 0, 1, 3)
         if self.folded_taps * self.chunk != taps:
@@ -319,11 +342,15 @@ class _Fold:
         )
 
     def unfold_kernel(self, folded: np.ndarray) -> np.ndarray:
+        if self.plain:
+            return folded[0]
         width = folded.shape[2] // self.chunk
         kernel = folded.reshape(self.groups, -1, width, folded.shape[3])[:, : self.taps]
         return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, -1)
 
     def y(self, y: np.ndarray) -> np.ndarray:
+        if self.plain:
+            return y[None]
         n, outputs, filters = y.shape
         extra = self.folded_outputs * self.phases - outputs
         if extra:
@@ -335,11 +362,16 @@ class _Fold:
         )
 
     def unfold_y(self, folded: np.ndarray, n: int) -> np.ndarray:
+        if self.plain:
+            return folded[0]
         filters = folded.shape[-1]
         folded = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
         y = folded.transpose(2, 3, 1, 0, 4)
         y = y.reshape(n, self.folded_outputs * self.phases, self.groups * filters)
         return y[:, : self.outputs]
+
+
+_fold = lru_cache(maxsize=256)(_Fold)
 
 
 # ---------------------------------------------------------------- the three maps
@@ -353,8 +385,8 @@ def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, gro
     """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
     extent = dilation * (kernel.shape[0] - 1) + 1
     outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
-    fold = _Fold(kernel.shape[0], outputs, strides, padding, dilation, groups)
-    dtype = np.result_type(x, kernel)
+    fold = _fold(kernel.shape[0], outputs, strides, padding, dilation, groups)
+    dtype = x.dtype if x.dtype == kernel.dtype else np.result_type(x, kernel)
     y = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
     return fold.unfold_y(y, x.shape[0])
 
@@ -367,11 +399,10 @@ def conv_input(
     g: Any, kernel: Any, *, length: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
-    fold = _Fold(kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
+    fold = _fold(kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(g, kernel)
     folded = fold.y(g.astype(dtype, copy=False))
-    x = _correlate_input(folded, fold.kernel(kernel.astype(dtype, copy=False)))
-    return fold.unfold_x(x, g.shape[0], length)
+    return fold.input(folded, fold.kernel(kernel.astype(dtype, copy=False)), length)
 
 
 @primitive(
@@ -382,10 +413,24 @@ def conv_kernel(
     x: Any, g: Any, *, kernel_size: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
-    fold = _Fold(kernel_size, g.shape[1], strides, padding, dilation, groups)
+    fold = _fold(kernel_size, g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(x, g)
     folded = *fold.x(x, dtype), fold.y(g.astype(dtype, copy=False))
     return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
+
+
+@check.remembered
+def _geometry(
+    owner: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None,
+    strides: Any, padding: Padding, dilation_rate: Any, groups: Any,
+) -> tuple[dict[str, int], Pair]:  # fmt: skip
+    """Return, for the shapes of a convolution, its checked settings and the padding as a pair."""
+    strides, dilation, groups = _checked_sizes(owner, strides, dilation_rate, groups)
+    _check_shapes(owner, x, kernel, bias, groups, channels_at=1)
+    extent = dilation * (kernel[0] - 1) + 1
+    output_length(owner, x[-2], extent, strides, padding)
+    how = {"strides": strides, "dilation": dilation, "groups": groups}
+    return how, padding_pair(padding, x[-2], extent, strides)
 
 
 def conv1d(
@@ -410,16 +455,14 @@ def conv1d(
     array([3., 5.])
     """
     x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
-    strides, dilation, groups = _checked_sizes("conv1d", strides, dilation_rate, groups)
-    padding = checked_padding("conv1d", padding)
-    _check_shapes("conv1d", x.shape, kernel.shape, bias, groups, channels_at=1)
+    how, pair = _geometry(
+        *("conv1d", x.shape, kernel.shape, None if bias is None else np.shape(ops.values(bias))),
+        *(strides, checked_padding("conv1d", padding), dilation_rate, groups),
+    )
     single = len(x.shape) == 2
     if single:
         x = ops.expand_dims(x, 0)
-    extent = dilation * (kernel.shape[0] - 1) + 1
-    output_length("conv1d", x.shape[1], extent, strides, padding)
-    pair = padding_pair(padding, x.shape[1], extent, strides)
-    y = conv(x, kernel, strides=strides, padding=pair, dilation=dilation, groups=groups)
+    y = conv(x, kernel, padding=pair, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
@@ -449,7 +492,8 @@ def conv1d_transpose(
     x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
     strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
     padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
-    _check_shapes("conv1d_transpose", x.shape, kernel.shape, bias, groups, channels_at=2)
+    biases = None if bias is None else np.shape(ops.values(bias))
+    _check_shapes("conv1d_transpose", x.shape, kernel.shape, biases, groups, channels_at=2)
     single = len(x.shape) == 2
     if single:
         x = ops.expand_dims(x, 0)
@@ -482,8 +526,9 @@ def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) ->
 
 
 def _check_shapes(
-    owner: str, x: tuple[int, ...], k: tuple[int, ...], bias: Any, groups: int, *, channels_at: int
-) -> None:
+    owner: str, x: tuple[int, ...], k: tuple[int, ...], bias: tuple[int, ...] | None, groups: int,
+    *, channels_at: int,
+) -> None:  # fmt: skip
     """Check that all shapes fit; the kernel counts x's channels on axis ``channels_at``."""
     names = ("kernel_size", "channels // groups", "filters")
     if channels_at == 2:
@@ -507,10 +552,8 @@ def _check_shapes(
             f"but x has {x[-1]} (shape {x}).{hint}"
         )
     filters = k[2] if channels_at == 1 else k[1] * groups
-    if bias is not None and np.shape(ops.values(bias)) != (filters,):
-        raise ValueError(
-            f"{owner}: bias must have shape ({filters},), got {np.shape(ops.values(bias))}."
-        )
+    if bias is not None and bias != (filters,):
+        raise ValueError(f"{owner}: bias must have shape ({filters},), got {bias}.")
 
 
 def channels_hint(shape: tuple[int, ...], channels: int) -> str:

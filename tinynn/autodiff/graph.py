@@ -29,6 +29,8 @@ EXPOSED = 2  # a leaf's own array, handed out through .data: it may be written a
 RESULT = 3  # what an operation returned: never written
 REPLAYED = 4  # a leaf's array that a compiled step writes to: copied before anybody else sees it
 
+RAW = {np.ndarray, int, float}  # types of most arguments that are no Nodes
+PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 RELEASED = ()  # the trace of a node whose graph a backward() has consumed
 
 
@@ -221,6 +223,7 @@ class Primitive(Generic[P]):
         self.arity = len(self.vjps)
         self._array_names = tuple(names[: self.arity])
         self._param_names = tuple(names[self.arity :])
+        self._param_set = frozenset(self._param_names)
         self._defaults = {
             name: self.signature.parameters[name].default
             for name in self._param_names
@@ -236,11 +239,17 @@ class Primitive(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Compute; record too if an argument is a Node that requires a gradient."""
+        recorder = _recorder.get()
+        if recorder is None and self._takes_plainly(args, kwargs):
+            try:
+                return self.forward(*args, **kwargs)
+            except TypeError:
+                self._bind(args, kwargs)  # raises a better one if the call itself is wrong
+                raise
         params: dict[str, Any] = kwargs
         inputs: tuple[Any, ...] = args
         if not (self._plain and not params and len(inputs) == self.arity):
             inputs, params = self._bind(inputs, params)
-        recorder = _recorder.get()
         if recorder is not None:
             return recorder.call(self, inputs, params)
         first = None
@@ -268,6 +277,17 @@ class Primitive(Generic[P]):
             )
         return type(first)._result(data, (self, inputs, arrays, params) if live else None)
 
+    def _takes_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Tell whether all arguments are arrays and plain values, so that nothing is recorded."""
+        arity = self.arity
+        for i, arg in enumerate(args):
+            if type(arg) not in RAW and (i < arity or type(arg) not in PLAIN):
+                return False
+        for value in kwargs.values():
+            if type(value) not in PLAIN:
+                return False
+        return not self.variadic
+
     def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
         """Raise an error that names operation and shapes, if NumPy found that those do not fit."""
         if len(arrays) < 2 or not any(w in str(error) for w in ("broadcast", "core dimension")):
@@ -284,7 +304,7 @@ class Primitive(Generic[P]):
         """Split a call into array arguments, in order, and all other parameters, by name."""
         if self.variadic:
             params = {**self._defaults, **params}
-        else:
+        elif len(args) != self.arity or params.keys() != self._param_set:
             extra = dict(zip(self._param_names, args[self.arity :], strict=False))
             full = {**self._defaults, **extra, **params}
             if (
@@ -301,6 +321,8 @@ class Primitive(Generic[P]):
                 full = {name: bound.arguments[name] for name in self._param_names}
             args, params = args[: self.arity], full
         for name, value in params.items():
+            if type(value) in PLAIN:
+                continue
             if isinstance(value, Node):
                 raise TypeError(
                     f"{self.__name__}: {name} takes plain values, got a {type(value).__name__}; "

@@ -13,6 +13,7 @@ import builtins
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -52,6 +53,10 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     array([[1, 2],
            [1, 2]])
     """
+    if type(x) is np.ndarray and x.ndim == 0 and type(shape) is tuple:  # for the sum of a loss
+        y: np.ndarray = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        y.flags.writeable = False
+        return y
     return np.broadcast_to(x, shape)
 
 
@@ -62,11 +67,17 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     >>> sum_to(np.ones((3, 2)), (2,))
     array([3., 3.])
     """
-    lead = x.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
+    axes = _broadcast_axes(x.shape, shape)
+    return np.add.reduce(x, axis=axes).reshape(shape) if axes else x.reshape(shape)
+
+
+@lru_cache(maxsize=512)
+def _broadcast_axes(shape: tuple[int, ...], of: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes of ``shape`` along which an array of shape ``of`` was repeated."""
+    lead = len(shape) - len(of)
+    return tuple(range(lead)) + tuple(
+        i + lead for i, n in enumerate(of) if n == 1 and shape[i + lead] != 1
     )
-    return np.sum(x, axis=axes).reshape(shape) if axes else x.reshape(shape)
 
 
 def _unbroadcast(vjp: Vjp | None, i: int) -> Vjp | None:
@@ -117,7 +128,7 @@ def guarded_multiply(g: Any, slope: Any) -> Any:
     array([0., 6.])
     """
     product = np.multiply(g, slope)
-    if np.isfinite(np.add.reduce(product, axis=None)):
+    if math.isfinite(np.add.reduce(product, axis=None)):
         return product
     return np.where(np.equal(g, 0), np.zeros((), product.dtype), product)
 
@@ -133,7 +144,7 @@ def guarded_divide(g: Any, d: Any) -> Any:
     array([0., 2.])
     """
     quotient = np.divide(g, d)
-    if np.isfinite(np.add.reduce(quotient, axis=None)):
+    if math.isfinite(np.add.reduce(quotient, axis=None)):
         return quotient
     return np.where(np.equal(g, 0), np.zeros((), quotient.dtype), quotient)
 
@@ -530,6 +541,8 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def _kept(x: Any, like: Any, axis: Axis) -> Any:
     """Give a reduced ``x`` back the axes of length 1 that it lost by ``axis``."""
+    if axis is None and x.ndim == 0:
+        return x  # it broadcasts as it is
     axes = _axes(axis, like.ndim)
     return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(like.shape)))
 
@@ -541,7 +554,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([4., 6.])
     """
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 def _count(x: Any, axis: Axis) -> int:
@@ -945,6 +958,20 @@ def _scatter(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
         y[index] = x
     else:
         np.add.at(y, index, x)
+    return y
+
+
+@primitive(lambda g, y, x, index: _put_last(g, index, size=x.shape[-1]), None)
+def _take_last(x: Any, index: Any) -> Any:
+    """Select one element of the last axis at each place: x (..., n), integers (...) -> (...)."""
+    return np.take_along_axis(x, index[..., None], -1)[..., 0]
+
+
+@primitive(lambda h, y, x, index, size: _take_last(h, index), None)
+def _put_last(x: Any, index: Any, size: int) -> Any:
+    """Adjoint of :func:`_take_last`: each element of x in a row of zeros of ``size``."""
+    y = np.zeros((*x.shape, size), x.dtype)
+    np.put_along_axis(y, index[..., None], x[..., None], -1)
     return y
 
 

@@ -92,7 +92,8 @@ class Layer:
         if recorder is not None:  # a recording holds for this mode and these parameters only
             recorder.guard(("training", id(self)), lambda: self.training)
             recorder.guard("layers", lambda: Layer._changes)
-            recorder.guard(("parts", id(self)), self._parts)
+            if self._parts():
+                recorder.guard(("parts", id(self)), self._parts)
         return self.forward(*args, **kwargs)
 
     def _parts(self) -> list[Any]:

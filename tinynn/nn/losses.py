@@ -301,12 +301,16 @@ def sparse_categorical_crossentropy(
             f"{owner}: target must have the prediction's shape without its last axis, "
             f"{log_p.shape[:-1]}, got {classes.shape}."
         )
-    if classes.size and not (classes.min() >= 0 and classes.max() < log_p.shape[-1]):
-        raise ValueError(
-            f"{owner}: classes must lie in 0..{log_p.shape[-1] - 1}, got {classes.min()} to "
-            f"{classes.max()}."
-        )
-    loss = -ops.getitem(log_p, (*np.indices(classes.shape), classes))
+    last = log_p.shape[-1] - 1
+
+    def refuse(classes: np.ndarray) -> None:
+        if classes.size and not (classes.min() >= 0 and classes.max() <= last):
+            raise ValueError(
+                f"{owner}: classes must lie in 0..{last}, got {classes.min()} to {classes.max()}."
+            )
+
+    always(refuse, classes)
+    loss = -ops._take_last(log_p, classes)
     return _reduced(owner, loss, sample_weight, reduction)
 
 

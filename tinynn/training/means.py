@@ -64,6 +64,8 @@ def _kind(step: Step, given: list[str], recording: Recording, samples: int) -> s
         return given[0]
     if step.function in ALONG_FEATURES:
         return EACH if given[0] == EACH and step.params.get("axis") == -1 else OTHER
+    if step.function is ops._take_last.forward and kinds == {EACH}:
+        return EACH if like.shape[:1] == (samples,) else OTHER
     if step.function is ops._getitem.forward and given[0] == EACH:
         index = step.params["index"]
         first = index[0] if isinstance(index, tuple) and index else index

@@ -93,7 +93,8 @@ class ReplayedStep:
         self._last_was_replayed = False
         pieces = self._pieces(x, y)
         plans = [self._plan(piece) for piece in pieces]
-        workers = 1 if _draw(plans) else min(self._workers(x), len(pieces))
+        in_order = any(plan.draws for plan in plans)  # what is drawn, is drawn in one order
+        workers = 1 if in_order else min(self._workers(x), len(pieces))
         programs = [
             plan.program(list(piece), i % workers)
             for i, (plan, piece) in enumerate(zip(plans, pieces, strict=True))
@@ -124,7 +125,8 @@ class ReplayedStep:
         return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
 
     def _plan(self, piece: tuple[np.ndarray, np.ndarray]) -> Plan:
-        key = tuple((a.shape, a.dtype.str) for a in piece)
+        x, y = piece
+        key = x.shape, x.dtype, y.shape, y.dtype
         if key not in self._plans:
             if len(self._plans) >= KEPT:
                 del self._plans[next(iter(self._plans))]
@@ -165,7 +167,7 @@ class ReplayedStep:
                 part += weight * p.grad
         if not math.isfinite(number):
             return number
-        if len(pieces) > 1 and not self._tried and not _draw(plans):
+        if len(pieces) > 1 and not self._tried and not any(plan.draws for plan in plans):
             self._try(number, x, y)
         for p, part in zip(parameters, parts_of(total, self._gradients), strict=True):
             p.grad = part
@@ -326,12 +328,6 @@ class Forward:
 
     def _eager(self, x: np.ndarray) -> np.ndarray:
         return np.array(values(self.model(x)))
-
-
-def _draw(plans: list[Plan]) -> bool:
-    """Tell whether something random is drawn, as by Dropout: in one order only on one thread."""
-    recordings = [plan.recording for plan in plans if plan.recording is not None]
-    return any(source.kind == "fresh" for r in recordings for source in r.sources.values())
 
 
 class NotAMean(ValueError):
