@@ -15,6 +15,7 @@ import numpy as np
 
 from tinynn.autodiff.conv import Rows, outputs_per_row, toeplitz
 
+TILE = 2048  # numbers of a repeated bias: adding short rows costs more than their arithmetic
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -22,7 +23,8 @@ class Lane:
     """A buffer (rows, channels) with ``series`` series, ``pitch`` rows from one to the next.
 
     Each stands ``gap`` rows after the start or after the series before it, and ``room`` rows of
-    zeros follow the last gap. ``array``: the view (series, length, channels) of the series.
+    zeros follow the last gap. ``array``: the view (series, length, channels) of the series;
+    ``body``: that with the gaps behind them, (series, pitch * channels), in one piece.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Lane:
         self.flat = np.zeros((gap + series * pitch + room, channels), dtype)
         blocks = self.flat[gap : gap + series * pitch].reshape(series, pitch, channels)
         self.array = blocks[:, :length]
+        self.body = blocks.reshape(series, -1)
         self._behind = blocks[:, length:]
         self._room = self.flat[gap + series * pitch :]
 
@@ -90,10 +93,16 @@ def correlate(
     windows, outputs = x.rows(rows, rows.width, -left), y.rows(rows, rows.t)
     calls: list[Call] = [(np.copyto, (places, kernel)), (np.matmul, (windows, matrix, outputs))]
     if bias is not None:
-        tile = np.empty((rows.t, filters), kernel.dtype)
+        times = _divisor(rows.written // rows.t, TILE // (rows.t * filters))
+        tile = np.empty((times * rows.t, filters), kernel.dtype)
         flat = y.flat[y.gap : y.gap + rows.written].reshape(-1, tile.size)
         calls += [(np.copyto, (tile, bias)), (np.add, (flat, tile.reshape(-1), flat))]
     return calls + y.clear(rows.written)
+
+
+def _divisor(number: int, most: int) -> int:
+    """Return the largest divisor of ``number`` that is no larger than ``most``, or 1."""
+    return next((d for d in range(most, 1, -1) if number % d == 0), 1)
 
 
 def correlate_input(g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Call]:

@@ -359,25 +359,27 @@ class Program:
             function = np.multiply if function is ops.guarded_multiply.forward else np.divide
         if isinstance(function, np.ufunc) and not kwargs:
             out = self._out(step, like, inplace=function is not np.matmul)
-            given = args if function is np.matmul else self._fixed(args)
-            self.calls.append(_with_out(function, given, out))
+            if function is not np.matmul:
+                args, out = self._whole(step, function, self._fixed(args), out)
+            if function in (np.maximum, np.minimum):  # three times as fast with a row of numbers
+                args = tuple(
+                    a if isinstance(x, Ref) else np.full(out.shape[1:], a, out.dtype)
+                    for x, a in zip(step.args, args, strict=True)
+                )
+            self.calls.append(_with_out(function, args, out))
         elif isinstance(getattr(function, "__self__", None), np.ufunc) and kwargs.keys() <= {
             *("axis", "keepdims", "dtype")
         }:
-            self._reduce(step, args, like)
+            how = kwargs.get("axis", 0), kwargs.get("dtype")
+            out = self._out(step, like)
+            self.calls.append((function, (*args, *how, out, kwargs.get("keepdims", False))))
         else:
-            self.calls.append((_run, (function, args, kwargs, self._out(step, like))))
-
-    def _reduce(self, step: Step, args: tuple[Any, ...], like: Like) -> None:
-        function, kwargs = step.function, step.params
-        lane = self._lanes.get(step.args[0].index)
-        axis, out = kwargs.get("axis", 0), self._out(step, like)
-        of_bias = like.ndim == 1 and axis == (0, 1) and step.name == "numpy.add"
-        if lane is not None and lane.array is args[0] and of_bias and like.dtype == args[0].dtype:
-            self.calls.append(lanes.total(lane, out))
-        else:
-            how = axis, kwargs.get("dtype"), out, kwargs.get("keepdims", False)
-            self.calls.append((function, (*args, *how)))
+            lane = self._lane_at(step.args[0], args[0]) if step.args else None
+            out = self._out(step, like)
+            if function is ops.sum_to.forward and lane is not None and like.ndim == 1:
+                self.calls.append(lanes.total(lane, out))
+            else:
+                self.calls.append((_run, (function, args, kwargs, out)))
 
     def _fixed(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return arguments as NumPy takes them fastest: scalars as arrays of the others' dtype."""
@@ -391,6 +393,34 @@ class Program:
                 a = a[(slice(0, 1),) * a.ndim].reshape(())  # one number everywhere: a view of it
             fixed.append(a)
         return tuple(fixed)
+
+    def _whole(
+        self, step: Step, function: np.ufunc, args: tuple[Any, ...], out: np.ndarray
+    ) -> tuple[tuple[Any, ...], np.ndarray]:
+        """Return arguments and output as lanes with their gaps, if zeros stay zeros there.
+
+        They lie in one piece, which NumPy runs through two to four times as fast.
+        """
+        lane = self._lane_at(step.result, out)
+        bodies, zeros = [], []
+        for ref, array in zip(step.args, args, strict=True):
+            other = self._lane_at(ref, array)
+            if lane is not None and other is not None and other.pitch == lane.pitch:
+                bodies.append(other.body)
+                zeros.append(np.zeros((), array.dtype))
+            elif lane is not None and np.ndim(array) == 0 and not isinstance(ref, Ref):
+                bodies.append(array)
+                zeros.append(array)
+            else:
+                return args, out
+        with np.errstate(all="ignore"):
+            stay = lane is not None and not function(*zeros)
+        return (tuple(bodies), lane.body) if lane is not None and stay else (args, out)
+
+    def _lane_at(self, ref: Any, array: Any) -> lanes.Lane | None:
+        """Return the lane that an array is the view of, if any."""
+        lane = self._lanes.get(ref.index) if isinstance(ref, Ref) else None
+        return lane if lane is not None and lane.array is array else None
 
     def _effect(self, step: Step, args: tuple[Any, ...]) -> Call:
         if not step.is_update:
@@ -594,7 +624,7 @@ def _series_of(step: Step, recording: Recording) -> list[int]:
     return [
         ref.index
         for ref, array in zip(refs, arrays, strict=True)
-        if array.shape == like.shape and array.ndim == 3 and array.dtype.kind == "f"
+        if array.shape == like.shape and array.ndim == 3 and array.dtype.kind in "fb"
     ]
 
 

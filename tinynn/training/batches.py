@@ -23,11 +23,13 @@ class Batches:
         return n // self._size if self._drop else -(-n // self._size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n = len(self._x)
-        order = np.arange(n) if self._rng is None else self._rng.permutation(n)
+        order = None if self._rng is None else self._rng.permutation(len(self._x))
         for i in range(len(self)):
-            chosen = order[i * self._size : (i + 1) * self._size]
-            yield self._x[chosen], self._y[chosen]
+            chosen = slice(i * self._size, (i + 1) * self._size)
+            if order is None:
+                yield self._x[chosen].copy(), self._y[chosen].copy()
+            else:
+                yield self._x[order[chosen]], self._y[order[chosen]]
 
 
 def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

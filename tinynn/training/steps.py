@@ -120,6 +120,8 @@ class ReplayedStep:
 
     def _pieces(self, x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         size = self._chunk(len(x))
+        if size >= len(x) and self._fitting is not None:
+            return [(x, y)]
         if self.chunk == "auto" and self._fitting is None and x.nbytes >= LARGE:
             size = -(-len(x) // FIRST)  # a recording keeps all arrays for a while
         return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
