@@ -270,91 +270,92 @@ class _Fold:
     """How one convolution is folded to stride 1, dilation 1, and unfolded."""
 
     def __init__(
-        self, taps: int, outputs: int, strides: int, padding: Pair, dilation: int, groups: int
-    ) -> None:
+        self, length: int, taps: int, outputs: int, strides: int, padding: Pair, dilation: int,
+        groups: int,
+    ) -> None:  # fmt: skip
         common = math.gcd(strides, dilation)
-        self.taps, self.outputs, self.groups = taps, outputs, groups
-        self.strides, self.dilation, self.left = strides, dilation, padding[0]
+        self.length, self.taps, self.outputs, self.groups = length, taps, outputs, groups
         self.phases = dilation // common
         self.chunk = strides // common
         self.folded_taps = -(-taps // self.chunk)
         self.folded_outputs = -(-outputs // self.phases)
         self.steps = (self.folded_outputs + self.folded_taps - 1) * self.chunk
-        self.plain = strides == dilation == groups == 1  # there is nothing to fold
-
-    def _pieces(self, length: int) -> list[tuple[slice, slice]]:
-        """For each phase: which inputs it reads, and where they stand among its steps."""
-        pieces = []
+        self.left = padding[0]
+        self.inside = max(0, min(length, self.steps - self.left))  # steps of x that are read
+        self.simple = dilation == groups == 1  # there is nothing to fold but a stride
+        # For each phase: which inputs it reads, and where they stand among its steps.
+        self.pieces: list[tuple[slice, slice]] = []
         for r in range(self.phases):
-            first = r * self.strides - self.left  # the input step under step 0 of this phase
-            skip = max(0, -(first // self.dilation))
-            start = first + skip * self.dilation
-            stop = min(length, first + self.steps * self.dilation)
-            count = max(0, -(-(stop - start) // self.dilation))
-            pieces.append(
-                (slice(start, max(start, stop), self.dilation), slice(skip, skip + count))
-            )
-        return pieces
+            first = r * strides - self.left  # the input step under step 0 of this phase
+            skip = max(0, -(first // dilation))
+            start = first + skip * dilation
+            stop = max(start, min(length, first + self.steps * dilation))
+            count = -(-(stop - start) // dilation)
+            self.pieces.append((slice(start, stop, dilation), slice(skip, skip + count)))
 
     def x(self, x: np.ndarray, dtype: Any) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return the series end to end, x itself where that is possible, and their shape there."""
-        n, length, channels = x.shape
+        n, _, channels = x.shape
         width = channels // self.groups
         shape = (self.groups, self.phases * n, self.steps // self.chunk, self.chunk * width)
-        as_it_is = self.groups == self.dilation == 1 and self.left == 0 and self.steps == length
+        as_it_is = self.simple and self.left == 0 and self.steps == self.length
         if as_it_is and x.dtype == dtype and x.flags.c_contiguous:
             return x.reshape(1, -1, shape[3]), shape
         flat, places = _series(shape, self.folded_taps, dtype)
-        if self.plain:
-            places[0, :, self.left : self.left + length] = x
+        if self.simple:
+            series = places.reshape(n, self.steps, channels)
+            series[:, self.left : self.left + self.inside] = x[:, : self.inside]
             return flat, shape
         folded = places.reshape(self.groups, self.phases, n, self.steps, width)
-        grouped = x.reshape(n, length, self.groups, width).transpose(2, 0, 1, 3)
-        for r, (source, target) in enumerate(self._pieces(length)):
+        grouped = x.reshape(n, self.length, self.groups, width).transpose(2, 0, 1, 3)
+        for r, (source, target) in enumerate(self.pieces):
             folded[:, r, :, target] = grouped[:, :, source]
         return flat, shape
 
-    def input(self, g: np.ndarray, kernel: np.ndarray, length: int) -> np.ndarray:
-        """Return the adjoint in x, of folded arguments, unfolded."""
-        if self.plain:
-            return _correlate_input(g, kernel, self.left, length)[0]
+    def x_from(self, g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """Return the adjoint in x, unfolded, of folded arguments."""
+        if self.simple and self.chunk == 1:
+            return _correlate_input(g, kernel, self.left, self.length)[0]
         folded = _correlate_input(g, kernel, 0, self.steps // self.chunk)
-        return self._unfold_x(folded, g.shape[1] // self.phases, length)
-
-    def _unfold_x(self, folded: np.ndarray, n: int, length: int) -> np.ndarray:
-        width = folded.shape[-1] // self.chunk
+        n, width = g.shape[1] // self.phases, folded.shape[-1] // self.chunk
+        if self.simple and self.inside == self.length:
+            x = folded.reshape(n, self.steps, width)
+            return x[:, self.left : self.left + self.length]
         folded = folded.reshape(self.groups, self.phases, n, self.steps, width)
-        x = np.zeros((n, length, self.groups, width), folded.dtype)
-        for r, (source, target) in enumerate(self._pieces(length)):
+        x = np.zeros((n, self.length, self.groups, width), folded.dtype)
+        for r, (source, target) in enumerate(self.pieces):
             x[:, source] = folded[:, r, :, target].transpose(1, 2, 0, 3)
-        return x.reshape(n, length, self.groups * width)
+        return x.reshape(n, self.length, self.groups * width)
 
     def kernel(self, kernel: np.ndarray) -> np.ndarray:
-        if self.plain:
-            return kernel[None]
+        """Return a kernel (taps, channels, filters) folded; taps that a stride lacks are zeros."""
         taps, width, filters = kernel.shape
-        grouped = kernel.reshape(taps, width, self.groups, -1).transpose(2, 0, 1, 3)
         if self.folded_taps * self.chunk != taps:
-            extra = self.folded_taps * self.chunk - taps
-            grouped = np.pad(grouped, ((0, 0), (0, extra), (0, 0), (0, 0)))
-        return grouped.reshape(
-            self.groups, self.folded_taps, self.chunk * width, filters // self.groups
-        )
+            whole = np.zeros((self.folded_taps * self.chunk, width, filters), kernel.dtype)
+            whole[:taps] = kernel
+            kernel = whole
+        shape = self.groups, self.folded_taps, self.chunk * width, filters // self.groups
+        if self.groups != 1:
+            kernel = kernel.reshape(*kernel.shape[:2], self.groups, -1).transpose(2, 0, 1, 3)
+        return kernel.reshape(shape)
 
     def unfold_kernel(self, folded: np.ndarray) -> np.ndarray:
-        if self.plain:
-            return folded[0]
+        """Return the gradient of a kernel as the kernel is."""
+        if self.simple:
+            return folded.reshape(-1, folded.shape[2] // self.chunk, folded.shape[3])[: self.taps]
         width = folded.shape[2] // self.chunk
         kernel = folded.reshape(self.groups, -1, width, folded.shape[3])[:, : self.taps]
         return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, -1)
 
     def y(self, y: np.ndarray) -> np.ndarray:
-        if self.plain:
+        """Return outputs (n, outputs, filters) folded; those that a phase lacks are zeros."""
+        if self.simple:
             return y[None]
         n, outputs, filters = y.shape
-        extra = self.folded_outputs * self.phases - outputs
-        if extra:
-            y = np.pad(y, ((0, 0), (0, extra), (0, 0)))
+        if self.folded_outputs * self.phases != outputs:
+            whole = np.zeros((n, self.folded_outputs * self.phases, filters), y.dtype)
+            whole[:, :outputs] = y
+            y = whole
         width = filters // self.groups
         y = y.reshape(n, self.folded_outputs, self.phases, self.groups, width)
         return y.transpose(3, 2, 0, 1, 4).reshape(
@@ -362,7 +363,8 @@ class _Fold:
         )
 
     def unfold_y(self, folded: np.ndarray, n: int) -> np.ndarray:
-        if self.plain:
+        """Return outputs as they are."""
+        if self.simple:
             return folded[0]
         filters = folded.shape[-1]
         folded = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
@@ -385,7 +387,7 @@ def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, gro
     """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
     extent = dilation * (kernel.shape[0] - 1) + 1
     outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
-    fold = _fold(kernel.shape[0], outputs, strides, padding, dilation, groups)
+    fold = _fold(x.shape[1], kernel.shape[0], outputs, strides, padding, dilation, groups)
     dtype = x.dtype if x.dtype == kernel.dtype else np.result_type(x, kernel)
     y = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
     return fold.unfold_y(y, x.shape[0])
@@ -399,10 +401,10 @@ def conv_input(
     g: Any, kernel: Any, *, length: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
-    fold = _fold(kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
+    fold = _fold(length, kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(g, kernel)
     folded = fold.y(g.astype(dtype, copy=False))
-    return fold.input(folded, fold.kernel(kernel.astype(dtype, copy=False)), length)
+    return fold.x_from(folded, fold.kernel(kernel.astype(dtype, copy=False)))
 
 
 @primitive(
@@ -413,7 +415,7 @@ def conv_kernel(
     x: Any, g: Any, *, kernel_size: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
-    fold = _fold(kernel_size, g.shape[1], strides, padding, dilation, groups)
+    fold = _fold(x.shape[1], kernel_size, g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(x, g)
     folded = *fold.x(x, dtype), fold.y(g.astype(dtype, copy=False))
     return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
