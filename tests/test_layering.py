@@ -15,6 +15,7 @@ BELOW = {  # what each part may import, beside itself and _validate
     "_validate": [],
     "autodiff": [],
     "autodiff.graph": [],
+    "autodiff.cores": [],
     "autodiff.memory": [],
     "autodiff.ops": ["autodiff.graph"],
     "autodiff.conv": ["autodiff.graph", "autodiff.ops"],
@@ -28,7 +29,8 @@ BELOW = {  # what each part may import, beside itself and _validate
         *("autodiff.memory", "autodiff.ops", "autodiff.record"),
     ],
     "autodiff.compile": [
-        *("autodiff.graph", "autodiff.record", "autodiff.replay", "autodiff.tensor"),
+        *("autodiff.cores", "autodiff.graph", "autodiff.record", "autodiff.replay"),
+        "autodiff.tensor",
     ],
     "spikes": [],
     "nn": FLOOR_1,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
+from tinynn.autodiff import cores, graph
 from tinynn.autodiff.record import NotReplayable
 
 RNG = np.random.default_rng
@@ -18,6 +19,17 @@ def conv_net(seed=0, padding="same", **options):
         tnn.Conv1d(2, 5, 4, padding=padding, activation="relu", rng=rng, **options),
         tnn.Conv1d(5, 3, 3, padding=padding, activation="tanh", rng=rng),
         tnn.Conv1d(3, 1, 5, padding=padding, rng=rng),
+    )
+
+
+def shifted_net(seed=0):
+    """Activations that do, and do not, keep zeros zero, between convolutions that pad."""
+    rng = RNG(seed)
+    return tnn.Sequential(
+        tnn.Conv1d(2, 4, 5, padding="same", activation=lambda x: 2 * x + 1, rng=rng),
+        tnn.Conv1d(4, 4, 5, padding="causal", activation=lambda x: tnn.minimum(x, 0.5), rng=rng),
+        tnn.Conv1d(4, 4, 3, padding="same", activation=lambda x: tnn.maximum(x, 0.1), rng=rng),
+        tnn.Conv1d(4, 1, 3, padding="same", activation=lambda x: x / (1 + x * x), rng=rng),
     )
 
 
@@ -67,6 +79,7 @@ MODELS = {
     "full": lambda: conv_net(padding=(2, 2)),
     "causal": lambda: conv_net(padding="causal", use_bias=False),
     "double": lambda: conv_net(dtype="float64"),
+    "shifted": shifted_net,
     "pooled": pooled_net,
     "grouped": grouped_net,
     "dense": dense_net,
@@ -528,3 +541,27 @@ def test_an_interrupted_step_is_a_whole_step():
         compiled(*data[4])
     bound._finish = finish
     assert optimizer.iterations == 5
+
+
+@pytest.mark.skipif(cores._blas() is None, reason="NumPy comes with another BLAS than OpenBLAS")
+def test_blas_keeps_to_one_thread_where_products_are_small():
+    get, set_ = cores._blas()
+    before, seen = get(), []
+    kernel = tnn.Tensor(RNG().normal(size=(9, 16, 16)), requires_grad=True)
+
+    def f(x):
+        graph.always(lambda *_: seen.append(get()), x)
+        return tnn.conv1d(x, kernel, padding="same").detach()
+
+    compiled = tnn.compile(f)
+    set_(2)
+    try:
+        for length in (100, 100_000):
+            seen.clear()
+            for _ in range(4):
+                compiled(RNG().normal(size=(1, length, 16)))
+            expected = [2, 2, 1, 1] if length == 100 else [2, 2, 2, 2]
+            assert seen == expected
+            assert get() == 2
+    finally:
+        set_(before)

@@ -165,6 +165,8 @@ PRIMITIVE_ROWS = [
     row("ops.broadcast_to", np.broadcast_to, np.array(1.5), shape=(0, 2)),
     row("ops.sum_to", summed_to, normal(2, 3), shape=(3,)),
     row("ops.sum_to", summed_to, normal(4, 2, 3), shape=(1, 3)),
+    row("ops.sum_to", summed_to, normal(4, 2, 3), shape=(3,)),
+    row("ops.add", np.add, normal(3, 2, 4), normal(4)),
     row("ops.sum_to", summed_to, normal(2, 1), shape=()),
     *same_broadcast("add", np.add),
     *same_broadcast("subtract", np.subtract),

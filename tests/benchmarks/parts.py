@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 
 import tinynn as tnn
-from tinynn.training import cores
+from tinynn.autodiff import cores
 
 from . import tables, tinynn_side, workloads
 from .pool import Row, disagreement

@@ -26,7 +26,10 @@ MODES = {"one-core": 1, "two-cores": 2}
 
 def environment(mode: str) -> dict[str, str]:
     """Return the environment of a worker: one thread each, or every library's own choice."""
-    ours = (*THREADS, "XLA_FLAGS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND")
+    ours = {
+        *(*THREADS, "XLA_FLAGS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "OMP_PROC_BIND"),
+        "PYTHONDONTWRITEBYTECODE",  # an installed package has its bytecode beside it
+    }
     env = {k: v for k, v in os.environ.items() if k not in ours}
     if mode == "one-core":
         env |= dict.fromkeys(THREADS, "1")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.training import cores, means, steps
+from tinynn.autodiff import cores
+from tinynn.training import means, steps
 
 
 def detector(dtype="float64", width=4):

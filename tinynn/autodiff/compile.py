@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
 
 from tinynn.autodiff import graph
+from tinynn.autodiff.cores import one_blas_thread
 from tinynn.autodiff.graph import Node, Watched, unwatched, watched
 from tinynn.autodiff.record import NotReplayable, Number, Recorder, Recording, mapped
 from tinynn.autodiff.replay import NotFinite, Program, Result, quiet
@@ -67,7 +69,7 @@ class Plan:
         if program is None:
             return self.record(arrays, shape)
         try:
-            with quiet():
+            with quiet(), one_blas_thread() if program.light else nullcontext():
                 program.run(arrays)
         except NotFinite:
             args, kwargs = _unflattened(shape, iter(arrays))

@@ -121,16 +121,20 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
 # steps apart do not overlap, so they are a view of x that the matrix product takes as it is.
 
 
+FEW = 32  # rows of a product, fewer than which it is faster to copy them and make one product
+
+
 def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     """Return T. Thin products are slow, wide ones waste arithmetic: (T + taps - 1) / taps."""
-    return max(1, min(8, taps, 32 // max(1, min(channels, filters))))
+    thin = max(1, min(channels, filters))
+    return 8 if thin == 1 else max(1, min(8, taps, 32 // thin))
 
 
 class Rows:
     """How the outputs of all series are divided: ``t`` neighbours by one row of ``width`` steps.
 
     ``phases`` views with ``count`` rows each hold all rows, for ``written`` outputs, those that are
-    dropped included.
+    dropped included. With ``copied``, for a few rows: one phase, of rows that overlap.
     """
 
     def __init__(
@@ -140,6 +144,20 @@ class Rows:
         self.width = self.t + taps - 1
         self.phases = -(-self.width // self.t)
         self.count = -(-steps // (self.phases * self.t))
+        self.copied = False
+        self._measure()
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def few_copied(cls, *sizes: Any) -> "Rows":
+        """Return Rows(*sizes), copied if each product of a phase would have only a few rows."""
+        rows = cls(*sizes)
+        if rows.phases > 1 and rows.count < FEW:
+            rows.copied, rows.phases, rows.count = True, 1, -(-sizes[3] // rows.t)
+            rows._measure()
+        return rows
+
+    def _measure(self) -> None:
         self.written = self.phases * self.count * self.t
 
     def view(self, flat: np.ndarray, width: int, count: int | None = None) -> np.ndarray:
@@ -159,16 +177,16 @@ class Rows:
         steps = flat.shape[1]
         inside = (steps - self.width + self.t) // every
         if inside >= self.count:
-            return [(slice(None), self.view(flat, self.width))]
+            view = self.view(flat, self.width)
+            return [(slice(None), view.copy() if self.copied else view)]
         inside = max(0, inside)
         rest = self.count - inside
         tail = np.zeros((len(flat), rest * every + self.width, flat.shape[2]), flat.dtype)
         tail[:, : steps - inside * every] = flat[:, inside * every :]
-        views = self.view(flat, self.width, inside), self.view(tail, self.width, rest)
+        views = [self.view(flat, self.width, inside), self.view(tail, self.width, rest)]
+        if self.copied:
+            views = [view.copy() for view in views]
         return [(slice(inside), views[0]), (slice(inside, None), views[1])]
-
-
-_rows = lru_cache(maxsize=256)(Rows)
 
 
 def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +228,7 @@ def _correlate(
     """
     groups, series, steps, channels = shape
     taps, filters = kernel.shape[1], kernel.shape[3]
-    rows = _rows(taps, channels, filters, series * steps, t)
+    rows = Rows.few_copied(taps, channels, filters, series * steps, t)
     matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
     places[...] = kernel[:, None]
     out = np.empty((groups, rows.written, filters), flat.dtype)
@@ -247,7 +265,7 @@ def _correlate_kernel(
     """Adjoint in the kernel: -> (groups, taps, channels, filters)."""
     groups, series, steps, channels = shape
     filters = g.shape[3]
-    rows = _rows(taps, channels, filters, series * steps)
+    rows = Rows.few_copied(taps, channels, filters, series * steps)
     gaps = np.zeros((groups, rows.written, filters), g.dtype)  # no gradient from straddlers
     gaps[:, : series * steps].reshape(groups, series, steps, filters)[:, :, : g.shape[2]] = g
     products, places = toeplitz((groups, rows.phases, taps, channels, filters), rows, g.dtype)

@@ -18,6 +18,7 @@ from tinynn.autodiff.memory import aligned, side_by_side
 from tinynn.autodiff.record import Like, NotReplayable, Recording, Ref, Source, Step
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
 CONVERSIONS = record.converted, ops.astype.forward
 
 
@@ -81,6 +82,8 @@ class Program:
         self._plan()
         self._free.clear()
         self._blocks.clear()
+        # Whether no product is so large that several threads would be quicker at it.
+        self.light = all(_work(call) < WORTH_THREADS for call in self.calls)
 
     # ------------------------------------------------------------ planning
 
@@ -661,6 +664,14 @@ def _with_out(ufunc: np.ufunc, args: tuple[Any, ...], out: np.ndarray) -> Call:
 
 def _refill(home: np.ndarray, make: Callable[[], np.ndarray]) -> None:
     np.copyto(home, make())
+
+
+def _work(call: Call) -> int:
+    """Return the multiplications of one product of a matmul, 0 for another call."""
+    function, args = call
+    if function is not np.matmul or args[0].ndim < 2:
+        return 0
+    return int(args[0].shape[-2] * args[0].shape[-1] * args[1].shape[-1])
 
 
 def _run(

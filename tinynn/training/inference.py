@@ -10,10 +10,10 @@ import numpy as np
 
 from tinynn import _validate as check
 from tinynn.autodiff import ops
+from tinynn.autodiff.cores import available, one_blas_thread, spread
 from tinynn.autodiff.graph import as_array, no_grad
 from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
 from tinynn.nn.layers import Sequential
-from tinynn.training.cores import available, one_blas_thread, spread
 from tinynn.training.steps import Forward
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tinynn import _validate as check
+from tinynn.autodiff import cores
 from tinynn.autodiff.graph import Primitive, no_grad
 from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.replay import quiet
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
-from tinynn.training import cores
 from tinynn.training.batches import batches, paired
 from tinynn.training.inference import check_model, check_samples
 from tinynn.training.optimizers import Optimizer

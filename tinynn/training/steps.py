@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.autodiff import cores
 from tinynn.autodiff.compile import KEPT, Plan
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.memory import parts_of, side_by_side
@@ -21,7 +22,6 @@ from tinynn.autodiff.record import NotReplayable
 from tinynn.autodiff.replay import NotFinite, Program
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
-from tinynn.training import cores
 from tinynn.training.means import is_over_samples
 from tinynn.training.optimizers import Optimizer
 
