@@ -689,5 +689,5 @@ def _ends_in_effects(steps: Sequence[Step]) -> bool:
 
 def _check_finite(arrays: Sequence[np.ndarray]) -> None:
     for array in arrays:
-        if not math.isfinite(np.add.reduce(array, None)):
+        if not math.isfinite(np.add.reduce(array, None) if array.ndim else array.item()):
             raise NotFinite
