@@ -366,6 +366,66 @@ def test_a_layer_made_or_changed_inside_is_refused():
         tnn.compile(lambda x: tnn.Dense(3, 1, rng=0)(x).detach())(A)
 
 
+def compiled_equals_eager(f, *shapes, calls=4):
+    compiled = tnn.compile(f)
+    for i in range(calls):
+        arrays = [RNG(10 * i + n).normal(size=shape) for n, shape in enumerate(shapes)]
+        assert_close(compiled(*arrays).numpy(), f(*arrays).numpy())
+
+
+@pytest.mark.parametrize("kernel", [(12, 2, 4), (3, 2, 1), (12, 2, 1)], ids=["time", "one", "both"])
+@pytest.mark.parametrize("batch", [5, 1])
+def test_a_convolution_may_be_broadcast_over_another(kernel, batch):
+    wide = tnn.Tensor(RNG().normal(size=(3, 2, 4)))
+    narrow = tnn.Tensor(RNG(1).normal(size=kernel))
+    padding = "valid" if kernel[0] == 12 else "same"
+
+    def f(x):
+        return tnn.conv1d(x, wide, padding="same") * tnn.conv1d(x, narrow, padding=padding)
+
+    compiled_equals_eager(f, (batch, 12, 2))
+
+
+def test_the_sign_of_a_zero_between_series_does_not_matter():
+    first, second = (tnn.Tensor(RNG(i).normal(size=(3, 4, 4))) for i in range(2))
+
+    def f(x):
+        y = tnn.conv1d(x, first, padding="same").data
+        angle = np.arctan2(y, -y)  # of (0, 0) it is 0, of (0, -0) pi
+        return tnn.conv1d(angle, second, padding="same")
+
+    compiled_equals_eager(f, (3, 9, 4))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("assigned", [False, True])
+def test_a_call_that_is_not_finite_leaves_parameters_in_lanes_as_they_are(assigned):
+    kernel = tnn.Tensor(RNG().normal(size=(3, 2, 4)))
+
+    def make():
+        w = tnn.Tensor(np.ones((1, 9, 4)), requires_grad=True)
+
+        def step(x):
+            w.grad = None
+            y = tnn.conv1d(x, kernel, padding="same") + w
+            loss = tnn.where(x.sum() == x.sum(), (w * w).sum() + 0 * y.sum(), 1.0)
+            loss.backward()
+            if assigned:
+                w.data = w.data - 0.1 * w.grad
+            return y.detach()
+
+        return w, step
+
+    (w, step), (expected, eager) = make(), make()
+    compiled = tnn.compile(step)
+    for i in range(6):
+        x = RNG(i).normal(size=(1, 9, 2))
+        if i == 4:
+            x[0, 4] = np.nan
+        assert_close(compiled(x).numpy(), eager(x).numpy())
+        assert_close(w.numpy(), expected.numpy())
+
+
 def test_structures_go_in_and_out():
     compiled = tnn.compile(
         lambda batch, *, scale, name: (tnn.Tensor(batch["x"]) * scale, [batch["y"], name], None)

@@ -781,6 +781,8 @@ def test_a_tensor_inside_a_list_is_refused():
         (lambda: tnn.einsum("i,i", [t, t], x), "einsum"),
         (lambda: tnn.concatenate([[t], x]), "concatenate"),
         (lambda: tnn.gelu([t]), "gelu"),
+        (lambda: tnn.exp(x=(t, t)), "exp"),
+        (lambda: tnn.maximum(a=(t, t), b=0.0), "maximum"),
         (lambda: tnn.conv1d([[t], [t]], np.ones((1, 1, 1))), "conv1d"),
         (lambda: tnn.Tensor([t, 2.0]), "Tensor"),
     ):

@@ -692,3 +692,17 @@ def test_a_setting_that_was_accepted_does_not_let_an_equal_one_of_another_type_t
     for wrong in (True, 1.0, [1]):
         with pytest.raises(TypeError, match=f"{name} must be a positive integer, got"):
             tnn.conv1d(x, k, **{name: wrong})
+
+
+def test_complex_series_are_convolved_too():
+    x, k = normal(2, 9, 2) + 1j * normal(2, 9, 2), normal(3, 2, 4)
+    parts = [tnn.conv1d(part, k, padding="same") for part in (x.real, x.imag)]
+    np.testing.assert_allclose(tnn.conv1d(x, k, padding="same"), parts[0] + 1j * parts[1])
+    x[0, 4, 1] += 1j * np.nan
+    seen = np.isnan(tnn.conv1d(x, k, padding="same")).any(axis=2)
+    assert seen.tolist() == [[3 <= i <= 5 for i in range(9)], [False] * 9]
+
+
+def test_float16_sums_that_overflow_are_no_warning():
+    x, k = np.full((4, 500, 2), 8, "e"), np.ones((3, 2, 4), "e")
+    assert (tnn.conv1d(x, k) == 48).all()

@@ -163,6 +163,7 @@ PRIMITIVE_ROWS = [
     row("ops.broadcast_to", np.broadcast_to, normal(3), shape=(2, 3)),
     row("ops.broadcast_to", np.broadcast_to, normal(2, 1), shape=(I64(2), 2, 3)),
     row("ops.broadcast_to", np.broadcast_to, np.array(1.5), shape=(0, 2)),
+    row("ops.broadcast_to", np.broadcast_to, np.array(1.5), shape=()),
     row("ops.sum_to", summed_to, normal(2, 3), shape=(3,)),
     row("ops.sum_to", summed_to, normal(4, 2, 3), shape=(1, 3)),
     row("ops.sum_to", summed_to, normal(4, 2, 3), shape=(3,)),
@@ -538,3 +539,11 @@ def test_arguments_are_left_alone(row):
     for before, after, tensor in zip(row.args, args, tensors, strict=True):
         np.testing.assert_array_equal(after, before)
         np.testing.assert_array_equal(np.asarray(tensor), before)
+
+
+def test_no_axis_is_broadcast_to_a_length_below_zero():
+    for shape in ((-1,), (2, -1)):
+        with pytest.raises(ValueError, match="non-negative"):
+            tnn.broadcast_to(np.array(1.0), shape)
+        with pytest.raises(ValueError, match="non-negative"):
+            tnn.broadcast_to(tnn.Tensor(1.0), shape)

@@ -236,6 +236,11 @@ def test_a_memmap_is_never_in_memory_as_a_whole(dtype, tmp_path, monkeypatch):
         rounded(found[start:stop], part[begin : begin + 1000])
 
 
+def test_a_single_series_is_named_as_it_was_given():
+    with pytest.raises(ValueError, match=r"got shape \(7, 3\)"):
+        tnn.predict(detector(), np.ones((7, 3)))
+
+
 def test_progress_counts_the_steps_and_tqdm_is_loaded_only_for_it(capsys):
     x = np.zeros((2, 500, 1), np.float32)
     tnn.predict(detector(), x, piece_length=100, batch_size=1, progress=True)

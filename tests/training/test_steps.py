@@ -395,6 +395,23 @@ def test_blas_has_its_threads_back_afterwards():
     assert get[0]() == before
 
 
+@pytest.mark.skipif(cores._blas() is None, reason="NumPy comes with another BLAS than OpenBLAS")
+def test_whoever_leaves_last_gives_blas_its_threads_back():
+    get, set_ = cores._blas()
+    before = get()
+    set_(2)
+    try:
+        first, second = cores.one_blas_thread(), cores.one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)  # not in the order in which they came
+        assert get() == 1
+        second.__exit__(None, None, None)
+        assert get() == 2
+    finally:
+        set_(before)
+
+
 def test_threads_end_with_fit():
     import threading
 

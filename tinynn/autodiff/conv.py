@@ -145,7 +145,11 @@ class Rows:
         self.phases = -(-self.width // self.t)
         self.count = -(-steps // (self.phases * self.t))
         self.copied = False
-        self._measure()
+
+    @property
+    def written(self) -> int:
+        """How many outputs a product of all rows makes."""
+        return self.phases * self.count * self.t
 
     @classmethod
     @lru_cache(maxsize=256)
@@ -154,11 +158,7 @@ class Rows:
         rows = cls(*sizes)
         if rows.phases > 1 and rows.count < FEW:
             rows.copied, rows.phases, rows.count = True, 1, -(-sizes[3] // rows.t)
-            rows._measure()
         return rows
-
-    def _measure(self) -> None:
-        self.written = self.phases * self.count * self.t
 
     def view(self, flat: np.ndarray, width: int, count: int | None = None) -> np.ndarray:
         """View flat (groups, steps, channels) as (groups, phases, count, width * channels)."""
@@ -184,9 +184,10 @@ class Rows:
         tail = np.zeros((len(flat), rest * every + self.width, flat.shape[2]), flat.dtype)
         tail[:, : steps - inside * every] = flat[:, inside * every :]
         views = [self.view(flat, self.width, inside), self.view(tail, self.width, rest)]
-        if self.copied:
-            views = [view.copy() for view in views]
-        return [(slice(inside), views[0]), (slice(inside, None), views[1])]
+        parts = [slice(inside), slice(inside, None)]
+        return [
+            (part, v.copy() if self.copied else v) for part, v in zip(parts, views, strict=True)
+        ]
 
 
 def _series(shape: tuple[int, ...], taps: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -236,7 +237,7 @@ def _correlate(
         outputs = rows.view(out, rows.t)
         for part, windows in rows.within(flat):
             np.matmul(windows, matrix[:, None], out=outputs[:, :, part])
-        spread = rows.t > 1 and not math.isfinite(np.add.reduce(out, axis=None))
+        spread = rows.t > 1 and not ops.all_finite(out)
     if spread:
         return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
     return out[:, : series * steps].reshape(groups, series, steps, filters)[

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ def _blas() -> tuple[Any, Any] | None:
     return None
 
 
+class _Single:
+    """Who wants BLAS to keep to one thread: of several at a time, the last one gives it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = Lock(), 0, 1
+
+
+_single = _Single()
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[bool]:
     """Let each matrix product run on the thread that asks for it; tell whether that is so.
@@ -52,12 +63,18 @@ def one_blas_thread() -> Iterator[bool]:
         yield False
         return
     get, set_ = found
-    before = get()
-    set_(1)
+    with _single.lock:
+        if not _single.users:
+            _single.before = get()
+            set_(1)
+        _single.users += 1
     try:
         yield True
     finally:
-        set_(before)
+        with _single.lock:
+            _single.users -= 1
+            if not _single.users:
+                set_(_single.before)
 
 
 def pool(threads: int) -> Any:

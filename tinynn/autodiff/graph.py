@@ -279,14 +279,16 @@ class Primitive(Generic[P]):
 
     def _takes_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Tell whether all arguments are arrays and plain values, so that nothing is recorded."""
+        if self.variadic:
+            return False
         arity = self.arity
         for i, arg in enumerate(args):
             if type(arg) not in RAW and (i < arity or type(arg) not in PLAIN):
                 return False
-        for value in kwargs.values():
-            if type(value) not in PLAIN:
+        for name, value in kwargs.items():
+            if type(value) not in PLAIN or name not in self._param_set:
                 return False
-        return not self.variadic
+        return True
 
     def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
         """Raise an error that names operation and shapes, if NumPy found that those do not fit."""

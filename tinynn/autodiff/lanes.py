@@ -43,6 +43,15 @@ class Lane:
         """View (phases, count, width * channels), from step ``first`` of the first series on."""
         return rows.view(self.flat[None, self.gap + first :], width)[0]
 
+    def fits(self, other: "Lane") -> bool:
+        """Tell whether both hold series of equal shape at the same places."""
+        return self.pitch == other.pitch and self.array.shape == other.array.shape
+
+    def empty_gaps(self) -> None:
+        """Set to zero whatever belongs to no series."""
+        for between in (self.flat[: self.gap], self._behind, self._room):
+            between[...] = 0
+
     def clear(self, written: int) -> list[Call]:
         """Return the calls that set to zero what a product wrote behind the series."""
         calls: list[Call] = []

@@ -53,7 +53,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     array([[1, 2],
            [1, 2]])
     """
-    if type(x) is np.ndarray and x.ndim == 0 and type(shape) is tuple:  # for the sum of a loss
+    if type(x) is np.ndarray and x.ndim == 0 and type(shape) is tuple and -1 not in shape:
         y: np.ndarray = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
         y.flags.writeable = False
         return y
@@ -120,6 +120,26 @@ def elementwise(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]
 # ---------------------------------------------------------------- arithmetic
 
 
+def all_finite(array: Any) -> bool:
+    """Tell whether no element is infinite or nan; of large values it may say False wrongly."""
+    if array.dtype.kind == "c" or array.dtype.itemsize < 4:
+        return bool(np.isfinite(array).all())
+    return math.isfinite(np.add.reduce(array, axis=None))
+
+
+def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the fewest last axes of ``shape`` that hold a thousand elements.
+
+    NumPy combines an array with such a row several times as fast as with a number, for maximum and
+    minimum, or with a short row. () if it would take more than 2**16 elements.
+    """
+    size, first = 1, len(shape)
+    while first and size < 1000:
+        first -= 1
+        size *= shape[first]
+    return shape[first:] if size <= 2**16 else ()
+
+
 @elementwise(
     lambda h, y, g, slope: guarded_multiply(h, slope),
     lambda h, y, g, slope: guarded_multiply(h, g),
@@ -131,7 +151,7 @@ def guarded_multiply(g: Any, slope: Any) -> Any:
     array([0., 6.])
     """
     product = np.multiply(g, slope)
-    if math.isfinite(np.add.reduce(product, axis=None)):
+    if all_finite(product):
         return product
     return np.where(np.equal(g, 0), np.zeros((), product.dtype), product)
 
@@ -147,7 +167,7 @@ def guarded_divide(g: Any, d: Any) -> Any:
     array([0., 2.])
     """
     quotient = np.divide(g, d)
-    if math.isfinite(np.add.reduce(quotient, axis=None)):
+    if all_finite(quotient):
         return quotient
     return np.where(np.equal(g, 0), np.zeros((), quotient.dtype), quotient)
 
@@ -159,8 +179,8 @@ def add(a: Any, b: Any) -> Any:
     >>> add(np.array([1, 2]), 3)
     array([4, 5])
     """
-    if type(a) is type(b) is np.ndarray and a.ndim == 3 and b.ndim == 1 and len(a) > 1 < a.shape[2]:
-        b = np.broadcast_to(b, a.shape[1:]).copy()  # NumPy prefers long rows
+    if type(a) is type(b) is np.ndarray and b.ndim == 1 < len(b) and a.ndim == 3 and len(a) > 1:
+        b = np.broadcast_to(b, a.shape[1:]).copy()  # a bias: NumPy prefers long rows
     return np.add(a, b)
 
 
@@ -1177,18 +1197,9 @@ def relu(x: Any) -> Any:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    if type(x) is np.ndarray and x.size > 1024:  # a row of zeros is three times as fast as one
+    if type(x) is np.ndarray and x.size > 1000:
         return np.maximum(x, np.zeros(long_row(x.shape), x.dtype))
     return np.maximum(x, 0)
-
-
-def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the fewest last axes of ``shape`` that hold a thousand elements, or all."""
-    size, first = 1, len(shape)
-    while first and size < 1000:
-        first -= 1
-        size *= shape[first]
-    return shape[first:]
 
 
 @elementwise(lambda g, y, x, negative_slope: where(x > 0, g, g * negative_slope))

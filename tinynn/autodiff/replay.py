@@ -4,10 +4,10 @@ A :class:`Program` is a flat list of calls whose arguments, outputs included, ar
 Running it is a loop over that list: no tape, no allocation, hardly any Python.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -211,7 +211,7 @@ class Program:
     def _find_biases(self) -> None:
         """Find convolutions of which nothing is used but their sum with a bias, the next step."""
         steps, arrays = self.recording.steps, self.recording.arrays
-        for step, after in pairwise(steps):
+        for step, after in itertools.pairwise(steps):
             if step.function is not conv.conv.forward or after.function is not np.add:
                 continue
             y, others = step.result, [ref for ref in after.args if ref != step.result]
@@ -406,20 +406,23 @@ class Program:
         They lie in one piece, which NumPy runs through two to four times as fast.
         """
         lane = self._lane_at(step.result, out)
-        bodies, zeros = [], []
+        if lane is None:
+            return args, out
+        bodies, gaps = [], []  # and what may stand in the gap of each: zeros of either sign
         for ref, array in zip(step.args, args, strict=True):
             other = self._lane_at(ref, array)
-            if lane is not None and other is not None and other.pitch == lane.pitch:
+            if other is not None and lane.fits(other):
                 bodies.append(other.body)
-                zeros.append(np.zeros((), array.dtype))
-            elif lane is not None and np.ndim(array) == 0 and not isinstance(ref, Ref):
+                zero = array.dtype.type(0)
+                gaps.append([zero, -zero] if array.dtype.kind == "f" else [zero])
+            elif np.ndim(array) == 0 and not isinstance(ref, Ref):
                 bodies.append(array)
-                zeros.append(array)
+                gaps.append([array])
             else:
                 return args, out
         with np.errstate(all="ignore"):
-            stay = lane is not None and not function(*zeros)
-        return (tuple(bodies), lane.body) if lane is not None and stay else (args, out)
+            changed = any(function(*zeros) for zeros in itertools.product(*gaps))
+        return (args, out) if changed else (tuple(bodies), lane.body)
 
     def _lane_at(self, ref: Any, array: Any) -> lanes.Lane | None:
         """Return the lane that an array is the view of, if any."""
@@ -541,8 +544,8 @@ class Program:
             for function, args in self.calls:
                 function(*args)
         except BaseException:
-            for lane in self._every_lane:  # gaps that a product has filled are to be zeros again
-                lane.flat[...] = 0
+            for lane in self._every_lane:  # a product may have filled the gaps
+                lane.empty_gaps()
             raise
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
@@ -670,6 +673,8 @@ def _refill(home: np.ndarray, make: Callable[[], np.ndarray]) -> None:
 def _work(call: Call) -> int:
     """Return the multiplications of one product of a matmul, 0 for another call."""
     function, args = call
+    if function is _run:  # what it does is not known: a convolution with stride, for instance
+        return 64 * int(args[3].size)
     if function is not np.matmul or args[0].ndim < 2:
         return 0
     return int(args[0].shape[-2] * args[0].shape[-1] * args[1].shape[-1])

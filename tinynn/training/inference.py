@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,8 +54,8 @@ def predict(
         raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
     check.flag("predict", "progress", progress)
     if batch_size is None and array.ndim == 2 and _knows_batches(model):  # quicker as a batch
-        how = {"piece_length": piece_length, "progress": progress}
-        return predict(model, array[None], **how)[0]  # type: ignore[arg-type]
+        with suppress(ValueError, TypeError):  # which come again below, and name the shape given
+            return predict(model, array[None], piece_length=piece_length, progress=progress)[0]
     reach, piece, size = _portions(model, array, piece_length)
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
