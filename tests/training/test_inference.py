@@ -236,6 +236,27 @@ def test_a_memmap_is_never_in_memory_as_a_whole(dtype, tmp_path, monkeypatch):
         rounded(found[start:stop], part[begin : begin + 1000])
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(500, 1), (3, 500, 1)])
+def test_so_many_threads_as_are_asked_for_give_the_same_result(shape, threads, monkeypatch):
+    seen, whole = set(), inference.spread
+
+    def counted(work, count, threads):
+        seen.add(threads)
+        return whole(work, count, threads)
+
+    monkeypatch.setattr(inference, "spread", counted)
+    x, model = np.random.default_rng(0).normal(size=shape).astype("float32"), detector()
+    found = tnn.predict(model, x, piece_length=60, threads=threads)
+    rounded(found, model(x).data)
+    assert max(seen) == threads
+
+
+def test_threads_are_counted_in_whole_numbers():
+    with pytest.raises(ValueError, match="predict: threads must be a positive integer, got 0"):
+        tnn.predict(detector(), np.ones((9, 1)), threads=0)
+
+
 def test_a_single_series_is_named_as_it_was_given():
     with pytest.raises(ValueError, match=r"got shape \(7, 3\)"):
         tnn.predict(detector(), np.ones((7, 3)))

@@ -26,6 +26,7 @@ def predict(
     *,
     batch_size: int | None = None,
     piece_length: int | None = None,
+    threads: int | None = None,
     progress: bool = False,
 ) -> np.ndarray:
     """Return the model's output for ``x`` as an ndarray, in evaluation mode and without a tape.
@@ -36,8 +37,9 @@ def predict(
     a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
     overlap by what an output sees, and the result is that of the whole series, to rounding: the
     same sum may be rounded otherwise elsewhere in a matrix product (where nothing needs rounding it
-    is exact). Memory is needed for the result and one piece. ``progress``: a tqdm bar over the
-    steps. Each layer's mode is restored; threads that share a model must take turns.
+    is exact). Memory is needed for the result and one piece for each thread. ``threads``: how
+    many pieces at a time, by default one for each core. ``progress``: a tqdm bar over the steps.
+    Each layer's mode is restored; threads that share a model must take turns.
 
     Raises ValueError if ``batch_size`` would cut a series along time, if ``piece_length`` is
     shorter than what an output sees, and if it is given for a model that needs the whole series;
@@ -53,9 +55,12 @@ def predict(
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
     check.flag("predict", "progress", progress)
+    if threads is not None:
+        threads = check.integer("predict", "threads", threads, at_least=1)
     if batch_size is None and array.ndim == 2 and _knows_batches(model):  # quicker as a batch
         with suppress(ValueError, TypeError):  # which come again below, and name the shape given
-            return predict(model, array[None], piece_length=piece_length, progress=progress)[0]
+            how = {"piece_length": piece_length, "threads": threads, "progress": progress}
+            return predict(model, array[None], **how)[0]  # type: ignore[arg-type]
     reach, piece, size = _portions(model, array, piece_length)
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
@@ -69,7 +74,8 @@ def predict(
         _bar(total, progress) as shown,
         one_blas_thread() as alone,
     ):
-        threads = available() if alone and reach_of(model) is not None else 1
+        if threads is None:
+            threads = available() if alone and reach_of(model) is not None else 1
         if size >= len(array):
             return _over_time(forward, array, reach, piece, shown, threads)
         groups = spread(
