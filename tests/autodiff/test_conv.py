@@ -706,3 +706,37 @@ def test_complex_series_are_convolved_too():
 def test_float16_sums_that_overflow_are_no_warning():
     x, k = np.full((4, 500, 2), 8, "e"), np.ones((3, 2, 4), "e")
     assert (tnn.conv1d(x, k) == 48).all()
+
+
+@given(
+    length=st.integers(1, 12), taps=st.integers(1, 5), strides=st.integers(1, 4),
+    dilation=st.integers(1, 3), left=st.integers(0, 6), right=st.integers(0, 6),
+    groups=st.integers(1, 2), place=st.integers(0, 11), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_a_nan_reaches_just_the_outputs_that_see_it(
+    length, taps, strides, dilation, left, right, groups, place, seed
+):
+    assume(length + left + right > dilation * (taps - 1))
+    how = {"strides": strides, "padding": (left, right), "dilation": dilation, "groups": groups}
+    rng = np.random.default_rng(seed)
+    x, k = rng.normal(size=(2, length, 2 * groups)), rng.normal(size=(taps, 2, groups))
+    y = conv.conv(x, k, **how)
+    place %= length
+    x[0, place, 0] = np.nan
+    seen = np.array(
+        [[t * strides - left + j * dilation for j in range(taps)] for t in range(y.shape[1])]
+    )
+    expected = np.zeros(y.shape, bool)
+    expected[0, :, 0] = (seen == place).any(axis=1)
+    found = conv.conv(x, k, **how)
+    assert np.isnan(found).tolist() == expected.tolist()
+    np.testing.assert_allclose(found[~expected], y[~expected], atol=1e-12)
+    g = rng.normal(size=y.shape)
+    back = conv.conv_input(g, k, length=length, **how)
+    step = seed % y.shape[1]
+    g[1, step, 0] = np.nan
+    expected = np.zeros(x.shape, bool)
+    expected[1, [i for i in seen[step] if 0 <= i < length], :2] = True
+    found = conv.conv_input(g, k, length=length, **how)
+    assert np.isnan(found).tolist() == expected.tolist()
+    np.testing.assert_allclose(found[~expected], back[~expected], atol=1e-12)

@@ -137,10 +137,8 @@ class Rows:
     dropped included. With ``copied``, for a few rows: one phase, of rows that overlap.
     """
 
-    def __init__(
-        self, taps: int, channels: int, filters: int, steps: int, t: int | None = None
-    ) -> None:
-        self.t = t or outputs_per_row(taps, channels, filters)
+    def __init__(self, taps: int, channels: int, filters: int, steps: int) -> None:
+        self.t = outputs_per_row(taps, channels, filters)
         self.width = self.t + taps - 1
         self.phases = -(-self.width // self.t)
         self.count = -(-steps // (self.phases * self.t))
@@ -219,9 +217,7 @@ def toeplitz(shape: tuple[int, ...], rows: Rows, dtype: Any) -> tuple[np.ndarray
     return matrix.reshape(*lead, rows.width * channels, rows.t * filters), places
 
 
-def _correlate(
-    flat: np.ndarray, shape: tuple[int, ...], kernel: np.ndarray, t: int | None = None
-) -> np.ndarray:
+def _correlate(flat: np.ndarray, shape: tuple[int, ...], kernel: np.ndarray) -> np.ndarray:
     """Correlate each series: -> (groups, series, steps - taps + 1, filters).
 
     ``flat``: the series (groups, series, steps, channels) of ``shape`` end to end, with or without
@@ -229,17 +225,13 @@ def _correlate(
     """
     groups, series, steps, channels = shape
     taps, filters = kernel.shape[1], kernel.shape[3]
-    rows = Rows.few_copied(taps, channels, filters, series * steps, t)
+    rows = Rows.few_copied(taps, channels, filters, series * steps)
     matrix, places = toeplitz(kernel.shape, rows, kernel.dtype)
     places[...] = kernel[:, None]
     out = np.empty((groups, rows.written, filters), flat.dtype)
-    with np.errstate(invalid="ignore"):
-        outputs = rows.view(out, rows.t)
-        for part, windows in rows.within(flat):
-            np.matmul(windows, matrix[:, None], out=outputs[:, :, part])
-        spread = rows.t > 1 and not ops.all_finite(out)
-    if spread:
-        return _correlate(flat, shape, kernel, 1)  # the matrix's zeros spread a nan: 0 * nan
+    outputs = rows.view(out, rows.t)
+    for part, windows in rows.within(flat):
+        np.matmul(windows, matrix[:, None], out=outputs[:, :, part])
     return out[:, : series * steps].reshape(groups, series, steps, filters)[
         :, :, : steps - taps + 1
     ]
@@ -395,6 +387,37 @@ class _Fold:
 _fold = lru_cache(maxsize=256)(_Fold)
 
 
+# A nan times a zero of the matrix is a nan: the products spread it to outputs that do not see it.
+# What is not finite is therefore computed again, in the obvious way.
+
+
+def _tap_by_tap(
+    x: Any, kernel: Any, outputs: int, *, strides: int, padding: Pair, dilation: int, groups: int
+) -> Any:
+    """As :func:`conv`, slowly."""
+    n, taps, last = len(x), len(kernel), (outputs - 1) * strides + 1
+    series = np.pad(x, ((0, 0), padding, (0, 0))).reshape(n, -1, groups, 1, kernel.shape[1])
+    parts = kernel.reshape(taps, kernel.shape[1], groups, -1).transpose(0, 2, 1, 3)
+    y: Any = 0
+    for j, part in enumerate(parts):
+        y = y + series[:, j * dilation :][:, :last:strides] @ part
+    return y.reshape(n, outputs, -1)
+
+
+def _input_tap_by_tap(
+    g: Any, kernel: Any, length: int, *, strides: int, padding: Pair, dilation: int, groups: int
+) -> Any:
+    """As :func:`conv_input`, slowly."""
+    n, outputs, width = len(g), g.shape[1], kernel.shape[1]
+    last = (outputs - 1) * strides + 1
+    parts = kernel.reshape(len(kernel), width, groups, -1).transpose(0, 2, 3, 1)
+    series = g.reshape(n, outputs, groups, 1, -1)
+    x = np.zeros((n, length + sum(padding), groups, 1, width), np.result_type(g, kernel))
+    for j, part in enumerate(parts):
+        x[:, j * dilation :][:, :last:strides] += series @ part
+    return x[:, padding[0] : padding[0] + length].reshape(n, length, -1)
+
+
 # ---------------------------------------------------------------- the three maps
 
 
@@ -408,8 +431,13 @@ def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, gro
     outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
     fold = _fold(x.shape[1], kernel.shape[0], outputs, strides, padding, dilation, groups)
     dtype = x.dtype if x.dtype == kernel.dtype else np.result_type(x, kernel)
-    y = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
-    return fold.unfold_y(y, x.shape[0])
+    with np.errstate(invalid="ignore"):
+        folded = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
+        y = fold.unfold_y(folded, x.shape[0])
+        if ops.all_finite(y):
+            return y
+        how = {"strides": strides, "dilation": dilation, "groups": groups}
+        return _tap_by_tap(x, kernel, outputs, padding=padding, **how)
 
 
 @primitive(
@@ -422,8 +450,13 @@ def conv_input(
     """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
     fold = _fold(length, kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(g, kernel)
-    folded = fold.y(g.astype(dtype, copy=False))
-    return fold.x_from(folded, fold.kernel(kernel.astype(dtype, copy=False)))
+    with np.errstate(invalid="ignore"):
+        folded = fold.y(g.astype(dtype, copy=False))
+        x = fold.x_from(folded, fold.kernel(kernel.astype(dtype, copy=False)))
+        if ops.all_finite(x):
+            return x
+        how = {"strides": strides, "dilation": dilation, "groups": groups}
+        return _input_tap_by_tap(g, kernel, length, padding=padding, **how)
 
 
 @primitive(
