@@ -740,3 +740,23 @@ def test_a_nan_reaches_just_the_outputs_that_see_it(
     found = conv.conv_input(g, k, length=length, **how)
     assert np.isnan(found).tolist() == expected.tolist()
     np.testing.assert_allclose(found[~expected], back[~expected], atol=1e-12)
+
+
+@given(
+    n=st.integers(0, 2), length=st.integers(1, 12), taps=st.integers(1, 4),
+    dilation=st.integers(1, 3), left=st.integers(0, 9), right=st.integers(0, 9),
+    channels=st.integers(2, 4), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_a_few_taps_for_each_channel(n, length, taps, dilation, left, right, channels, seed):
+    assume(length + left + right > dilation * (taps - 1))
+    how = {"strides": 1, "padding": (left, right), "dilation": dilation, "groups": channels}
+    rng = np.random.default_rng(seed)
+    x, k = rng.normal(size=(n, length, channels)), rng.normal(size=(taps, 1, channels))
+    y = conv.conv(x, k, **how)
+    np.testing.assert_allclose(y, oracles.conv(x, k, **how), atol=1e-12)
+    g, h = rng.normal(size=y.shape), rng.normal(size=k.shape)
+    dx = conv.conv_input(g, k, length=length, **how)
+    dk = conv.conv_kernel(x, g, kernel_size=taps, **how)
+    assert (dx.shape, dk.shape) == (x.shape, k.shape)
+    np.testing.assert_allclose((dx * x).sum(), (g * y).sum(), atol=1e-11)
+    np.testing.assert_allclose((dk * h).sum(), (g * conv.conv(x, h, **how)).sum(), atol=1e-11)

@@ -130,6 +130,11 @@ def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     return 8 if thin == 1 else max(1, min(8, taps, 32 // thin))
 
 
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of ``number`` that is no larger than ``most``, or 1."""
+    return next((d for d in range(most, 1, -1) if number % d == 0), 1)
+
+
 class Rows:
     """How the outputs of all series are divided: ``t`` neighbours by one row of ``width`` steps.
 
@@ -151,11 +156,11 @@ class Rows:
 
     @classmethod
     @lru_cache(maxsize=256)
-    def few_copied(cls, *sizes: Any) -> "Rows":
-        """Return Rows(*sizes), copied if each product of a phase would have only a few rows."""
-        rows = cls(*sizes)
+    def few_copied(cls, taps: int, channels: int, filters: int, steps: int) -> "Rows":
+        """Return the Rows, copied if each product of a phase would have only a few of them."""
+        rows = cls(taps, channels, filters, steps)
         if rows.phases > 1 and rows.count < FEW:
-            rows.copied, rows.phases, rows.count = True, 1, -(-sizes[3] // rows.t)
+            rows.copied, rows.phases, rows.count = True, 1, -(-steps // rows.t)
         return rows
 
     def view(self, flat: np.ndarray, width: int, count: int | None = None) -> np.ndarray:
@@ -387,6 +392,50 @@ class _Fold:
 _fold = lru_cache(maxsize=256)(_Fold)
 
 
+# Depthwise, one filter to a channel, with a few taps: no product of matrices is worth the
+# transposition of channels to the front. Each tap is a product with all steps, elementwise.
+
+
+class _FewTaps:
+    """The steps that the taps of a depthwise convolution see: x with zeros, or less, around it."""
+
+    def __init__(self, x: np.ndarray, left: int, outputs: int, taps: int, dilation: int) -> None:
+        n, _, self.channels = x.shape
+        self.outputs, self.taps, self.dilation = outputs, taps, dilation
+        self.steps = np.zeros((n, outputs + dilation * (taps - 1), self.channels), x.dtype)
+        kept = x[:, max(0, -left) :][:, : max(0, self.steps.shape[1] - max(0, left))]
+        self.steps[:, max(0, left) : max(0, left) + kept.shape[1]] = kept
+
+    @staticmethod
+    def serve(taps: int, channels: int, filters: int, strides: int, groups: int) -> bool:
+        """Tell whether a convolution is of that kind."""
+        return groups == channels == filters > 1 and strides == 1 and taps <= 4
+
+    def _seen(self, tap: int) -> np.ndarray:
+        return self.steps[:, tap * self.dilation :][:, : self.outputs]
+
+    def correlate(self, kernel: np.ndarray) -> np.ndarray:
+        """Return the outputs, for a kernel (taps, channels)."""
+        repeats = largest_divisor(self.outputs, 2048 // self.channels)
+        shape = len(self.steps), self.outputs // repeats, repeats * self.channels
+        rows = np.repeat(kernel[:, None], repeats, axis=1).reshape(self.taps, -1)  # long ones
+        y = self._seen(0).reshape(shape) * rows[0]
+        part = np.empty_like(y)
+        for tap in range(1, self.taps):
+            y += np.multiply(self._seen(tap).reshape(shape), rows[tap], out=part)
+        return y.reshape(len(self.steps), self.outputs, self.channels)
+
+    def kernel(self, g: np.ndarray) -> np.ndarray:
+        """Return the gradient (taps, channels) of the kernel, given that of the outputs."""
+        ones, part = np.ones(g.size // self.channels, g.dtype), np.empty_like(g, order="C")
+        return np.stack(
+            [
+                ones @ np.multiply(self._seen(tap), g, out=part).reshape(-1, self.channels)
+                for tap in range(self.taps)
+            ]
+        )
+
+
 # A nan times a zero of the matrix is a nan: the products spread it to outputs that do not see it.
 # What is not finite is therefore computed again, in the obvious way.
 
@@ -429,8 +478,12 @@ def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, gro
     """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
     extent = dilation * (kernel.shape[0] - 1) + 1
     outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
-    fold = _fold(x.shape[1], kernel.shape[0], outputs, strides, padding, dilation, groups)
     dtype = x.dtype if x.dtype == kernel.dtype else np.result_type(x, kernel)
+    taps = len(kernel)
+    if _FewTaps.serve(taps, x.shape[2], kernel.shape[2], strides, groups):
+        few = _FewTaps(x.astype(dtype, copy=False), padding[0], outputs, taps, dilation)
+        return few.correlate(kernel[:, 0].astype(dtype, copy=False))
+    fold = _fold(x.shape[1], taps, outputs, strides, padding, dilation, groups)
     with np.errstate(invalid="ignore"):
         folded = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
         y = fold.unfold_y(folded, x.shape[0])
@@ -448,8 +501,12 @@ def conv_input(
     g: Any, kernel: Any, *, length: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
-    fold = _fold(length, kernel.shape[0], g.shape[1], strides, padding, dilation, groups)
-    dtype = np.result_type(g, kernel)
+    dtype, taps = np.result_type(g, kernel), len(kernel)
+    if _FewTaps.serve(taps, kernel.shape[1] * groups, kernel.shape[2], strides, groups):
+        left = dilation * (taps - 1) - padding[0]
+        few = _FewTaps(g.astype(dtype, copy=False), left, length, taps, dilation)
+        return few.correlate(kernel[::-1, 0].astype(dtype, copy=False))
+    fold = _fold(length, taps, g.shape[1], strides, padding, dilation, groups)
     with np.errstate(invalid="ignore"):
         folded = fold.y(g.astype(dtype, copy=False))
         x = fold.x_from(folded, fold.kernel(kernel.astype(dtype, copy=False)))
@@ -467,8 +524,11 @@ def conv_kernel(
     x: Any, g: Any, *, kernel_size: int, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
-    fold = _fold(x.shape[1], kernel_size, g.shape[1], strides, padding, dilation, groups)
     dtype = np.result_type(x, g)
+    if _FewTaps.serve(kernel_size, x.shape[2], g.shape[2], strides, groups):
+        few = _FewTaps(x.astype(dtype, copy=False), padding[0], g.shape[1], kernel_size, dilation)
+        return few.kernel(g.astype(dtype, copy=False))[:, None]
+    fold = _fold(x.shape[1], kernel_size, g.shape[1], strides, padding, dilation, groups)
     folded = *fold.x(x, dtype), fold.y(g.astype(dtype, copy=False))
     return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.conv import Rows, outputs_per_row, toeplitz
+from tinynn.autodiff.conv import Rows, largest_divisor, outputs_per_row, toeplitz
 
 TILE = 2048  # numbers of a repeated bias: adding short rows costs more than their arithmetic
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -102,16 +102,11 @@ def correlate(
     windows, outputs = x.rows(rows, rows.width, -left), y.rows(rows, rows.t)
     calls: list[Call] = [(np.copyto, (places, kernel)), (np.matmul, (windows, matrix, outputs))]
     if bias is not None:
-        times = _divisor(rows.written // rows.t, TILE // (rows.t * filters))
+        times = largest_divisor(rows.written // rows.t, TILE // (rows.t * filters))
         tile = np.empty((times * rows.t, filters), kernel.dtype)
         flat = y.flat[y.gap : y.gap + rows.written].reshape(-1, tile.size)
         calls += [(np.copyto, (tile, bias)), (np.add, (flat, tile.reshape(-1), flat))]
     return calls + y.clear(rows.written)
-
-
-def _divisor(number: int, most: int) -> int:
-    """Return the largest divisor of ``number`` that is no larger than ``most``, or 1."""
-    return next((d for d in range(most, 1, -1) if number % d == 0), 1)
 
 
 def correlate_input(g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Call]:
