@@ -397,6 +397,25 @@ def test_the_sign_of_a_zero_between_series_does_not_matter():
     compiled_equals_eager(f, (3, 9, 4))
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("what", ["where", "booleans", "fmax"])
+def test_a_value_that_is_not_finite_and_is_hidden_later_changes_nothing_else(what):
+    kernel = tnn.Tensor(np.abs(RNG().normal(size=(5, 3, 3))))
+
+    def f(x):
+        y = tnn.conv1d(tnn.log(x), kernel, padding="same")
+        if what == "where":
+            return tnn.where(y > -1e300, y, 0.0).detach()
+        return y.data > 0 if what == "booleans" else np.fmax(y.data, -1e300)
+
+    compiled = tnn.compile(f)
+    for i in range(5):
+        x = np.abs(RNG(i).normal(size=(2, 40, 3)))
+        if i == 4:
+            x[0, 20, 0] = 0
+        assert_close(np.asarray(compiled(x)), np.asarray(f(x)))
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("assigned", [False, True])
 def test_a_call_that_is_not_finite_leaves_parameters_in_lanes_as_they_are(assigned):

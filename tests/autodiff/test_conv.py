@@ -760,3 +760,48 @@ def test_a_few_taps_for_each_channel(n, length, taps, dilation, left, right, cha
     assert (dx.shape, dk.shape) == (x.shape, k.shape)
     np.testing.assert_allclose((dx * x).sum(), (g * y).sum(), atol=1e-11)
     np.testing.assert_allclose((dk * h).sum(), (g * conv.conv(x, h, **how)).sum(), atol=1e-11)
+
+
+def test_no_outputs_need_no_finite_kernel():
+    kernel = np.array([1, np.nan, 2, 3, 4]).reshape(5, 1, 1)
+    for strides in (1, 2):
+        y = tnn.conv1d_transpose(np.zeros((1, 0, 1)), kernel, strides=strides)
+        assert not y.any()
+
+
+def test_depthwise_and_grouped_adjoints_agree_where_the_kernel_is_not_finite():
+    for bad in (np.inf, np.nan):
+        kernel, g = np.array([1.0, bad]).reshape(2, 1, 1), np.ones((1, 3, 1))
+        alone = tnn.conv1d_transpose(g, kernel)
+        twice = np.concatenate([kernel, kernel], axis=2)
+        both = tnn.conv1d_transpose(np.concatenate([g, g], axis=2), twice, groups=2)
+        np.testing.assert_array_equal(both, np.concatenate([alone, alone], axis=2))
+        assert alone[0, 0, 0] == 1
+
+
+def test_depthwise_series_that_are_not_finite_are_no_warning():
+    x, k = np.ones((1, 6, 2)), np.ones((3, 1, 2))
+    x[0, 2, 0], k[1] = np.inf, 0
+    found = tnn.conv1d(x, k, groups=2)
+    assert np.isfinite(found[..., 1]).all()
+    assert np.isnan(found[0, 1, 0])
+
+
+def test_large_finite_outputs_are_no_warning():
+    x = np.full((1, 8, 1), 3e38, "float32")
+    assert tnn.conv1d(x, np.ones((1, 1, 1), "float32")).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool", "float16", ">f4", "float32", "float64", "c16"])
+def test_the_number_of_taps_does_not_change_the_dtype(dtype):
+    found = set()
+    for taps in (1, 2, 5):
+        x, k = np.ones((2, 9, 2), dtype), np.ones((taps, 1, 2), dtype)
+        how = {"strides": 1, "padding": (0, 0), "dilation": 1, "groups": 2}
+        y = conv.conv(x, k, **how)
+        back = (
+            conv.conv_input(y, k, length=9, **how),
+            conv.conv_kernel(x, y, kernel_size=taps, **how),
+        )
+        found.add((y.dtype.str, *(array.dtype.str for array in back)))
+    assert len(found) == 1

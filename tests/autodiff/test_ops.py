@@ -344,6 +344,7 @@ PRIMITIVE_ROWS = [
         kernel_size=2,
         **DILATED,
     ),
+    row("ops.add", np.add, normal(3, 2, 1), normal(4)),
 ]
 
 ZERO, TWO_ZEROS = np.array([1.5, 0.0, -2.0]), np.array([[1.5, 0.0, 0.0], [0.5, 2.0, -1.0]])
@@ -547,3 +548,11 @@ def test_no_axis_is_broadcast_to_a_length_below_zero():
             tnn.broadcast_to(np.array(1.0), shape)
         with pytest.raises(ValueError, match="non-negative"):
             tnn.broadcast_to(tnn.Tensor(1.0), shape)
+
+
+@pytest.mark.parametrize("dtype", [bool, "int8", "float16", "float32"])
+def test_relu_of_many_numbers_is_that_of_few(dtype):
+    x = (RNG.normal(size=(3, 1000)) * 3).astype(dtype)
+    y = tnn.relu(x)
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    assert y.dtype == tnn.relu(x[:, :3]).dtype == np.maximum(x, 0).dtype

@@ -257,9 +257,12 @@ def test_threads_are_counted_in_whole_numbers():
         tnn.predict(detector(), np.ones((9, 1)), threads=0)
 
 
-def test_a_single_series_is_named_as_it_was_given():
+def test_a_single_series_is_named_as_it_was_given_and_once(capsys):
     with pytest.raises(ValueError, match=r"got shape \(7, 3\)"):
-        tnn.predict(detector(), np.ones((7, 3)))
+        tnn.predict(detector(), np.ones((7, 3)), progress=True)
+    assert (
+        capsys.readouterr().err.count("predict:") <= 2
+    )  # tqdm draws a bar when it begins and ends
 
 
 def test_progress_counts_the_steps_and_tqdm_is_loaded_only_for_it(capsys):

@@ -407,9 +407,12 @@ class _FewTaps:
         self.steps[:, max(0, left) : max(0, left) + kept.shape[1]] = kept
 
     @staticmethod
-    def serve(taps: int, channels: int, filters: int, strides: int, groups: int) -> bool:
-        """Tell whether a convolution is of that kind."""
-        return groups == channels == filters > 1 and strides == 1 and taps <= 4
+    def serve(
+        taps: int, channels: int, filters: int, strides: int, groups: int, dtype: np.dtype[Any]
+    ) -> bool:
+        """Tell whether a convolution is of that kind, and in single or double precision."""
+        depthwise = groups == channels == filters > 1 and strides == 1
+        return depthwise and taps <= 4 and dtype.char in "fd" and dtype.isnative
 
     def _seen(self, tap: int) -> np.ndarray:
         return self.steps[:, tap * self.dilation :][:, : self.outputs]
@@ -440,31 +443,35 @@ class _FewTaps:
 # What is not finite is therefore computed again, in the obvious way.
 
 
+def _in_groups(array: np.ndarray, groups: int) -> np.ndarray:
+    """View (n, m, groups * k) as (groups, n, m, k)."""
+    return array.reshape(*array.shape[:2], groups, -1).transpose(2, 0, 1, 3)
+
+
 def _tap_by_tap(
     x: Any, kernel: Any, outputs: int, *, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """As :func:`conv`, slowly."""
-    n, taps, last = len(x), len(kernel), (outputs - 1) * strides + 1
-    series = np.pad(x, ((0, 0), padding, (0, 0))).reshape(n, -1, groups, 1, kernel.shape[1])
-    parts = kernel.reshape(taps, kernel.shape[1], groups, -1).transpose(0, 2, 1, 3)
+    last = (outputs - 1) * strides + 1
+    series = _in_groups(np.pad(x, ((0, 0), padding, (0, 0))), groups)
     y: Any = 0
-    for j, part in enumerate(parts):
-        y = y + series[:, j * dilation :][:, :last:strides] @ part
-    return y.reshape(n, outputs, -1)
+    for j, part in enumerate(_in_groups(kernel, groups).transpose(1, 0, 2, 3)):
+        y = y + series[:, :, j * dilation :][:, :, :last:strides] @ part[:, None]
+    return y.transpose(1, 2, 0, 3).reshape(len(x), outputs, -1)
 
 
 def _input_tap_by_tap(
     g: Any, kernel: Any, length: int, *, strides: int, padding: Pair, dilation: int, groups: int
 ) -> Any:
     """As :func:`conv_input`, slowly."""
-    n, outputs, width = len(g), g.shape[1], kernel.shape[1]
-    last = (outputs - 1) * strides + 1
-    parts = kernel.reshape(len(kernel), width, groups, -1).transpose(0, 2, 3, 1)
-    series = g.reshape(n, outputs, groups, 1, -1)
-    x = np.zeros((n, length + sum(padding), groups, 1, width), np.result_type(g, kernel))
-    for j, part in enumerate(parts):
-        x[:, j * dilation :][:, :last:strides] += series @ part
-    return x[:, padding[0] : padding[0] + length].reshape(n, length, -1)
+    last = (g.shape[1] - 1) * strides + 1
+    series = _in_groups(g, groups)
+    shape = groups, len(g), length + sum(padding), kernel.shape[1]
+    x = np.zeros(shape, np.result_type(g, kernel))
+    for j, part in enumerate(_in_groups(kernel, groups).transpose(1, 0, 3, 2)):
+        x[:, :, j * dilation :][:, :, :last:strides] += series @ part[:, None]
+    x = x[:, :, padding[0] : padding[0] + length].transpose(1, 2, 0, 3)
+    return x.reshape(len(g), length, -1)
 
 
 # ---------------------------------------------------------------- the three maps
@@ -476,18 +483,18 @@ def _input_tap_by_tap(
 )
 def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, groups: int) -> Any:
     """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
-    extent = dilation * (kernel.shape[0] - 1) + 1
-    outputs = max(0, (x.shape[1] + sum(padding) - extent) // strides + 1)
-    dtype = x.dtype if x.dtype == kernel.dtype else np.result_type(x, kernel)
     taps = len(kernel)
-    if _FewTaps.serve(taps, x.shape[2], kernel.shape[2], strides, groups):
-        few = _FewTaps(x.astype(dtype, copy=False), padding[0], outputs, taps, dilation)
-        return few.correlate(kernel[:, 0].astype(dtype, copy=False))
-    fold = _fold(x.shape[1], taps, outputs, strides, padding, dilation, groups)
+    outputs = max(0, (x.shape[1] + sum(padding) - dilation * (taps - 1) - 1) // strides + 1)
+    dtype = np.result_type(x, kernel)
+    series, weights = x.astype(dtype, copy=False), kernel.astype(dtype, copy=False)
     with np.errstate(invalid="ignore"):
-        folded = _correlate(*fold.x(x, dtype), fold.kernel(kernel.astype(dtype, copy=False)))
+        if _FewTaps.serve(taps, x.shape[2], kernel.shape[2], strides, groups, dtype):
+            few = _FewTaps(series, padding[0], outputs, taps, dilation)
+            return few.correlate(weights[:, 0])
+        fold = _fold(x.shape[1], taps, outputs, strides, padding, dilation, groups)
+        folded = _correlate(*fold.x(series, dtype), fold.kernel(weights))
         y = fold.unfold_y(folded, x.shape[0])
-        if ops.all_finite(y):
+        if _all_finite(y):
             return y
         how = {"strides": strides, "dilation": dilation, "groups": groups}
         return _tap_by_tap(x, kernel, outputs, padding=padding, **how)
@@ -502,15 +509,17 @@ def conv_input(
 ) -> Any:
     """Adjoint of :func:`conv` in x, the transposed convolution -> (batch, length, channels)."""
     dtype, taps = np.result_type(g, kernel), len(kernel)
-    if _FewTaps.serve(taps, kernel.shape[1] * groups, kernel.shape[2], strides, groups):
-        left = dilation * (taps - 1) - padding[0]
-        few = _FewTaps(g.astype(dtype, copy=False), left, length, taps, dilation)
-        return few.correlate(kernel[::-1, 0].astype(dtype, copy=False))
-    fold = _fold(length, taps, g.shape[1], strides, padding, dilation, groups)
+    if not g.shape[1]:
+        return np.zeros((len(g), length, kernel.shape[1] * groups), dtype)
+    series, weights = g.astype(dtype, copy=False), kernel.astype(dtype, copy=False)
     with np.errstate(invalid="ignore"):
-        folded = fold.y(g.astype(dtype, copy=False))
-        x = fold.x_from(folded, fold.kernel(kernel.astype(dtype, copy=False)))
-        if ops.all_finite(x):
+        if _FewTaps.serve(taps, kernel.shape[1] * groups, kernel.shape[2], strides, groups, dtype):
+            left = dilation * (taps - 1) - padding[0]
+            x = _FewTaps(series, left, length, taps, dilation).correlate(weights[::-1, 0])
+        else:
+            fold = _fold(length, taps, g.shape[1], strides, padding, dilation, groups)
+            x = fold.x_from(fold.y(series), fold.kernel(weights))
+        if _all_finite(x):
             return x
         how = {"strides": strides, "dilation": dilation, "groups": groups}
         return _input_tap_by_tap(g, kernel, length, padding=padding, **how)
@@ -525,12 +534,19 @@ def conv_kernel(
 ) -> Any:
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
     dtype = np.result_type(x, g)
-    if _FewTaps.serve(kernel_size, x.shape[2], g.shape[2], strides, groups):
-        few = _FewTaps(x.astype(dtype, copy=False), padding[0], g.shape[1], kernel_size, dilation)
-        return few.kernel(g.astype(dtype, copy=False))[:, None]
-    fold = _fold(x.shape[1], kernel_size, g.shape[1], strides, padding, dilation, groups)
-    folded = *fold.x(x, dtype), fold.y(g.astype(dtype, copy=False))
-    return fold.unfold_kernel(_correlate_kernel(*folded, fold.folded_taps))
+    series, g = x.astype(dtype, copy=False), g.astype(dtype, copy=False)
+    with np.errstate(invalid="ignore"):
+        if _FewTaps.serve(kernel_size, x.shape[2], g.shape[2], strides, groups, dtype):
+            few = _FewTaps(series, padding[0], g.shape[1], kernel_size, dilation)
+            return few.kernel(g)[:, None]
+        fold = _fold(x.shape[1], kernel_size, g.shape[1], strides, padding, dilation, groups)
+        folded = _correlate_kernel(*fold.x(series, dtype), fold.y(g), fold.folded_taps)
+        return fold.unfold_kernel(folded)
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):  # of a sum that is not needed for itself
+        return ops.all_finite(array)
 
 
 @check.remembered

@@ -179,8 +179,9 @@ def add(a: Any, b: Any) -> Any:
     >>> add(np.array([1, 2]), 3)
     array([4, 5])
     """
-    if type(a) is type(b) is np.ndarray and b.ndim == 1 < len(b) and a.ndim == 3 and len(a) > 1:
-        b = np.broadcast_to(b, a.shape[1:]).copy()  # a bias: NumPy prefers long rows
+    bias = type(a) is type(b) is np.ndarray and b.ndim == 1 < len(b) and a.shape[2:] == b.shape
+    if bias and len(a) > 1:
+        b = np.broadcast_to(b, a.shape[1:]).copy()  # NumPy prefers long rows
     return np.add(a, b)
 
 
@@ -1197,7 +1198,7 @@ def relu(x: Any) -> Any:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    if type(x) is np.ndarray and x.size > 1000:
+    if type(x) is np.ndarray and x.size > 1000 and x.dtype.kind == "f":
         return np.maximum(x, np.zeros(long_row(x.shape), x.dtype))
     return np.maximum(x, 0)
 

@@ -19,6 +19,7 @@ from tinynn.autodiff.record import Like, NotReplayable, Recording, Ref, Source, 
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
+HIDING = ops.where.forward, ops._clip.forward, np.fmax, np.fmin, np.isnan, np.isfinite
 CONVERSIONS = record.converted, ops.astype.forward
 
 
@@ -78,6 +79,7 @@ class Program:
         self._summed: dict[int, int] = {}  # by number of a sum: the convolution that has made it
         self.flat_gradient: np.ndarray | None = None  # all gradients side by side, in homes' order
         self._guarded = not _ends_in_effects(recording.steps)
+        self._hides = self._may_hide()
         self._pending = self._count_uses()
         self._plan()
         self._free.clear()
@@ -99,6 +101,17 @@ class Program:
             if source.kind == "view":
                 pending[source.value[0].index] += 1 << 30  # a view may be read at any time
         return pending
+
+    def _may_hide(self) -> bool:
+        """Tell whether a nan may go unseen, though it has reached outputs that do not see it.
+
+        A product in lanes spreads a nan among neighbours. It shows in results and gradients, unless
+        something selects by a comparison, or the results are no floats.
+        """
+        if any(step.function in HIDING for step in self.recording.steps):
+            return True
+        results = [self.recording.arrays[ref.index] for ref in _refs(self._outcome())]
+        return any(array.dtype.kind != "f" for array in results)
 
     def _final_gradients(self) -> list[tuple[Any, Ref | None]]:
         return list(self.recording.gradients.values())
@@ -253,6 +266,8 @@ class Program:
         a, b = step.args
         pitch = self._pitch[_series_of(step, self.recording)[0]]
         first = self._as_lane(a, pitch)
+        if self._hides:
+            self.calls.append((_check_finite, ([first.array],)))
         if step.function is conv.conv_kernel.forward:
             second, out = self._as_lane(b, pitch), self._out(step, like)
             way = self._way(step, first, ("x", a, left), ("g", b))

@@ -1,8 +1,9 @@
 """predict(): a model's output for arrays of any length, in bounded memory."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,9 +59,12 @@ def predict(
     if threads is not None:
         threads = check.integer("predict", "threads", threads, at_least=1)
     if batch_size is None and array.ndim == 2 and _knows_batches(model):  # quicker as a batch
-        with suppress(ValueError, TypeError):  # which come again below, and name the shape given
-            how = {"piece_length": piece_length, "threads": threads, "progress": progress}
+        how = {"piece_length": piece_length, "threads": threads, "progress": progress}
+        try:
             return predict(model, array[None], **how)[0]  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:  # name shapes without the axis that was added
+            error.args = (re.sub(r"\(1, (\d+, \d+\))", r"(\1", str(error)),)
+            raise
     reach, piece, size = _portions(model, array, piece_length)
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
