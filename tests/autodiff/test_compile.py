@@ -416,6 +416,31 @@ def test_a_value_that_is_not_finite_and_is_hidden_later_changes_nothing_else(wha
         assert_close(np.asarray(compiled(x)), np.asarray(f(x)))
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_value_that_is_not_finite_after_an_update_does_not_make_it_update_twice():
+    kernel = tnn.Tensor(np.ones((3, 1, 1)), requires_grad=True)
+    optimizer = tnn.SGD([kernel], 0.1)
+
+    @tnn.compile
+    def step(x):
+        optimizer.zero_grad()
+        tnn.conv1d(x, kernel, padding="same").mean().backward()
+        optimizer.step()
+        y = tnn.conv1d(tnn.log(x), kernel, padding="same")
+        return tnn.where(y > -1e300, y, 0.0).detach()
+
+    for i in range(6):
+        x = np.abs(RNG(i).normal(size=(2, 20, 1)))
+        if i == 4:
+            x[0, 10, 0] = 0
+        before = kernel.numpy()
+        step(x)
+        padded = np.pad(x, ((0, 0), (1, 1), (0, 0)))
+        slope = np.array([padded[:, j : j + 20].mean() for j in range(3)]).reshape(3, 1, 1)
+        assert_close(kernel.numpy(), before - 0.1 * slope)
+    assert optimizer.iterations == 6
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("assigned", [False, True])
 def test_a_call_that_is_not_finite_leaves_parameters_in_lanes_as_they_are(assigned):

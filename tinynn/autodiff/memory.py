@@ -12,7 +12,7 @@ LARGEST = 2**25 - 2**16  # bytes: just below what glibc always takes from the sy
 # Linux's C library gives an array of more than 128 KB back to the system when it is freed, and the
 # next one is mapped and zeroed page by page, until a larger one has been freed: then it keeps what
 # is smaller than that (mallopt(3), M_MMAP_THRESHOLD, "dynamic"). So free a large one, never
-# touched. It makes an eager training step of the size "small" 1.5 times as fast.
+# touched.
 np.empty(LARGEST, np.uint8)
 
 

@@ -79,7 +79,8 @@ class Program:
         self._summed: dict[int, int] = {}  # by number of a sum: the convolution that has made it
         self.flat_gradient: np.ndarray | None = None  # all gradients side by side, in homes' order
         self._guarded = not _ends_in_effects(recording.steps)
-        self._hides = self._may_hide()
+        # Once something has been updated, a call can no longer be run again eagerly.
+        self._hides = not self._guarded and self._may_hide()
         self._pending = self._count_uses()
         self._plan()
         self._free.clear()
