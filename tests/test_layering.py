@@ -12,7 +12,7 @@ ROOT = Path(tinynn.__file__).parent
 FLOOR_1 = ["autodiff", "spikes"]
 CHECKER = ["reports", "points", "slopes", "tables", "causes", "gradients", "primitives"]
 BELOW = {  # what each part may import, beside itself and _validate
-    "_validate": [],
+    "_checks": [],
     "autodiff": [],
     "autodiff.graph": [],
     "autodiff.cores": [],
@@ -83,7 +83,7 @@ def test_imports_go_down_only(name):
         for module in imports(node):
             root = module.split(".")[0]
             if root == "tinynn" and own:
-                assert within(module, [own, "_validate", *BELOW[own]]), f"{name} imports {module}"
+                assert within(module, [own, "_checks", *BELOW[own]]), f"{name} imports {module}"
             late = id(node) not in at_the_top
             placed = late == (root in LATE) or id(node) in unseen
             assert placed, f"line {node.lineno}: where {module} is imported"

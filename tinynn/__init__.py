@@ -4,9 +4,8 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from tinynn.autodiff.compile import compile
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
-from tinynn.autodiff.graph import GradientShapeError, fresh, grad, no_grad, primitive
+from tinynn.autodiff.graph import GradientShapeError, grad, no_grad
 from tinynn.autodiff.ops import (
     abs,
     arctan,
@@ -70,7 +69,7 @@ from tinynn.autodiff.ops import (
     var,
     where,
 )
-from tinynn.autodiff.record import NotReplayable
+from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
@@ -122,7 +121,6 @@ __all__ = [
     "History",
     "Layer",
     "MaxPool1d",
-    "NotReplayable",
     "Sequential",
     "Stream",
     "Tensor",
@@ -135,7 +133,6 @@ __all__ = [
     "broadcast_to",
     "clip",
     "clip_grad_norm",
-    "compile",
     "concatenate",
     "conv1d",
     "conv1d_transpose",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import conv
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Conv1d

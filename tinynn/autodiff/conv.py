@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import as_array, primitive
+from tinynn.autodiff.primitive import as_array, primitive
 
 Pair = tuple[int, int]
 Padding = str | int | Pair

@@ -19,15 +19,14 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tinynn.autodiff.graph import (
-    Node,
+from tinynn.autodiff.graph import Node
+from tinynn.autodiff.primitive import (
     Primitive,
     Vjp,
-    Watched,
-    _recorder,
     as_array,
     primitive,
     register,
+    values,
     variadic,
 )
 
@@ -36,13 +35,6 @@ Axis = int | tuple[int, ...] | None
 
 
 # ---------------------------------------------------------------- broadcasting
-
-
-def values(x: Any) -> np.ndarray:
-    """Return the values of an array or Tensor as an ndarray, without gradient."""
-    if _recorder.get() is not None and isinstance(x, (Node, Watched)):
-        return (x._data if isinstance(x, Node) else x).view(Watched)
-    return x._data if isinstance(x, Node) else np.asarray(x)
 
 
 @primitive(lambda g, y, x, shape: sum_to(g, x.shape))
@@ -112,7 +104,7 @@ def elementwise(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]
     """
 
     def decorate(forward: Callable[P, Any]) -> Primitive[P]:
-        return register(forward, [_unbroadcast(vjp, i) for i, vjp in enumerate(vjps)])
+        return register(forward, [_unbroadcast(vjp, i) for i, vjp in enumerate(vjps)], elementwise=True)
 
     return decorate
 

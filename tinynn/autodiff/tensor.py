@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import graph, ops
+from tinynn.autodiff.listening import effect
+from tinynn.autodiff.primitive import refuse_hidden, values
 
 
 class Tensor(graph.Node):
@@ -29,7 +31,18 @@ class Tensor(graph.Node):
 
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, (list, tuple)):
-            graph.refuse_hidden("Tensor", data)
+            refuse_hidden("Tensor", data)
+        self._fill(data, dtype)
+        self._birth = next(graph._births)
+        self._trace, self._ownership = None, graph.PRIVATE
+        self._grad = None
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = requires_grad
+
+    @effect("fill")
+    def _fill(self, data: Any, dtype: Any) -> None:
+        """Take a copy of ``data`` for the values of a new leaf."""
         try:
             array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
         except ValueError as error:
@@ -45,35 +58,23 @@ class Tensor(graph.Node):
                 "Give an array, or nested lists of equal lengths."
             )
         self._data = array
-        self._trace = None
-        self._hold = graph.PRIVATE
-        self._birth = next(graph._births)
-        self._grad = None
-        self._requires_grad = False
-        if requires_grad:
-            self.requires_grad = requires_grad
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.made(self, data)
 
     # ------------------------------------------------------------ the array and its gradient
 
     @property
+    @effect("data")
     def data(self) -> np.ndarray:
         """The values. A leaf's may be written to, and no pending gradient is hurt by it."""
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.ref(self)
-            return graph.watched(self._data)
-        if self._hold == graph.RESULT:
+        if self._ownership is graph.RESULT:
             self._data.flags.writeable = False
-        elif self._hold != graph.EXPOSED:
-            if self._hold in (graph.LENT, graph.REPLAYED):
+        elif self._ownership is not graph.EXPOSED:
+            if self._ownership is graph.LENT:
                 self._data = self._data.copy()
-            self._hold = graph.EXPOSED
+            self._ownership = graph.EXPOSED
         return self._data
 
     @data.setter
+    @effect("set data")
     def data(self, value: Any) -> None:
         if self._trace is not None:
             raise TypeError(
@@ -86,29 +87,23 @@ class Tensor(graph.Node):
                 f"Tensor: new data must have shape {self._data.shape}, got {array.shape}. "
                 "Make a new Tensor for another shape."
             )
-        if array is self._data:
-            return  # t.data += v wrote in place already
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.assign(self, value)
-            array = graph.unwatched(array)
-        self._replace(array.astype(self._data.dtype, casting="same_kind"))
+        if array is not self._data:  # t.data += v wrote in place already
+            self._replace(array.astype(self._data.dtype, casting="same_kind"))
 
     def _replace(self, array: np.ndarray) -> None:
         """Take ``array``, which nobody else has, for the data; old data stay with their graphs."""
         self._data = array
-        self._hold = graph.PRIVATE
+        self._ownership = graph.PRIVATE
 
     @property
+    @effect("gradient")
     def grad(self) -> np.ndarray | None:
         """What backward() has added up for this leaf: an ndarray of its shape, or None."""
-        array = getattr(self, "_grad", None)
-        recorder = graph._recorder.get()
-        return array if recorder is None else recorder.gradient(self, array)
+        return getattr(self, "_grad", None)
 
     @grad.setter
+    @effect("set gradient")
     def grad(self, value: Any) -> None:
-        given = value
         if value is not None:
             value = np.array(value._data if isinstance(value, graph.Node) else value)
             if value.shape != self._data.shape:
@@ -117,8 +112,12 @@ class Tensor(graph.Node):
                     f"got {value.shape}."
                 )
             value = value.astype(self._data.dtype, copy=False)
-        recorder = graph._recorder.get()
-        self._grad = value if recorder is None else recorder.set_gradient(self, given)
+        self._grad = value
+
+    @effect("add gradient")
+    def _add_gradient(self, share: Any) -> None:
+        before = getattr(self, "_grad", None)
+        self._grad = np.array(share if before is None else before + share)
 
     @property
     def requires_grad(self) -> bool:
@@ -177,49 +176,40 @@ class Tensor(graph.Node):
         >>> (2 * w).backward([10.0]); w.grad
         array([20.])
         """
-        found = graph.walk(self, gradient, None, release=True, caller="backward")
-        recorder = graph._recorder.get()
-        for node, g in found.values():
-            before = node.grad  # type: ignore[attr-defined]
-            total = g if before is None else before + g
-            if recorder is None:
-                node._grad = np.array(total)  # type: ignore[attr-defined]
-            else:
-                node._grad = recorder.set_gradient(node, total)  # type: ignore[attr-defined]
+        for leaf, share in graph.leaf_gradients("backward", self, gradient):
+            leaf._add_gradient(share)
 
+    @effect("detach")
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
-        if self._hold != graph.RESULT and graph._recorder.get() is not None:
-            # A replay writes to the arrays of leaves: these are the values of now.
-            with graph.no_grad():
-                return ops.astype(self, self._data.dtype)
         return type(self)._result(self._lend(), None)
 
+    @effect("data")
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as an ndarray."""
-        recorder = graph._recorder.get()
-        return self._data.copy() if recorder is None else recorder.copied(self)
+        return self._data.copy()
 
     def copy(self) -> "Tensor":
         """Return a copy that gradients flow through."""
         return self + 0 if self._data.dtype.kind != "b" else self.detach()
 
+    @effect("item")
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self._data.size != 1:
             raise ValueError(
                 f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
             )
-        recorder = graph._recorder.get()
-        number = self._data.item()
-        return number if recorder is None else recorder.number(self, number)
+        return self._data.item()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.refuse("the values of a Tensor become Python numbers")
-        return self._data.tolist()
+        return self._read("tolist()").tolist()
+
+    @effect("read")
+    def _read(self, how: str) -> np.ndarray:
+        """Return the values for Python or NumPy to compute with; ``how`` says by what way."""
+        return self._data
 
     def astype(self, dtype: Any) -> "Tensor":
         """Convert to ``dtype``; gradients come back in this tensor's own."""
@@ -228,7 +218,7 @@ class Tensor(graph.Node):
     # ------------------------------------------------------------ Python protocols
 
     def __repr__(self) -> str:
-        text = np.array2string(self._data, separator=", ", prefix="Tensor(")
+        text = np.array2string(self._read("repr()"), separator=", ", prefix="Tensor(")
         notes = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         return f"Tensor({text}{notes}{', requires_grad=True' if self._requires_grad else ''})"
 
@@ -249,15 +239,23 @@ class Tensor(graph.Node):
         return (self[i] for i in range(len(self)))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only("float()"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only("int()"))
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise TypeError(f"Tensor: only an integer can be an index, got dtype {self.dtype}.")
-        return int(self.item())
+        return int(self._only("being an index"))
+
+    def _only(self, how: str) -> Any:
+        """Return the only element, for Python to compute with."""
+        if self._data.size != 1:
+            raise ValueError(
+                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
+            )
+        return self._read(how).item()
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
@@ -265,10 +263,7 @@ class Tensor(graph.Node):
                 f"Tensor: the truth of a tensor of shape {self.shape} is ambiguous. "
                 "Use .any() or .all()."
             )
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.refuse("the truth of a Tensor decides what it does")
-        return bool(self._data.item())
+        return bool(self._only("its truth"))
 
     __hash__ = object.__hash__
 
@@ -409,11 +404,11 @@ class Tensor(graph.Node):
 
     def all(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
         """Tell whether all elements along ``axis`` are true."""
-        return np.all(self._data, axis=axis, keepdims=keepdims)
+        return np.all(values(self), axis=axis, keepdims=keepdims)
 
     def any(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
         """Tell whether any element along ``axis`` is true."""
-        return np.any(self._data, axis=axis, keepdims=keepdims)
+        return np.any(values(self), axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: Any) -> "Tensor":
         """See :func:`tinynn.reshape`; the lengths as one tuple or one by one."""
@@ -453,12 +448,7 @@ class Tensor(graph.Node):
     # ------------------------------------------------------------ NumPy protocols
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.refuse(
-                "NumPy takes the values of a Tensor, and what it does with them is not recorded; "
-                "take them with .data"
-            )
+        self._read("NumPy")
         if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
             return np.array(self._data, dtype=dtype)
         view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
@@ -511,7 +501,7 @@ def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
 def _stripped(value: Any) -> Any:
     """Return arguments with every Tensor in them replaced by its values."""
     if isinstance(value, graph.Node):
-        return np.asarray(value) if graph._recorder.get() is None else ops.values(value)
+        return np.asarray(value)
     if isinstance(value, (list, tuple)):
         return type(value)(_stripped(part) for part in value)
     if isinstance(value, dict):

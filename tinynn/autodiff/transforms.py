@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node, grad
 from tinynn.autodiff.tensor import Tensor

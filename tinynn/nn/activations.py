@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
 
 Activation = Callable[[Any], Any]

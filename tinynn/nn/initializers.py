@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff.tensor import Tensor
 
 Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Any]"

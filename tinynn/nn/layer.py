@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tinynn import _validate as check
-from tinynn.autodiff import graph, ops
+from tinynn import _checks as check
+from tinynn.autodiff import ops
 from tinynn.autodiff.graph import RESULT, no_grad
+from tinynn.autodiff.listening import effect
 from tinynn.autodiff.tensor import Tensor
 
 
@@ -58,7 +59,6 @@ class Layer:
     """
 
     training: bool = True
-    _changes: int = 0  # how often an attribute of any layer was set
     takes_series: bool = False  # an input with two axes is one series (length, channels)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -69,17 +69,9 @@ class Layer:
     def __setattr__(self, name: str, value: Any) -> None:
         # self.mean = (0.9 * self.mean + ...).detach() goes on being state.
         old = self.__dict__.get(name)
-        detached = isinstance(value, Tensor) and value._trace is None and value._hold == RESULT
-        if detached and isinstance(old, Tensor) and old._hold != RESULT:
+        detached = isinstance(value, Tensor) and value._trace is None and value._ownership is RESULT
+        if detached and isinstance(old, Tensor) and old._ownership is not RESULT:
             value = Tensor(value, requires_grad=value.requires_grad)
-        if name != "training" and value is not old:
-            recorder = graph._recorder.get()
-            if recorder is not None:
-                recorder.refuse(
-                    f"it sets {type(self).__name__}.{name}, which a replay would not do. Make "
-                    "layers outside, and let them keep nothing of a call"
-                )
-            Layer._changes += 1
         object.__setattr__(self, name, value)
 
     def forward(self, x: Any) -> Any:
@@ -88,23 +80,12 @@ class Layer:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; the same as ``forward``."""
-        recorder = graph._recorder.get()
-        if recorder is not None:  # a recording holds for this mode and these parameters only
-            recorder.guard(("training", id(self)), lambda: self.training)
-            recorder.guard("layers", lambda: Layer._changes)
-            if self._parts():
-                recorder.guard(("parts", id(self)), self._parts)
+        self._entered()
         return self.forward(*args, **kwargs)
 
-    def _parts(self) -> list[Any]:
-        """Return copies of the lists and dicts of layers, which may change in place."""
-        found = []
-        for value in vars(self).values():
-            if type(value) in (list, dict):
-                items = list(value.values()) if type(value) is dict else value
-                if all(isinstance(item, Layer) for item in items):
-                    found.append(value.copy())
-        return found
+    @effect("layer")
+    def _entered(self) -> None:
+        """Let it be known that the layer is called."""
 
     def reach(self) -> Reach | tuple[int, int, int] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
@@ -128,7 +109,7 @@ class Layer:
         found = [
             (path, t)
             for path, t in found
-            if t._hold != RESULT or (t.requires_grad and t._trace is None)
+            if t._ownership is not RESULT or (t.requires_grad and t._trace is None)
         ]
         paths = [path for path, _ in found]
         if len(set(paths)) != len(paths):

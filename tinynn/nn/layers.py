@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
-from tinynn.autodiff import conv, graph
-from tinynn.autodiff.graph import as_array
+from tinynn import _checks as check
+from tinynn.autodiff import conv
+from tinynn.autodiff.primitive import as_array, fresh
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
@@ -332,7 +332,7 @@ class Dropout(Layer):
         if not self.training or self.rate == 0:
             return x
         shape = x.shape
-        kept = graph.fresh(lambda: self.rng.random(shape) >= self.rate)
+        kept = fresh(lambda: self.rng.random(shape) >= self.rate)
         dtype = x.dtype if x.dtype.kind == "f" else np.float64
         return x * (kept / (1 - self.rate)).astype(dtype)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import Node, always, as_array
+from tinynn.autodiff.graph import Node
+from tinynn.autodiff.primitive import as_array, inspected, values
 
 
 def _constant(owner: str, name: str, value: Any) -> np.ndarray:
@@ -23,7 +24,7 @@ def _constant(owner: str, name: str, value: Any) -> np.ndarray:
             f"{owner}: {name} requires a gradient, but it is a constant here. "
             f"Use {name}.detach(), and check the order: (prediction, target)."
         )
-    array = ops.values(as_array(owner, value))
+    array = values(as_array(owner, value))
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be real numbers, got dtype {array.dtype}.")
     return array
@@ -65,7 +66,7 @@ def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
                 f"{np.nanmax(array):.9g}. {advice}"
             )
 
-    always(refuse, array)
+    inspected(refuse, array)
 
 
 def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
@@ -91,7 +92,7 @@ def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
                     f"{weight.min():g} to {weight.max():g}."
                 )
 
-        always(refuse, weight)
+        inspected(refuse, weight)
         loss = loss * weight.astype(loss.dtype, copy=False)
     if reduction == "none":
         return loss
@@ -160,7 +161,7 @@ def _log_likelihoods(owner: str, prediction: Any, from_logits: bool) -> tuple[An
     if check.flag(owner, "from_logits", from_logits):
         _no_probabilities(owner, prediction, ops.sigmoid)
         return -ops.softplus(-prediction), -ops.softplus(prediction)
-    _within(owner, "prediction", ops.values(prediction), "For raw scores give from_logits=True.")
+    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
     tiny = float(np.finfo(prediction.dtype).eps)
     p = ops.clip(prediction, tiny, 1 - tiny)
     return ops.log(p), ops.log1p(-p)
@@ -197,7 +198,7 @@ def binary_crossentropy(
                     f"got {check.shown(weight if weight.ndim else weight.item())}."
                 )
 
-        always(refuse, weight)
+        inspected(refuse, weight)
         if not _fits(weight.shape, y.shape):
             raise ValueError(
                 f"{owner}: pos_weight must broadcast to the target's shape {y.shape}, "
@@ -249,7 +250,7 @@ def _log_probabilities(owner: str, prediction: Any, from_logits: bool) -> Any:
     if check.flag(owner, "from_logits", from_logits):
         _no_probabilities(owner, prediction, ops.softmax)
         return ops.log_softmax(prediction, axis=-1)
-    _within(owner, "prediction", ops.values(prediction), "For raw scores give from_logits=True.")
+    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
     return ops.log(ops.clip(prediction, float(np.finfo(prediction.dtype).eps), 1))
 
 
@@ -309,7 +310,7 @@ def sparse_categorical_crossentropy(
                 f"{owner}: classes must lie in 0..{last}, got {classes.min()} to {classes.max()}."
             )
 
-    always(refuse, classes)
+    inspected(refuse, classes)
     loss = -ops._take_last(log_p, classes)
     return _reduced(owner, loss, sample_weight, reduction)
 

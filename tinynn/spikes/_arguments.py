@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynn import _validate
+from tinynn import _checks as check
 
 Array = NDArray[np.float64]
 
@@ -17,7 +17,7 @@ def numbers(owner: str, name: str, value: Any, *, finite: bool = True) -> NDArra
     except ValueError:  # rows of different lengths
         array = np.asarray(None)
     if array.dtype.kind not in "iuf":
-        kind = f"a {array.dtype} array" if isinstance(value, np.ndarray) else _validate.shown(value)
+        kind = f"a {array.dtype} array" if isinstance(value, np.ndarray) else check.shown(value)
         raise TypeError(f"{owner}: {name} must be an array of real numbers, got {kind}.")
     wrong = ~np.isfinite(array) if finite else np.isnan(array)
     if wrong.any():
@@ -85,9 +85,9 @@ def times_of_each(owner: str, value: Any, n_series: int, length: int) -> list[ND
 
 def renewal(owner: str, rate: Any, refractory: Any, width: int) -> tuple[float, int, float]:
     """Return rate, dead time and the chance p of an onset at each step after the dead time."""
-    rate = _validate.real(owner, "rate", rate, at_least=0)
+    rate = check.real(owner, "rate", rate, at_least=0)
     dead = width if refractory is None else refractory
-    dead = _validate.integer(owner, "refractory", dead, at_least=1)
+    dead = check.integer(owner, "refractory", dead, at_least=1)
     if rate * dead >= 1:
         raise ValueError(
             f"{owner}: rate must be below 1 / refractory = {1 / dead:g} spikes per sample, got "

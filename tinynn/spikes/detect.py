@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynn import _validate
+from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, series
 
 
@@ -32,8 +32,8 @@ def find_events(score: ArrayLike, threshold: float, *, exclusion: float) -> NDAr
             f"Call it for each series, score[i], in a loop."
         )
     if not (isinstance(threshold, (float, np.floating)) and np.isinf(threshold)):
-        threshold = _validate.real(owner, "threshold", threshold)
-    return maxima(rows[0], threshold, _validate.real(owner, "exclusion", exclusion, at_least=0))
+        threshold = check.real(owner, "threshold", threshold)
+    return maxima(rows[0], threshold, check.real(owner, "exclusion", exclusion, at_least=0))
 
 
 def maxima(score: Array, threshold: float, exclusion: float) -> NDArray[np.int64]:

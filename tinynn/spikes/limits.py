@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynn import _validate
+from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, numbers, vector
 from tinynn.spikes.noise import Noise
 from tinynn.spikes.synthetic import waveform
@@ -93,9 +93,9 @@ def predicted_f1(
     """
     owner = "predicted_f1"
     s = waveform() if template is None else vector(owner, "template", template)
-    dprime = min(_validate.real(owner, "dprime", dprime, at_least=0), 40.0)  # F1 is 1 by then
-    rate = _validate.real(owner, "rate", rate, above=0)
-    reach = int(_validate.real(owner, "tolerance", tolerance, at_least=0))
+    dprime = min(check.real(owner, "dprime", dprime, at_least=0), 40.0)  # F1 is 1 by then
+    rate = check.real(owner, "rate", rate, above=0)
+    reach = int(check.real(owner, "tolerance", tolerance, at_least=0))
     background = Noise(owner, noise)
     if not s.any():
         raise ValueError(f"{owner}: template must not be all zeros.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate
+from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, vector
 
 
@@ -22,7 +22,7 @@ class Noise:
         if isinstance(noise, str) or not np.iterable(noise):
             raise (ValueError if isinstance(noise, str) else TypeError)(
                 f'{owner}: noise must be "white" or a sequence of AR coefficients such as [0.9], '
-                f"got {_validate.shown(noise)}."
+                f"got {check.shown(noise)}."
             )
         a = vector(owner, "noise", noise) if len(list(noise)) else np.zeros(0)
         self.spec: str | tuple[float, ...] = tuple(a.tolist()) or "white"
@@ -33,7 +33,7 @@ class Noise:
             orders.append(a)
         if a.size:
             raise ValueError(
-                f"{owner}: noise must be a stable recursion, got {_validate.shown(self.spec)}, "
+                f"{owner}: noise must be a stable recursion, got {check.shown(self.spec)}, "
                 f"which grows without bound. Shrink the coefficients; a single one must lie "
                 f"between -1 and 1."
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynn import _validate
+from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, series, times, times_of_each
 from tinynn.spikes.detect import maxima
 
@@ -82,7 +82,7 @@ def match(true_times: ArrayLike, found_times: ArrayLike, tolerance: float) -> Ma
     """
     owner = "match"
     true, found = times(owner, "true_times", true_times), times(owner, "found_times", found_times)
-    tolerance = _validate.real(owner, "tolerance", tolerance, at_least=0)
+    tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
     true_list, found_list = true.tolist(), found.tolist()
     pairs: list[tuple[int, int]] = []
     i = j = 0
@@ -183,8 +183,8 @@ def _sweep(
     """
     rows = series(owner, "score", score, finite=False)
     true = times_of_each(owner, true_times, *rows.shape)
-    tolerance = _validate.real(owner, "tolerance", tolerance, at_least=0)
-    exclusion = _validate.real(owner, "exclusion", exclusion, at_least=0)
+    tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
+    exclusion = check.real(owner, "exclusion", exclusion, at_least=0)
     heights, first, last = [], [], []
     n_true = 0
     for row, t in zip(rows, true, strict=True):

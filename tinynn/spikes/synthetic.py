@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynn import _validate
+from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, renewal, vector
 from tinynn.spikes.noise import Noise
 
@@ -40,8 +40,8 @@ def waveform(name: str = "biphasic", length: int = 25) -> Array:
     >>> waveform("gaussian", 5).round(2).tolist()
     [0.0, 0.24, 0.94, 0.24, 0.0]
     """
-    shape = _SHAPES[_validate.choice("waveform", "name", name, _SHAPES)]
-    length = _validate.integer("waveform", "length", length, at_least=5)
+    shape = _SHAPES[check.choice("waveform", "name", name, _SHAPES)]
+    length = check.integer("waveform", "length", length, at_least=5)
     s = shape((np.arange(length) - (length - 1) // 2) * 25 / length)
     return s / np.linalg.norm(s)
 
@@ -83,7 +83,7 @@ def simulate(
     n_series: int = 1,
     amplitude_cv: float = 0.0,
     dtype: DTypeLike = "float32",
-    rng: "_validate.Seed" = None,
+    rng: "check.Seed" = None,
 ) -> Recording:
     """Simulate ``n_series`` independent recordings of ``length`` samples with known spikes.
 
@@ -109,15 +109,15 @@ def simulate(
     """
     owner = "simulate"
     s = waveform() if template is None else vector(owner, "template", template)
-    length = _validate.integer(owner, "length", length, at_least=1)
-    n_series = _validate.integer(owner, "n_series", n_series, at_least=1)
-    dprime = _validate.real(owner, "dprime", dprime, at_least=0)
-    spread = _validate.real(owner, "amplitude_cv", amplitude_cv, at_least=0)
+    length = check.integer(owner, "length", length, at_least=1)
+    n_series = check.integer(owner, "n_series", n_series, at_least=1)
+    dprime = check.real(owner, "dprime", dprime, at_least=0)
+    spread = check.real(owner, "amplitude_cv", amplitude_cv, at_least=0)
     background = Noise(owner, noise)
     rate, refractory, chance = renewal(owner, rate, refractory, s.size)
     kind = getattr(dtype, "__name__", str(dtype))
-    kind = _validate.choice(owner, "dtype", kind, ("float32", "float64"))
-    rng = _validate.generator(owner, rng)
+    kind = check.choice(owner, "dtype", kind, ("float32", "float64"))
+    rng = check.generator(owner, rng)
     if length < s.size:
         raise ValueError(
             f"{owner}: length must be at least the template's {s.size} samples, got {length}. "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.graph import walk
+from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.ops import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.reports import fault
@@ -166,14 +166,13 @@ def pull_back(graph: Graph, cotangents: Sequence[Any], create_graph: bool = Fals
     """Return the gradients of sum(cotangents * outputs); None for an input outside the graph."""
     inputs, outputs = graph
     totals: list[Any] = [None] * len(inputs)
-    births = {x._birth for x in inputs}
     for y, cotangent in zip(outputs, cotangents, strict=True):
         if not y.requires_grad and y.dtype.kind == "f":
             continue
-        found = walk(y, cotangent, births, create_graph=create_graph, caller="check_grads")
+        found = gradients("check_grads", y, cotangent, inputs, create_graph)
         for k, x in enumerate(inputs):
             if x._birth in found:
-                g = found[x._birth][1]
+                g = found[x._birth]
                 g = g if create_graph else np.array(g)  # it may be the cotangent itself
                 totals[k] = g if totals[k] is None else totals[k] + g
     return totals

@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinynn import _validate as check
-from tinynn.autodiff.graph import GradientShapeError, Primitive, grad, no_grad
+from tinynn import _checks as check
+from tinynn.autodiff.graph import GradientShapeError, grad, no_grad
+from tinynn.autodiff.primitive import Primitive
 from tinynn.autodiff.ops import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.gradients import check_grads

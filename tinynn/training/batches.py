@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import as_array
+from tinynn.autodiff.primitive import as_array
 
 
 class Batches:

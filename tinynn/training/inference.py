@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.cores import available, one_blas_thread, spread
-from tinynn.autodiff.graph import as_array, no_grad
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.primitive import as_array
 from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
 from tinynn.nn.layers import Sequential
 from tinynn.training.steps import Forward
+from tinynn.training.threads import available, one_blas_thread, spread
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
 PIECE = 2**16  # numbers that a piece is then, 256 KB of float32: larger ones are hardly faster

@@ -5,23 +5,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
-from tinynn.autodiff import cores
-from tinynn.autodiff.graph import Primitive, no_grad
-from tinynn.autodiff.record import NotReplayable
-from tinynn.autodiff.replay import quiet
+from tinynn import _checks as check
+from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
 from tinynn.training.batches import batches, paired
 from tinynn.training.inference import check_model, check_samples
 from tinynn.training.optimizers import Optimizer
-from tinynn.training.steps import EagerStep, NotAMean, ReplayedStep
+from tinynn.training.steps import EagerStep
 
 Callback = Callable[[int, dict[str, float]], Any]
 
@@ -96,7 +92,6 @@ def fit(
     size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
-    replayed, eager = _steps(model, given, criterion, optimizer, compile, chunk, threads)
     hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     if callable(callbacks) or not all(callable(hook) for hook in hooks):
         raise TypeError(
@@ -107,13 +102,11 @@ def fit(
     for array in (xs, *(validation or ())[:1]):
         check_samples("fit", model, array, size, "Add a batch axis: x[None] and y[None].")
     pieces = batches(xs, ys, size, shuffle=shuffle, rng=rng)
-    history = History(eager=eager)
-    step = _Fallible(replayed, EagerStep(model, criterion, optimizer), chunk == "auto", history)
-    with mode(model, training=True), step:
+    history = History()
+    step = EagerStep(model, criterion, optimizer)
+    with mode(model, training=True):
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
-            if epoch and hooks and not _reads_only_arguments(given) and step.replayed is not None:
-                step.replayed.doubt()  # a callback may have changed what the loss reads
             with _bar(len(pieces), title, progress) as bar, quiet():
                 logs = {"loss": _epoch(model, pieces, step, title, bar)}
                 if validation is not None:
@@ -144,88 +137,13 @@ class _NoBar:
         """Show nothing."""
 
 
-class _Fallible:
-    """Replayed steps as long as they go, else eager ones; a context, since threads may be used."""
-
-    def __init__(
-        self, replayed: ReplayedStep | None, eager: EagerStep, auto: bool, history: History
-    ) -> None:
-        self.replayed, self.eager, self.auto, self.history = replayed, eager, auto, history
-
-    def __enter__(self) -> "_Fallible":
-        self.single = cores.one_blas_thread()
-        alone = self.single.__enter__()
-        if self.replayed is not None:
-            self.replayed.cores = cores.available() if alone else 1
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.single.__exit__(None, None, None)
-        if self.replayed is not None:
-            self.replayed.close()
-
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
-        if self.replayed is not None:
-            try:
-                return self.replayed(x, y)
-            except NotAMean:
-                if not self.auto:
-                    raise
-                self.replayed.chunk = None
-                return self.replayed(x, y)
-            except NotReplayable as reason:
-                self.replayed.close()
-                self.replayed, self.history.eager = None, str(reason)
-        return self.eager(x, y)
-
-    def finish(self) -> None:
-        """Leave the gradients as the last step had them."""
-        if self.replayed is not None:
-            self.replayed.finish()
+def quiet() -> np.errstate:
+    """Silence NumPy where it would warn, for results that are checked as a whole."""
+    warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
+    return np.errstate(**warned)  # type: ignore[arg-type]
 
 
-def _reads_only_arguments(loss: Callable[..., Any]) -> bool:
-    """Tell whether a loss surely is the same function each time: no closure, no global values."""
-    if not isinstance(loss, FunctionType):
-        return False
-    code = loss.__code__
-    fixed = (ModuleType, FunctionType, type, Primitive)
-    read = (loss.__globals__[name] for name in code.co_names if name in loss.__globals__)
-    inner = any(isinstance(constant, CodeType) for constant in code.co_consts)
-    own = loss.__module__ == losses.__name__
-    return own or not (code.co_freevars or inner or not all(isinstance(v, fixed) for v in read))
-
-
-def _steps(
-    model: Layer, given: Callable[..., Any], criterion: Callable[..., Any], optimizer: Optimizer,
-    compile: bool, chunk: Any, threads: Any,
-) -> tuple[ReplayedStep | None, str | None]:  # fmt: skip
-    """Return the replayed step, or why there is none."""
-    if chunk not in ("auto", None):
-        chunk = check.integer("fit", "chunk", chunk, at_least=1)
-    if threads is not None:
-        threads = check.integer("fit", "threads", threads, at_least=1)
-    if not check.flag("fit", "compile", compile):
-        if chunk not in ("auto", None) or threads not in (None, 1):
-            raise ValueError(
-                f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got False."
-            )
-        return None, "compile=False"
-    if not ReplayedStep.possible(optimizer, model):
-        return None, "the optimizer does not hold just the model's parameters, all of one dtype"
-    if not _reads_only_arguments(
-        given
-    ):  # what it reads from Python may be another thing in the next fit()
-        return ReplayedStep(model, criterion, optimizer, chunk, threads), None
-    # What was recorded for this optimizer serves the next fit() with the same settings too.
-    settings = model, given, chunk, threads
-    if optimizer._replayed is None or optimizer._replayed[0] != settings:
-        step = ReplayedStep(model, criterion, optimizer, chunk, threads)
-        optimizer._replayed = settings, step
-    return optimizer._replayed[1], None
-
-
-def _epoch(model: Layer, pieces: Any, step: _Fallible, title: str, bar: Any) -> float:
+def _epoch(model: Layer, pieces: Any, step: EagerStep, title: str, bar: Any) -> float:
     total, samples, shown = 0.0, 0, 0.0
     for i, (x, y) in enumerate(pieces):
         number = step(x, y)
@@ -238,7 +156,6 @@ def _epoch(model: Layer, pieces: Any, step: _Fallible, title: str, bar: Any) -> 
             shown = time.monotonic()
             bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
         bar.update()
-    step.finish()
     for path, parameter in model.named_parameters():
         if not np.isfinite(parameter._data).all():
             raise FloatingPointError(

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
-from tinynn.autodiff import graph
+from tinynn import _checks as check
+from tinynn.autodiff.listening import effect
+from tinynn.autodiff.primitive import inspected, primitive
 from tinynn.autodiff.memory import joined, parts_of
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.words import explained
@@ -94,20 +95,15 @@ class Optimizer:
                 "Call loss.backward() before step(). If you did, does the optimizer hold the "
                 "parameters of another model, or of an earlier version of this one?"
             )
-        recorder = graph._recorder.get()
-        if recorder is not None:
-            recorder.update(self, self.parameters)
-            with recorder.deaf():
-                self._step()
-        else:
-            self._step()
+        self._step()
 
+    @effect("update")
     def _step(self) -> None:
         new = [
             None if p.grad is None else self._updated(p._data, p.grad, slots)
             for p, slots in zip(self.parameters, self._slots, strict=True)
         ]
-        before = [(p._data, p._hold) for p in self.parameters], self._slots, self.iterations
+        before = [(p._data, p._ownership) for p in self.parameters], self._slots, self.iterations
         try:
             self._slots = [n[1] if n else s for n, s in zip(new, self._slots, strict=True)]
             self.iterations += 1
@@ -116,7 +112,7 @@ class Optimizer:
                     p._replace(n[0])
         except BaseException:
             for p, held in zip(self.parameters, before[0], strict=True):
-                p._data, p._hold = held
+                p._data, p._ownership = held
             self._slots, self.iterations = before[1:]
             raise
 
@@ -382,14 +378,14 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
     limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
     norm = np.sqrt(sum((_energy(p.grad) for p in tensors if p.grad is not None), np.float64(0)))
-    graph.always(_check_norm, norm)
+    inspected(_check_norm, norm)
     for p in tensors:
         if p.grad is not None:
             p.grad = _limited(p.grad, norm, limit)
     return norm.item()
 
 
-@graph.primitive(None)
+@primitive(None)
 def _energy(g: Any) -> Any:
     """Sum of the squares, in float64."""
     return np.sum(np.square(g, dtype=np.float64))
@@ -403,7 +399,7 @@ def _check_norm(norm: Any) -> None:
         )
 
 
-@graph.primitive(None, None)
+@primitive(None, None)
 def _limited(g: Any, norm: Any, limit: float) -> Any:
     """Scale ``g`` so that a joint norm of ``norm`` becomes at most ``limit``."""
     return g * (1.0 if norm <= limit else float(limit / norm))

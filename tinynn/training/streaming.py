@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _validate as check
+from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.graph import as_array, no_grad
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.primitive import as_array
 from tinynn.nn.layer import Layer, mode
 from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
 from tinynn.training.steps import Forward

@@ -1,0 +1,350 @@
+"""Operations with gradients: what a Primitive is, and the decorators that make one.
+
+A :class:`Primitive` given plain arrays is a NumPy function. Given a Node it also records what it
+did, for the walk back of graph.py.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec
+
+import numpy as np
+
+from tinynn.autodiff.graph import Node, Trace, _paused
+from tinynn.autodiff.listening import effect, listener
+
+P = ParamSpec("P")
+Vjp = Callable[..., Any]
+
+RAW = {np.ndarray, int, float}  # types of most arguments that are no Nodes
+PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
+
+
+class Primitive(Generic[P]):
+    """A NumPy function with one vjp for each differentiable argument; see :func:`primitive`.
+
+    ``elementwise``: the result is computed element by element, with broadcasting;
+    ``passes_nan``: a nan in an array shows in every result computed from it.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[P, Any],
+        vjps: Sequence[Vjp | None] | Vjp,
+        *,
+        elementwise: bool = False,
+        passes_nan: bool = False,
+    ) -> None:
+        if not callable(forward):
+            raise TypeError(
+                f"primitive: got {type(forward).__name__} in place of the forward function. "
+                "Write @primitive(vjp_x, ...) or @elementwise(vjp_x, ...) above a function; "
+                "without vjps it is taken for one itself."
+            )
+        self.forward = forward
+        self.elementwise, self.passes_nan = elementwise, passes_nan
+        self.__name__ = forward.__name__
+        self.__qualname__ = forward.__qualname__
+        self.__module__ = forward.__module__
+        self.__doc__ = forward.__doc__
+        self.__wrapped__ = forward
+        self.signature = inspect.signature(forward)
+        self.variadic = callable(vjps)
+        names = list(self.signature.parameters)
+        if callable(vjps):
+            self._rule: Vjp = vjps
+            self.vjps: tuple[Vjp | None, ...] = ()
+            names = names[1:]
+        else:
+            self.vjps = tuple(vjps)
+            self._check_vjps(names)
+        self.arity = len(self.vjps)
+        self._array_names = tuple(names[: self.arity])
+        self._param_names = tuple(names[self.arity :])
+        self._param_set = frozenset(self._param_names)
+        self._defaults = {
+            name: self.signature.parameters[name].default
+            for name in self._param_names
+            if self.signature.parameters[name].default is not inspect.Parameter.empty
+        }
+        self._plain = not self._param_names and not self.variadic
+
+    def _check_vjps(self, names: list[str]) -> None:
+        """Raise TypeError unless there is one vjp for each of the first arguments."""
+        if any("VAR_" in p.kind.name for p in self.signature.parameters.values()):
+            raise TypeError(
+                f"primitive: {self.__name__}{self.signature} must name each of its arguments, "
+                "so that its vjps see them; *args and **kwargs are not supported."
+            )
+        if not self.vjps or any(not (v is None or callable(v)) for v in self.vjps):
+            raise TypeError(
+                f"primitive: {self.__name__} needs one vjp (a function, or None) for each "
+                f"differentiable argument, got {self.vjps!r}. Write @primitive(vjp_x, ...)."
+            )
+        if len(self.vjps) > len(names):
+            raise TypeError(
+                f"primitive: {self.__name__} has {len(names)} arguments, "
+                f"got {len(self.vjps)} vjps. Give at most one vjp an argument."
+            )
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.__name__}{self.signature}>"
+
+    def __reduce__(self) -> str:  # copied and pickled by name, as functions are
+        return self.__qualname__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Compute; record too if an argument is a Node that requires a gradient."""
+        heard = listener.get()
+        if heard is not None:
+            return heard.operation(self, *self._bind(args, kwargs))
+        if self._takes_plainly(args, kwargs):
+            try:
+                return self.forward(*args, **kwargs)
+            except TypeError:
+                self._bind(args, kwargs)  # raises a better one if the call itself is wrong
+                raise
+        params: dict[str, Any] = kwargs
+        inputs: tuple[Any, ...] = args
+        if not (self._plain and not params and len(inputs) == self.arity):
+            inputs, params = self._bind(inputs, params)
+        return self.apply(inputs, params)
+
+    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""
+        first = None
+        live = False
+        for i, arg in enumerate(inputs):
+            if isinstance(arg, Node):
+                if first is None:
+                    first = arg
+                if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
+                    live = True
+            elif isinstance(arg, (list, tuple)):
+                refuse_hidden(self.__name__, arg)
+        if first is None:
+            return self.forward(*inputs, **params)
+        live = live and not _paused.get()
+        arrays = tuple([_array_of(arg, live) for arg in inputs])
+        try:
+            data = self.forward(*arrays, **params)
+        except ValueError as error:
+            self._name_shapes(arrays, error)
+            raise
+        if not isinstance(data, (np.ndarray, np.generic, int, float)):
+            raise TypeError(
+                f"{self.__name__}: an operation must return one array, got {type(data).__name__}."
+            )
+        return type(first)._result(data, Trace(self, inputs, arrays, params) if live else None)
+
+    def _takes_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Tell whether all arguments are arrays and plain values, so that nothing is recorded."""
+        if self.variadic:
+            return False
+        arity = self.arity
+        for i, arg in enumerate(args):
+            if type(arg) not in RAW and (i < arity or type(arg) not in PLAIN):
+                return False
+        for name, value in kwargs.items():
+            if type(value) not in PLAIN or name not in self._param_set:
+                return False
+        return True
+
+    def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
+        """Raise an error that names operation and shapes, if NumPy found that those do not fit."""
+        if len(arrays) < 2 or not any(w in str(error) for w in ("broadcast", "core dimension")):
+            return
+        *rest, last = (str(np.shape(array)) for array in arrays)
+        raise ValueError(
+            f"{self.__name__}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
+            f"them. (NumPy: {error})"
+        ) from None
+
+    def _bind(
+        self, args: tuple[Any, ...], params: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Split a call into array arguments, in order, and all other parameters, by name."""
+        if self.variadic:
+            params = {**self._defaults, **params}
+        elif len(args) != self.arity or params.keys() != self._param_set:
+            args, params = self._arranged(args, params)
+        for name, value in params.items():
+            if type(value) in PLAIN:
+                continue
+            if isinstance(value, Node):
+                raise TypeError(
+                    f"{self.__name__}: {name} takes plain values, got a {type(value).__name__}; "
+                    f"no gradient could flow through it. Give its values: numpy.asarray({name})."
+                )
+            if isinstance(value, (list, np.ndarray)):
+                params[name] = copy.copy(value)  # the caller may change it before the backward
+        return args, params
+
+    def _arranged(
+        self, args: tuple[Any, ...], params: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arrays and parameters of a call that gives them in another way."""
+        extra = dict(zip(self._param_names, args[self.arity :], strict=False))
+        full = {**self._defaults, **extra, **params}
+        if (
+            not self.arity <= len(args) <= self.arity + len(self._param_names)
+            or full.keys() != self._param_set
+            or (extra and extra.keys() & params.keys())
+        ):
+            try:
+                bound = self.signature.bind(*args, **params)
+            except TypeError as error:
+                raise TypeError(f"{self.__name__}: {error}.") from None
+            bound.apply_defaults()
+            args = tuple(bound.arguments[name] for name in self._array_names)
+            full = {name: bound.arguments[name] for name in self._param_names}
+        return args[: self.arity], full
+
+    def vjp(self, i: int, g: Any, y: Any, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Return the gradient of argument ``i``, given ``g``, that of the result ``y``."""
+        if self.variadic:
+            return self._rule(i, g, y, arrays, **params)
+        rule = self.vjps[i]
+        try:
+            return None if rule is None else rule(g, y, *arrays, **params)
+        except TypeError as error:
+            names = ["g", "y", *self._array_names, *(f"{name}=..." for name in params)]
+            error.add_note(
+                f"Raised by vjp {i} of {self.__name__}, which calls it as vjp({', '.join(names)})."
+            )
+            raise
+
+    def differentiable(self, i: int) -> bool:
+        """Tell whether a gradient flows to argument ``i``."""
+        return self.variadic or self.vjps[i] is not None
+
+
+PRIMITIVES: dict[str, Primitive[Any]] = {}
+
+
+# ---------------------------------------------------------------- making one
+
+
+def register(forward: Callable[P, Any], vjps: Sequence[Vjp | None] | Vjp, **facts: bool) -> Any:
+    """Make the primitive and enter it in ``PRIMITIVES``."""
+    op: Primitive[P] = Primitive(forward, vjps, **facts)
+    PRIMITIVES[f"{op.__module__}.{op.__qualname__}"] = op
+    return op
+
+
+def primitive(
+    *vjps: Vjp | None, passes_nan: bool = False
+) -> Callable[[Callable[P, Any]], Primitive[P]]:
+    """Turn a NumPy function into an operation with gradients; a decorator.
+
+    The function body is the forward, on plain arrays. The first ``len(vjps)`` arguments are
+    arrays; each has a vjp ``(g, y, *args, **params) -> gradient`` of exactly its shape, or None
+    if no gradient flows to it. All further arguments are parameters. A vjp written with tinynn's
+    operations (or their NumPy namesakes) can itself be differentiated. ``passes_nan`` promises that
+    a nan in an argument makes every result nan that is computed from it, as sums do and
+    comparisons do not.
+
+    Raises TypeError if the vjps do not fit the function; the backward pass raises
+    GradientShapeError if a vjp returns another shape than its argument's.
+
+    >>> @primitive(lambda g, y, x: 3.0 * g * x * x)
+    ... def cube(x):
+    ...     return x**3
+    >>> cube(np.array([1.0, 2.0]))
+    array([1., 8.])
+    """
+
+    for vjp in filter(inspect.isfunction, vjps):
+        code = vjp.__code__
+        if code.co_argcount < 2 + len(vjps) and not code.co_flags & inspect.CO_VARARGS:
+            raise TypeError(
+                f"primitive: {vjp.__name__} takes {code.co_argcount} arguments, but a vjp takes "
+                f"(g, y, *args, **params), here {2 + len(vjps)} at least. "
+                "Write @primitive(vjp_x, ...) above the forward function."
+            )
+
+    def decorate(forward: Callable[P, Any]) -> Primitive[P]:
+        return register(forward, vjps, passes_nan=passes_nan)
+
+    return decorate
+
+
+def variadic(rule: Vjp, *, passes_nan: bool = False) -> Callable[[Callable[P, Any]], Primitive[P]]:
+    """Like :func:`primitive`, for any number of arrays: ``rule(i, g, y, args, **params)``."""
+
+    def decorate(forward: Callable[P, Any]) -> Primitive[P]:
+        return register(forward, rule, passes_nan=passes_nan)
+
+    return decorate
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _array_of(arg: Any, keep: bool) -> Any:
+    if isinstance(arg, Node):
+        return arg._lend()
+    if isinstance(arg, np.ndarray):
+        # The caller may write to this array, or to its base, before the backward pass reads it.
+        return arg.copy() if keep and (arg.flags.writeable or arg.base is not None) else arg
+    return np.asarray(arg) if isinstance(arg, (list, tuple)) else arg
+
+
+def refuse_hidden(owner: str, items: Sequence[Any]) -> None:
+    """Raise TypeError if a list holds Nodes that require a gradient: NumPy would drop it."""
+    for item in items:
+        if isinstance(item, (list, tuple)):
+            refuse_hidden(owner, item)
+        elif isinstance(item, Node) and item._requires_grad:
+            raise TypeError(
+                f"{owner}: the list holds Tensors that require a gradient, which would be lost. "
+                "Join them with tinynn.stack or tinynn.concatenate."
+            )
+
+
+def as_array(owner: str, x: Any) -> Any:
+    """Return Nodes and arrays as they are, and all else as an array."""
+    if isinstance(x, (list, tuple)):
+        refuse_hidden(owner, x)
+    return x if isinstance(x, Node) else np.asarray(x)
+
+
+@effect("values")
+def values(x: Any) -> Any:
+    """Return the values of an array or Tensor, without gradient: an ndarray."""
+    return x._data if isinstance(x, Node) else np.asarray(x)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of an array, Tensor, number or nested list."""
+    return x._data.shape if isinstance(x, Node) else np.shape(x)
+
+
+def dtype_of(x: Any) -> np.dtype[Any]:
+    """Return the dtype of an array, Tensor, number or nested list."""
+    if isinstance(x, Node):
+        return x._data.dtype
+    return x.dtype if isinstance(x, (np.ndarray, np.generic)) else np.asarray(x).dtype
+
+
+# ---------------------------------------------------------------- what is no operation
+
+
+@effect("draw")
+def fresh(make: Callable[[], np.ndarray]) -> Any:
+    """Return the array ``make()``; a compiled function calls it again at each replay.
+
+    It is how :func:`tinynn.compile` gets new random numbers, or whatever else is to be made anew.
+
+    >>> rng = np.random.default_rng(0)
+    >>> fresh(lambda: rng.integers(10, size=3))
+    array([8, 6, 5])
+    """
+    return make()
+
+
+@effect("check")
+def inspected(check: Callable[..., None], *arrays: Any) -> None:
+    """Call ``check`` on the values of ``arrays``, for the errors that it raises."""
+    check(*map(values, arrays))

@@ -1,0 +1,1 @@
+"""Convolution on plain arrays: no Tensor, no gradient rule."""

@@ -1,0 +1,1 @@
+"""The fast path: what has been recorded once is replayed without Python."""
