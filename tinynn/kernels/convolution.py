@@ -90,7 +90,7 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
     else:
         batch, kernel = fold.input(x, room), fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
-    y = PaddedBatch(shape, pitch, 0, room, x.dtype, keeps_gaps=False)
+    y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
     for function, args in way.forward(batch, kernel, left, y):
         function(*args)
     return _if_finite(y.array if fold is None else fold.unfold_output(y.array))
@@ -107,7 +107,7 @@ def _input_gradient(
         g, kernel = fold.output(g), fold.kernel(kernel)
         shape = *g.shape[:2], fold.folded_steps, kernel.shape[2]
     batch = PaddedBatch.of(g, pitch, gap, room)
-    x = PaddedBatch(shape, pitch, 0, room, g.dtype, keeps_gaps=False)
+    x = PaddedBatch(shape, pitch if room else shape[1], 0, room, g.dtype, keeps_gaps=False)
     for function, args in way.input_gradient(batch, kernel, left, x):
         function(*args)
     return _if_finite(x.array if fold is None else fold.unfold_input(x.array))

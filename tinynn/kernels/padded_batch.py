@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+SMALL = 2**14  # numbers of an array that is copied in less time than a tail is treated apart
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -29,17 +30,18 @@ class PaddedBatch:
         self, shape: tuple[int, ...], pitch: int, gap: int, room: int, dtype: np.dtype[Any],
         *, flat: np.ndarray | None = None, keeps_gaps: bool = True,
     ) -> None:  # fmt: skip
-        *lead, self.series, length, channels = shape
-        self.pitch, self.gap, self.room, self.keeps_gaps = pitch, gap, room, keeps_gaps
-        rows = gap + self.series * pitch + room
+        groups = shape[0] if len(shape) == 4 else 1
+        series, _, channels = shape[-3:]
+        rows = gap + series * pitch + room
         if flat is None:
             make = np.zeros if keeps_gaps else np.empty
-            flat = make((lead[0] if lead else 1, rows, channels), dtype)
-        item = flat.itemsize  # strides of an axis with one entry may be anything: not asked for
+            flat = make((groups, rows, channels), dtype)
+        item = dtype.itemsize
         by_row = channels * item
         strides = (rows * by_row, pitch * by_row, by_row, item)[-len(shape) :]
+        self.series, self.pitch, self.gap, self.keeps_gaps = series, pitch, gap, keeps_gaps
         self.flat = flat
-        self.array: np.ndarray = np.ndarray(shape, flat.dtype, flat, gap * by_row, strides)
+        self.array: np.ndarray = np.ndarray(shape, dtype, flat, gap * by_row, strides)
 
     @classmethod
     def of(
@@ -47,10 +49,16 @@ class PaddedBatch:
     ) -> "PaddedBatch":
         """Return a batch of the series in ``array``: with ``view``, the array itself if it can be.
 
-        A batch that is a view has no room.
+        A batch that is a view has no room; to make room for a small one takes less time.
         """
         shape = array.shape
-        if view and not gap and pitch == shape[-2] and array.flags.c_contiguous:
+        if (
+            view
+            and not gap
+            and pitch == shape[-2]
+            and array.flags.c_contiguous
+            and (array.size > SMALL or not room)
+        ):
             groups = shape[0] if len(shape) == 4 else 1
             flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
             return cls(shape, pitch, 0, 0, array.dtype, flat=flat)
@@ -90,8 +98,6 @@ class PaddedBatch:
 
     def clear(self, written: int) -> list[Call]:
         """Return the calls that set to zero what a product of ``written`` rows left in the gaps."""
-        if not self.keeps_gaps:
-            return []
         behind, room = self._between()
         over = written - self.pitch * self.series
         calls: list[Call] = [(behind.fill, (0,))] if behind.size else []

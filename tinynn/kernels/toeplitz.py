@@ -37,6 +37,7 @@ class RowTiling:
     """
 
     def __init__(self, taps: int, channels: int, filters: int, steps: int) -> None:
+        self.sizes = taps, channels, filters
         self.t = outputs_per_row(taps, channels, filters)
         self.width = self.t + taps - 1
         self.phases = -(-self.width // self.t)
@@ -66,41 +67,41 @@ class RowTiling:
         their view.
         """
         flat, start = batch.flat, batch.gap + first
-        inside = (flat.shape[1] - start - self.width + self.t) // self.every
+        inside = max(0, (flat.shape[1] - start - self.width + self.t) // self.every)
         calls: list[Call] = []
         if inside >= self.count:
             parts = [(slice(None), self.view(flat, start, self.width))]
         else:
-            inside = max(0, inside)
             rest, begin = self.count - inside, start + inside * self.every
             shape = len(flat), rest * self.every + self.width, flat.shape[2]
             tail, left = np.zeros(shape, flat.dtype), flat[:, begin:][:, : shape[1]]
             calls.append((np.copyto, (tail[:, : left.shape[1]], left)))
             parts = [(slice(inside, None), self.view(tail, 0, self.width, rest))]
             if inside:
-                view = self.view(flat, start, self.width, inside)
-                parts.insert(0, (slice(inside), view))
+                parts.append((slice(inside), self.view(flat, start, self.width, inside)))
         if self.copied:
-            copies = [np.empty(view.shape, view.dtype) for _, view in parts]
-            calls += [(np.copyto, (c, view)) for c, (_, view) in zip(copies, parts, strict=True)]
-            parts = [(part, c) for c, (part, _) in zip(copies, parts, strict=True)]
+            copied = np.empty((len(flat), 1, self.count, self.width * flat.shape[2]), flat.dtype)
+            calls += [(np.copyto, (copied[:, :, part], view)) for part, view in parts]
+            parts = [(slice(None), copied)]
         return calls, parts
+
+    def matrix(self, groups: int, phases: int, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+        """Return zeros (groups, phases, width * channels, t * filters), and the kernel's places.
+
+        These are a view of it, (groups, phases, t, taps, channels, filters).
+        """
+        taps, channels, filters = self.sizes
+        matrix = np.zeros((groups, phases, self.width * channels, self.t * filters), dtype)
+        by_filter = dtype.itemsize
+        by_row = self.t * filters * by_filter
+        by_step = channels * by_row
+        by_phase = self.width * by_step
+        strides = phases * by_phase, by_phase, by_step + filters * by_filter
+        shape = groups, phases, self.t, taps, channels, filters
+        return matrix, np.ndarray(shape, dtype, matrix, 0, (*strides, by_step, by_row, by_filter))
 
 
 tiling = lru_cache(maxsize=256)(RowTiling)
-
-
-def matrix_of(shape: tuple[int, ...], width: int, t: int, dtype: Any) -> tuple[Any, Any]:
-    """Return zeros (.., width * channels, t * filters) and the view of the kernel's t places.
-
-    ``shape``: (.., taps, channels, filters); the view is (.., t, taps, channels, filters).
-    """
-    *lead, taps, channels, filters = shape
-    matrix = np.zeros((*lead, width * channels, t * filters), dtype)
-    *by_lead, by_row, by_filter = matrix.strides
-    by_output, by_step = filters * by_filter, channels * by_row
-    strides = (*by_lead, by_step + by_output, by_step, by_row, by_filter)
-    return matrix, np.ndarray((*lead, t, taps, channels, filters), dtype, matrix, 0, strides)
 
 
 class Toeplitz:
@@ -131,19 +132,19 @@ class Toeplitz:
         """Correlate the series of ``x`` with ``kernel`` into ``y``; add ``bias`` (filters,)."""
         kernel = kernel[None] if kernel.ndim == 3 else kernel
         rows = tiling(*kernel.shape[1:], x.series * x.pitch)
-        matrix, places = matrix_of(kernel.shape, rows.width, rows.t, kernel.dtype)
+        matrix, places = rows.matrix(len(kernel), 1, kernel.dtype)
         outputs = rows.view(y.flat, y.gap, rows.t)
         calls, parts = rows.windows(x, -left)
-        calls.append((np.copyto, (places, kernel[:, None])))
+        calls.append((np.copyto, (places, kernel[:, None, None])))
         for part, windows in parts:
-            calls.append((np.matmul, (windows, matrix[:, None], outputs[:, :, part])))
+            calls.append((np.matmul, (windows, matrix, outputs[:, :, part])))
         if bias is not None:
             filters = len(bias)
             times = largest_divisor(rows.written // rows.t, TILE // (rows.t * filters))
             tile = np.empty((times * rows.t, filters), kernel.dtype)
             flat = y.flat[:, y.gap : y.gap + rows.written].reshape(-1, tile.size)
             calls += [(np.copyto, (tile, bias)), (np.add, (flat, tile.reshape(-1), flat))]
-        return calls + y.clear(rows.written)
+        return calls + y.clear(rows.written) if y.keeps_gaps else calls
 
     def input_gradient(
         self, g: PaddedBatch, kernel: np.ndarray, left: int, x: PaddedBatch
@@ -157,17 +158,15 @@ class Toeplitz:
     ) -> list[Call]:
         """Multiply the rows of ``x`` and ``g``; add up the places where each tap stood."""
         out = out[None] if out.ndim == 3 else out
-        groups, *shape = out.shape
-        rows = tiling(*shape, x.series * x.pitch)
-        products, places = matrix_of((groups, rows.phases, *shape), rows.width, rows.t, out.dtype)
+        rows = tiling(*out.shape[1:], x.series * x.pitch)
+        products, places = rows.matrix(len(out), rows.phases, out.dtype)
         gradients = rows.view(g.flat, g.gap, rows.t)
         calls, parts = rows.windows(x, -left)
-        target = out
-        for part, windows in parts:
+        for i, (part, windows) in enumerate(parts):
             transposed = windows.transpose(0, 1, 3, 2)
             calls.append((np.matmul, (transposed, gradients[:, :, part], products)))
-            calls.append((np.add.reduce, (places, (1, 2), None, target)))
-            if target is not out:
-                calls.append((np.add, (out, target, out)))
-            target = np.empty_like(out)
+            total = np.empty_like(out) if i else out
+            calls.append((np.add.reduce, (places, (1, 2), None, total)))
+            if i:
+                calls.append((np.add, (out, total, out)))
         return calls
