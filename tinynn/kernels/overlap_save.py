@@ -67,6 +67,8 @@ class OverlapSave:
     array of one content.
     """
 
+    spreads_nan = True
+
     def __init__(
         self, size: int, taps: int, dtype: np.dtype[Any],
         known: dict[Any, np.ndarray] | None = None, names: Sequence[Any] = (0, 1),

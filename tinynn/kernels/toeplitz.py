@@ -24,6 +24,7 @@ def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     return 8 if thin == 1 else max(1, min(8, taps, 32 // thin))
 
 
+@lru_cache
 def largest_divisor(number: int, most: int) -> int:
     """Return the largest divisor of ``number`` that is no larger than ``most``, or 1."""
     return next((d for d in range(most, 1, -1) if number % d == 0), 1)
@@ -106,6 +107,8 @@ tiling = lru_cache(maxsize=256)(RowTiling)
 
 class Toeplitz:
     """The three maps by products with block-Toeplitz matrices; see the protocol ``Way``."""
+
+    spreads_nan = True
 
     @staticmethod
     def room(taps: int, channels: int, filters: int) -> int:
