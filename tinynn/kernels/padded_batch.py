@@ -50,11 +50,11 @@ class PaddedBatch:
         To make room for a small one takes less time.
         """
         shape = array.shape
-        if not gap and pitch == shape[-2] and (array.size > SMALL or not room):
-            if array.flags.c_contiguous:
-                groups = shape[0] if len(shape) == 4 else 1
-                flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
-                return cls(shape, pitch, 0, 0, array.dtype, flat=flat)
+        as_it_is = not gap and pitch == shape[-2] and (array.size > SMALL or not room)
+        if as_it_is and array.flags.c_contiguous:
+            groups = shape[0] if len(shape) == 4 else 1
+            flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
+            return cls(shape, pitch, 0, 0, array.dtype, flat=flat)
         batch = cls(shape, pitch, gap, room, array.dtype)
         batch.array[...] = array
         return batch

@@ -82,7 +82,8 @@ class RowTiling:
                 parts.append((slice(inside), self.view(flat, start, self.width, inside)))
         if self.copied:
             copied = np.empty((len(flat), 1, self.count, self.width * flat.shape[2]), flat.dtype)
-            calls += [(np.copyto, (copied[:, :, part], view)) for part, view in parts]
+            for part, view in parts:
+                calls.append((np.copyto, (copied[:, :, part], view)))
             parts = [(slice(None), copied)]
         return calls, parts
 
