@@ -43,7 +43,7 @@ class RowTiling:
         self.width = self.t + taps - 1
         self.phases = -(-self.width // self.t)
         self.count = -(-steps // (self.phases * self.t))
-        self.copied = self.phases > 1 and self.count < FEW
+        self.copied = self.phases > 2 and self.count < FEW
         if self.copied:
             self.phases, self.count = 1, -(-steps // self.t)
         self.every = self.phases * self.t  # steps from one row of a phase to the next
