@@ -15,6 +15,7 @@ import numpy as np
 from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
 from tinynn.kernels.geometry import Pair
+from tinynn.kernels.overlap_save import OverlapSave
 from tinynn.kernels.padded_batch import PaddedBatch
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
@@ -28,7 +29,7 @@ def conv(
     x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
     taps, length = len(kernel), x.shape[1]
     outputs = max(0, (length + sum(padding) - dilation * (taps - 1) - 1) // strides + 1)
-    how = plan(length, kernel.shape, outputs, single, strides, padding, dilation, groups)
+    how = plan(x.shape[:2], kernel.shape, outputs, single, strides, padding, dilation, groups)
     y = _forward(how, x, kernel, outputs)
     if y is None:
         y = _anew(direct.forward, x, kernel, outputs, strides, padding, dilation, groups)
@@ -42,7 +43,10 @@ def conv_input(
     """Adjoint of :func:`conv` in x, the transposed convolution -> (n, length, channels)."""
     single, dtype = _dtypes(g.dtype, kernel.dtype)
     g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
-    how = plan(length, kernel.shape, g.shape[1], single, strides, padding, dilation, groups)
+    how = plan(
+        *((len(g), length), kernel.shape, g.shape[1], single),
+        *(strides, padding, dilation, groups, True),
+    )
     x = _input_gradient(how, g, kernel, (len(g), length, kernel.shape[1] * groups))
     if x is None:
         x = _anew(direct.input_gradient, g, kernel, length, strides, padding, dilation, groups)
@@ -59,7 +63,7 @@ def conv_kernel(
         single = dtype = np.add.reduce(np.empty(0, dtype)).dtype
     x, g = x.astype(single, copy=False), g.astype(single, copy=False)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
-    how = plan(x.shape[1], shape, g.shape[1], single, strides, padding, dilation, groups)
+    how = plan(x.shape[:2], shape, g.shape[1], single, strides, padding, dilation, groups)
     kernel = _kernel_gradient(how, x, g, shape)
     if kernel is None:
         size = kernel_size
@@ -86,12 +90,14 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
 
 @quietly
 def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
-    way, fold, left, (pitch, gap), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
+    if size is not None:
+        way = OverlapSave(size, len(kernel), x.dtype)
     if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room)
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
         batch, kernel = fold.input(x, room), fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
@@ -106,7 +112,7 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
 def _input_gradient(
     how: Plan, g: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, fold, left, _, (pitch, gap), room = how
+    way, _, fold, left, _, (pitch, gap), room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
     if fold is not None:
@@ -123,11 +129,13 @@ def _input_gradient(
 def _kernel_gradient(
     how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, fold, left, (pitch, gap), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
+    if size is not None:
+        way = OverlapSave(size, shape[0], x.dtype)
     if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room)
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
         batch, g = fold.input(x, room), fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
