@@ -44,9 +44,9 @@ def slow_maps(x, kernel, g, **how):
 
 def direct_maps(x, kernel, g, **how):
     return (
-        direct.forward(x, kernel, g.shape[1], **how),
-        direct.input_gradient(g, kernel, x.shape[1], **how),
-        direct.kernel_gradient(x, g, len(kernel), **how),
+        direct.forward(x, kernel, g.shape[1], tuple(how.values())),
+        direct.input_gradient(g, kernel, x.shape[1], tuple(how.values())),
+        direct.kernel_gradient(x, g, len(kernel), tuple(how.values())),
     )
 
 
@@ -126,7 +126,7 @@ def test_long_series_and_large_batches(x, kernel, how, dtype):
 def test_block_transforms_serve_wide_convolutions_of_many_steps():
     kernel, padding = (9, 64, 64), (4, 4)
     for n, transformed in ((1, False), (64, True)):
-        chosen = choose.plan((n, 256), kernel, 256, np.dtype("float32"), 1, padding, 1, 1)
+        chosen = choose.plan((n, 256), kernel, 256, np.dtype("float32"), (1, padding, 1, 1))
         assert (chosen.size is not None) == transformed
     for dtype, strides, dilation, groups, exact in (
         ("complex64", 1, 1, 1, False),
@@ -135,15 +135,15 @@ def test_block_transforms_serve_wide_convolutions_of_many_steps():
         ("float32", 1, 1, 2, False),
         ("float32", 1, 1, 1, True),
     ):
-        rest = strides, padding, dilation, groups, exact
-        assert choose.plan((64, 256), kernel, 256, np.dtype(dtype), *rest).size is None
+        how = strides, padding, dilation, groups
+        assert choose.plan((64, 256), kernel, 256, np.dtype(dtype), how, exact).size is None
     for dtype, tolerance in (("float32", 3e-6), ("float64", 1e-14)):
         x, k = normal(3, 700, 64, dtype=dtype), normal(*kernel, dtype=dtype)
         x[1, 300, 7] = 0
         for padding in ((4, 4), (0, 0), (0, 8), (12, 3)):
             how = UNIT | {"padding": padding}
             g = normal(3, 692 + sum(padding), 64, seed=1, dtype=dtype)
-            assert choose.plan((3, 700), kernel, g.shape[1], x.dtype, *how.values()).size
+            assert choose.plan((3, 700), kernel, g.shape[1], x.dtype, tuple(how.values())).size
             found, expected = maps(x, k, g, **how), direct_maps(x, k, g, **how)
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * abs(b).max())
@@ -158,7 +158,9 @@ def test_whole_numbers_are_not_rounded_where_nothing_needs_it():
         x, k = (rng.integers(-9, 9, s) for s in ((2, 200, width), (taps, width, width)))
         g = rng.integers(-9, 9, (2, 200 - taps + 1, width))
         found = maps(*(a.astype(float) for a in (x, k, g)), **UNIT)
-        transforms = choose.plan((2, 200), k.shape, g.shape[1], np.dtype(float), *UNIT.values())
+        transforms = choose.plan(
+            (2, 200), k.shape, g.shape[1], np.dtype(float), tuple(UNIT.values())
+        )
         which = slice(1, 2) if transforms.size else slice(3)  # the input gradient never uses them
         expected = direct_maps(x, k, g, **UNIT)
         for a, b in zip(found[which], expected[which], strict=True):
@@ -268,8 +270,7 @@ def test_a_few_taps_for_each_channel(n, length, taps, dilation, left, right, cha
     rng = np.random.default_rng(seed)
     x, k = rng.normal(size=(n, length, channels)), rng.normal(size=(taps, 1, channels))
     g = rng.normal(size=oracles.conv(x, k, **how).shape)
-    rest = (1, (left, right), dilation, channels)
-    chosen = choose.plan((n, length), k.shape, g.shape[1], k.dtype, *rest)
+    chosen = choose.plan((n, length), k.shape, g.shape[1], k.dtype, tuple(how.values()))
     assert isinstance(chosen.way, Depthwise)
     for found, expected in zip(maps(x, k, g, **how), slow_maps(x, k, g, **how), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-11)

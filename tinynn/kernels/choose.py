@@ -17,7 +17,7 @@ import numpy as np
 
 from tinynn.kernels import overlap_save
 from tinynn.kernels.depthwise import Depthwise
-from tinynn.kernels.geometry import Fold, Pair, layout
+from tinynn.kernels.geometry import Fold, Pair, Settings, layout
 from tinynn.kernels.overlap_save import OverlapSave, best_size
 from tinynn.kernels.padded_batch import Way
 from tinynn.kernels.toeplitz import Toeplitz
@@ -57,8 +57,8 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=512)
 def plan(
-    x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], strides: int,
-    padding: Pair, dilation: int, groups: int, exact: bool = False,
+    x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], how: Settings,
+    exact: bool = False,
 ) -> Plan:  # fmt: skip
     """Return the plan for (n, length) of the inputs and the shape of the kernel.
 
@@ -66,6 +66,7 @@ def plan(
     """
     series, length = x
     taps, width, filters = kernel
+    strides, padding, dilation, groups = how
     left, reach = padding[0], dilation * (taps - 1)
     way: Way = TOEPLITZ
     fold, size, room = None, None, 0
@@ -74,7 +75,7 @@ def plan(
         way = Depthwise(dilation)
     else:
         if not strides == dilation == groups == 1:
-            fold = Fold(length, taps, outputs, strides, padding, dilation, groups)
+            fold = Fold(length, taps, outputs, how)
             left, taps, width = 0, fold.folded_taps, width * fold.chunk
             length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
         elif floats and not exact:
