@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     """How a single convolution is computed: a way, and where series stand in padded batches."""
 
     way: Way
-    size: int | None  # of blocks: then the way is a new OverlapSave, which is not for two threads
+    size: int | None  # of blocks, if forward and kernel gradient are by a new OverlapSave
     fold: Fold | None  # how to fold stride, dilation and groups away; None if the way needs none
     left: int
     x_layout: Pair  # pitch and gap of batches of inputs
@@ -57,13 +57,9 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=512)
 def plan(
-    x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], how: Settings,
-    exact: bool = False,
-) -> Plan:  # fmt: skip
-    """Return the plan for (n, length) of the inputs and the shape of the kernel.
-
-    With ``exact``, sums that need no rounding are not rounded.
-    """
+    x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], how: Settings
+) -> Plan:
+    """Return the plan for (n, length) of the inputs and the shape of the kernel."""
     series, length = x
     taps, width, filters = kernel
     strides, padding, dilation, groups = how
@@ -78,11 +74,9 @@ def plan(
             fold = Fold(length, taps, outputs, how)
             left, taps, width = 0, fold.folded_taps, width * fold.chunk
             length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
-        elif floats and not exact:
+        elif floats:
             size = best_size(taps, width, filters, max(1, series * outputs))
-        further = max(0, -left, left - reach)  # an input gradient crops, or pads by less than 0
-        room = further + (
-            Toeplitz.room(taps, width, filters // groups) if size is None else 2 * size + taps
-        )
+        room = Toeplitz.room(taps, width, filters // groups)
+        room = room if size is None else 2 * size + taps  # which is more
     layouts = layout(length, left, outputs, reach), layout(outputs, reach - left, length, reach)
     return Plan(way, size, fold, left, *layouts, room)

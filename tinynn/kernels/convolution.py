@@ -43,8 +43,8 @@ def conv_input(
     single, dtype = _dtypes(g.dtype, kernel.dtype)
     g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
     n, outputs, _ = g.shape
-    exact = plan((n, length), kernel.shape, outputs, single, how, exact=True)
-    x = _input_gradient(exact, g, kernel, (n, length, kernel.shape[1] * groups))
+    chosen = plan((n, length), kernel.shape, outputs, single, how)
+    x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
     x = direct.input_gradient(g, kernel, length, how) if x is None else x
     return x.astype(dtype, copy=False)
 
@@ -106,7 +106,7 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
 def _input_gradient(
     how: Plan, g: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, _, fold, left, _, (pitch, gap), room = how
+    way, _, fold, left, _, (pitch, gap), room = how  # without block transforms, which round
     if not g.size:
         return np.zeros(shape, g.dtype)
     if fold is not None:
