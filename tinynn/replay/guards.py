@@ -14,7 +14,8 @@ class Contents:
     """The contents of a dict or list at one time."""
 
     def __init__(self, container: Any) -> None:
-        self.container, self.values = container, self._values()
+        self.container = container
+        self.values = self._values()
 
     def _values(self) -> tuple[Any, ...]:
         container = self.container

@@ -87,13 +87,23 @@ class Plans:
         self._plans: dict[Hashable, Plan] = {}
         self.credit = CREDIT
         self.made = 0
+        self._seen: dict[Hashable, int] = {}
 
-    def get(self, key: Hashable) -> Plan | None:
-        """Return the plan for a kind of arguments; None if recording does not pay."""
+    def get(self, key: Hashable, *, first_time: int = 0) -> Plan | None:
+        """Return the plan for a kind of arguments; None if recording does not pay.
+
+        ``first_time``: how often such arguments must have come before they are worth a recording.
+        """
         plan = self._plans.get(key)
         if plan is not None and plan.holds():
             self.credit = min(KEPT, self.credit + PAID)
             return plan
+        if plan is None and first_time:
+            seen = self._seen[key] = self._seen.pop(key, 0) + 1
+            if len(self._seen) > 8 * KEPT:
+                del self._seen[next(iter(self._seen))]
+            if seen <= first_time:
+                return None
         if self.credit < 1:
             return None
         self.credit -= 1
