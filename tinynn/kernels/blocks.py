@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinynn.autodiff.conv import outputs_per_row
-from tinynn.autodiff.lanes import Call, Lane
+from tinynn.kernels.lanes import Call, Lane
 
 SLOWER = 1.6  # how much longer a multiplication takes in these many small products
 

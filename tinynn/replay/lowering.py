@@ -73,7 +73,7 @@ class Lowered:
 
 
 def lower(recording: Recording) -> Lowered:
-    """Lower the steps; compute once what is constant or occurs twice, and nothing that is unused."""
+    """Lower the steps. What is constant or occurs twice is computed once; what is unused, never."""
     return _Lowering(recording).lowered()
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import ops
+from tinynn.kernels import lanes
 from tinynn.replay.buffers import Buffers, aligned, parts_of
+from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Assign, Check, Ref, Source, Update
 from tinynn.replay.speculation import is_own, read_after_effects, read_at_the_end, read_by
@@ -47,7 +49,8 @@ class Plan:
         self.late: list[Call] = []
         self.flat_gradient: np.ndarray | None = None
         self.buffers = Buffers()
-        self.padded: list[Any] = []  # all padded batches
+        self.layout = Layout(lowered)
+        self._sums: dict[Ref, Ref] = {}  # by a sum with a bias: the convolution that has made it
         self._now = self.calls
         self._pending = Counter(ref.index for part in lowered.steps for ref in read_by(part))
         self._pending.update(ref.index for ref in read_at_the_end(lowered))
@@ -94,11 +97,14 @@ class Plan:
         if source.kind == "constant":
             self.arrays[index] = source.value
             return
-        if not self._pending[index]:
-            if source.kind != "draw":  # the generator of a draw moves on all the same
-                return
+        if not self._pending[index] and source.kind != "draw":  # whose generator moves on
+            return
         spec = self.specs[index]
-        self.arrays[index] = aligned(spec.shape, spec.dtype)
+        if index in self.layout.pitch and spec.dtype.kind == "f":
+            self.layout.batches[index] = self.layout.new(index)
+            self.arrays[index] = self.layout.batches[index].array
+        else:
+            self.arrays[index] = aligned(spec.shape, spec.dtype)
         self.sources[source.kind].append((source.value, self.arrays[index]))
 
     # ------------------------------------------------------------ the steps, in order
@@ -163,17 +169,41 @@ class Plan:
     # ------------------------------------------------------------ one instruction
 
     def _instruction(self, step: Instruction) -> None:
-        if self._is_view(step):
+        if step.result in self._sums:
+            self._share(step.result.index, self._sums[step.result].index)
+        elif self.layout.serves(step):
+            self._convolution(step)
+        elif not self._is_view(step):
+            self._computed(step, tuple(map(self.value, step.args)), self._out(step))
+
+    def _convolution(self, step: Instruction) -> None:
+        args, out = tuple(map(self.value, step.args)), self._out(step)
+        bias = None
+        if step.result in self.layout.biases:
+            ref, total = self.layout.biases[step.result]
+            bias, self._sums[total] = self.arrays[ref.index], step.result
+        series, calls = self.layout.convolution(step, args, out, bias)
+        if step.exact:
+            slowly = _run, (step.function, args, step.params, out)
+            self._call(_if_finite, [*series, out], calls, slowly)
             return
-        function, args = step.function, tuple(map(self.value, step.args))
-        out = self._out(step)
+        self._now += calls
+        if step.hidden:
+            self._call(check_finite, series)
+
+    def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
+        """Add the call of an instruction that fills an array."""
+        function, layout = step.function, self.layout
         if step.op is ops.astype:
-            self._call(np.copyto, out, args[0], "unsafe")
+            (args, out) = layout.with_gaps(step, np.positive, args, out)
+            self._call(np.copyto, out, *args, "unsafe")
+        elif self._sums_to_channels(step, args[0], out):
+            self._now.append(lanes.total(layout.batches[step.args[0].index], out))
         elif step.whole:
             self._call(_run, function, args, step.params, out)
         elif isinstance(function, np.ufunc):
             if step.elementwise:
-                args = _as_numpy_likes(args)
+                args, out = layout.with_gaps(step, function, _as_numpy_likes(args), out)
             if function in (np.maximum, np.minimum):
                 row = ops.long_row(out.shape)  # three times as fast as with a number
                 args = tuple(a if np.ndim(a) else np.full(row, a, out.dtype) for a in args)
@@ -185,6 +215,11 @@ class Plan:
             p = step.params
             how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
             self._call(function, *args, *how)
+
+    def _sums_to_channels(self, step: Instruction, x: Any, out: np.ndarray) -> bool:
+        """Tell whether a step sums a padded batch over series and steps."""
+        padded = step.op is ops.sum_to and self.layout.batch_at(step.args[0], x) is not None
+        return padded and out.shape == x.shape[2:]
 
     def _is_view(self, step: Instruction) -> bool:
         """Keep a result that is a view of an argument as one; tell whether it is."""
@@ -211,13 +246,25 @@ class Plan:
         if index in self._targets:
             self.arrays[index] = self._targets[index]
         elif (place := self._overwritten(step)) is not None:
-            self.arrays[index] = self.arrays[place]
-            self.buffers.share(index, place)
+            self._share(index, place)
+        elif (key := self.layout.key(index)) is not None:
+            batch = self.buffers.free_place(index, key)
+            if batch is None:
+                batch = self.layout.new(index)
+                self.buffers.hold(index, batch, key)
+            self.layout.batches[index], self.arrays[index] = batch, batch.array
         else:
             self.arrays[index] = self.buffers.array(index, self.specs[index])
         if not self._pending[index]:  # nobody reads it: an operation of a user's
             self.buffers.release(index)
         return self.arrays[index]
+
+    def _share(self, index: int, place: int) -> None:
+        """Let a result stand where another array stands."""
+        self.arrays[index] = self.arrays[place]
+        self.buffers.share(index, place)
+        if place in self.layout.batches:
+            self.layout.batches[index] = self.layout.batches[place]
 
     def _overwritten(self, step: Instruction) -> int | None:
         """Return an argument in whose place the result can be computed, if there is one."""
@@ -231,6 +278,7 @@ class Plan:
                 and self._pending[ref.index] == refs.count(ref)
                 and self.specs[ref.index] == spec
                 and self.arrays[ref.index].flags.writeable  # not one number seen many times
+                and self.layout.overwrites(step.result.index, ref.index)
             ):
                 return ref.index
         return None
@@ -270,6 +318,18 @@ def _run(
             f"was recorded {out.shape} and {out.dtype}."
         )
     np.copyto(out, y)
+
+
+def _if_finite(arrays: Sequence[np.ndarray], calls: Sequence[Call], slowly: Call) -> None:
+    """Make the calls; if not all arrays are finite, before or after, do it slowly."""
+    *series, out = arrays
+    if all(map(ops.all_finite, series)):
+        for function, args in calls:
+            function(*args)
+        if ops.all_finite(out):
+            return
+    function, args = slowly
+    function(*args)
 
 
 def _check(check: Callable[..., None], args: tuple[Any, ...], repeatable: bool) -> None:

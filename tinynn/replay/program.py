@@ -44,7 +44,7 @@ class Program:
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self._gradients = plan.sources["gradient"]
         self._drawn = plan.sources["draw"]
-        self._padded = plan.padded
+        self._padded = plan.layout.every
         self._result = lowered.result
         self._arrays = {ref: plan.arrays[ref.index] for ref in read_at_the_end(lowered)}
         self._left = [] if order is not None else _left(lowered)

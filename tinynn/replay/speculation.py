@@ -91,7 +91,7 @@ class Visibility:
 
     def _takes_all(self, step: Step, ref: Ref) -> bool:
         """Tell whether a step computes with every element of an argument."""
-        if step.op.elementwise or step.op in MAPS and _plain_map(step):
+        if step.op.elementwise or (step.op in MAPS and _plain_map(step)):
             return True
         return is_own(step.op) and self._depends_on_all(step, step.args.index(ref))
 
