@@ -26,6 +26,7 @@ from tinynn.autodiff.primitive import (
     as_array,
     primitive,
     register,
+    shape_of,
     values,
     variadic,
 )

@@ -24,12 +24,12 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
 
 
-class NeedsEager(RuntimeError):
-    """A call has to be run eagerly: its values do not allow a replay. Nothing is updated yet."""
+class NotFinite(ArithmeticError):
+    """A call must be run eagerly, and nothing is updated yet: its values do not allow a replay.
 
-
-class NotFinite(NeedsEager, ArithmeticError):
-    """A gradient or result is not finite, where eager code may give another (speculation.py)."""
+    A gradient or result is not finite, where eager code may give another (speculation.py), or an
+    operation or draw of a user's gave another shape or dtype than when it was recorded.
+    """
 
 
 class Plan:
@@ -313,7 +313,7 @@ def _run(
 ) -> None:
     y = np.asarray(function(*args, **params))
     if y.shape != out.shape or y.dtype != out.dtype:
-        raise NeedsEager(
+        raise NotFinite(
             f"compile: {function.__name__} returned shape {y.shape} and dtype {y.dtype}, when it "
             f"was recorded {out.shape} and {out.dtype}."
         )

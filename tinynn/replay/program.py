@@ -9,11 +9,11 @@ from tinynn._trees import tree_map
 from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
 from tinynn.replay.lowering import Lowered, lower
-from tinynn.replay.planning import NeedsEager, NotFinite, Plan
+from tinynn.replay.planning import NotFinite, Plan
 from tinynn.replay.recording import Recording, Ref, Returned, Update
 from tinynn.replay.speculation import read_at_the_end
 
-__all__ = ["NeedsEager", "NotFinite", "Program", "quiet"]
+__all__ = ["NotFinite", "Program", "quiet"]
 
 
 def quiet() -> np.errstate:
@@ -52,7 +52,7 @@ class Program:
     def run(self, arguments: Sequence[np.ndarray]) -> Any:
         """Do what the recorded call did, for other arguments of the same shapes and dtypes.
 
-        Returns its result, in fresh arrays, and sets the gradients that it left. Raises NeedsEager
+        Returns its result, in fresh arrays, and sets the gradients that it left. Raises NotFinite
         before anything has been changed, if the call has to be run eagerly.
         """
         self.load(arguments)
@@ -93,7 +93,7 @@ class Program:
                 batch.empty_gaps()
             if calls is self.calls and isinstance(error, FloatingPointError):
                 raise NotFinite("compile: NumPy raised it where eager code may not.") from error
-            if calls is self.late and isinstance(error, NeedsEager):
+            if calls is self.late and isinstance(error, NotFinite):
                 raise RuntimeError(str(error)) from None  # too late to run it again
             raise
 
@@ -102,7 +102,7 @@ class Program:
         for i, (make, array) in enumerate(self._drawn):
             drawn = np.asarray(make() if draws is None else draws[i])
             if drawn.shape != array.shape or drawn.dtype != array.dtype:
-                raise NeedsEager(
+                raise NotFinite(
                     f"compile: a draw has shape {drawn.shape} and dtype {drawn.dtype}, when it was "
                     f"recorded {array.shape} and {array.dtype}."
                 )
@@ -118,7 +118,9 @@ class Program:
         array = self._arrays[x.ref]
         if x.kind == "number":
             return array.item()
-        return array.copy() if x.kind == "array" else Tensor._result(array.copy(), None)
+        if x.kind == "tensor":
+            return Tensor._result(array.copy(), None)
+        return array.copy() if array.ndim else array[()]  # a NumPy scalar, as of eager code
 
 
 def _left(lowered: Lowered) -> list[tuple[Any, Ref | None]]:
