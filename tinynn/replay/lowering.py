@@ -253,13 +253,9 @@ class Symbol(NDArrayOperatorsMixin):
 
 def _says_nothing(name: str, value: Any) -> bool:
     """Tell whether a keyword of a NumPy function says what is so anyway."""
-    if name in ("out", "dtype", "initial") and value is None:
-        return True
-    return (
-        value is np._NoValue
-        or (name == "out" and value == (None,))
-        or (name in ("where", "keepdims") and value is (name == "where"))
-    )
+    if value is None or value is np._NoValue:
+        return name != "axis"
+    return value is {"where": True, "keepdims": False}.get(name)
 
 
 def _shape(ufunc: np.ufunc, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
