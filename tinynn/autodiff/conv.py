@@ -586,7 +586,7 @@ def conv1d(
     """
     x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
     how, pair = _geometry(
-        *("conv1d", x.shape, kernel.shape, None if bias is None else np.shape(ops.values(bias))),
+        *("conv1d", x.shape, kernel.shape, None if bias is None else ops.shape_of(bias)),
         *(strides, checked_padding("conv1d", padding), dilation_rate, groups),
     )
     single = len(x.shape) == 2
@@ -622,7 +622,7 @@ def conv1d_transpose(
     x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
     strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
     padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
-    biases = None if bias is None else np.shape(ops.values(bias))
+    biases = None if bias is None else ops.shape_of(bias)
     _check_shapes("conv1d_transpose", x.shape, kernel.shape, biases, groups, channels_at=2)
     single = len(x.shape) == 2
     if single:

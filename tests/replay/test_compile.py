@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.autodiff import cores, graph
-from tinynn.autodiff.record import NotReplayable
+from tinynn.autodiff.primitive import inspected
+from tinynn import NotReplayable
 
 RNG = np.random.default_rng
 
