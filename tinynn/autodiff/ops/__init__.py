@@ -87,4 +87,4 @@ from tinynn.autodiff.ops.shapes import (
     swapaxes,
     transpose,
 )
-from tinynn.autodiff.primitive import values
+from tinynn.autodiff.primitive import shape_of, values

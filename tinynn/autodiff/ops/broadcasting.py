@@ -34,10 +34,19 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     array([3., 3.])
     """
     axes = _broadcast_axes(x.shape, shape)
-    if axes == (0, 1) and x.ndim == 3 and x.dtype.kind == "f":
+    if axes == (0, 1) and x.ndim == 3 and x.dtype.kind == "f" and x.itemsize > 2:
         steps = np.empty(x.shape[1:], x.dtype)  # one axis after the other: ten times as fast
         return np.add.reduce(np.add.reduce(x, axis=0, out=steps), axis=0).reshape(shape)
-    return np.add.reduce(x, axis=axes).reshape(shape) if axes else x.reshape(shape)
+    return add_up(x, axes).reshape(shape) if axes else x.reshape(shape)
+
+
+def add_up(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Sum an array; half precision in single precision, rounded once."""
+    if x.dtype != np.float16:
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    with np.errstate(over="ignore"):  # the sum itself may be beyond half precision
+        total = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
+        return total.astype(np.float16)
 
 
 @lru_cache(maxsize=512)
@@ -64,7 +73,9 @@ def _unbroadcast(vjp: Vjp | None, i: int) -> Vjp | None:
     return summed
 
 
-def elementwise(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]:
+def elementwise(
+    *vjps: Vjp | None, passes_nan: bool = False
+) -> Callable[[Callable[P, Any]], Primitive[P]]:
     """Turn a NumPy function that broadcasts into an operation with gradients; a decorator.
 
     As :func:`tinynn.primitive`, but a vjp may return a gradient of the result's shape: it is
@@ -78,8 +89,7 @@ def elementwise(*vjps: Vjp | None) -> Callable[[Callable[P, Any]], Primitive[P]]
     """
 
     def decorate(forward: Callable[P, Any]) -> Primitive[P]:
-        return register(
-            forward, [_unbroadcast(vjp, i) for i, vjp in enumerate(vjps)], elementwise=True
-        )
+        rules = [_unbroadcast(vjp, i) for i, vjp in enumerate(vjps)]
+        return register(forward, rules, elementwise=True, passes_nan=passes_nan)
 
     return decorate
