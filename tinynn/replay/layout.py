@@ -7,18 +7,17 @@ one convolution and the next, at one pitch: the number of steps from one series 
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinynn.autodiff import conv
-from tinynn.kernels import blocks, lanes
+from tinynn.kernels import choose
+from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
+from tinynn.kernels.toeplitz import Toeplitz
 from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Ref
 from tinynn.replay.speculation import MAPS, read_at_the_end, read_by
-
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Layout:
@@ -28,8 +27,8 @@ class Layout:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
         self.maps = [step for step in self.steps if self.is_map(step)]
-        self.batches: dict[int, lanes.Lane] = {}  # by number: of which its array is a view
-        self.every: list[lanes.Lane] = []
+        self.batches: dict[int, PaddedBatch] = {}  # by number: of which its array is a view
+        self.every: list[PaddedBatch] = []
         self.pitch: dict[int, int] = {}
         self.biases: dict[Ref, tuple[Ref, Ref]] = {}  # by a convolution's result: bias and sum
         self._known: dict[Any, np.ndarray] = {}  # what the maps of one convolution share
@@ -84,8 +83,8 @@ class Layout:
         sizes = [self._sizes(step) for step in self.maps]
         longest = max(spec.shape[1] for spec in self.specs if spec.ndim == 3)
         self._gap = max(taps for taps, _, _ in sizes) - 1
-        self._room = max(max(lanes.room(*s), blocks.room(*s)) for s in sizes)
-        self._multiple = lanes.common(sizes, longest)
+        self._room = max(choose.room(*s) for s in sizes)
+        self._multiple = Toeplitz.pitch_multiple(sizes, longest)
 
     def _find_pitches(self) -> None:
         """Give the arrays of a convolution one pitch, and pass it on through elementwise steps."""
@@ -128,15 +127,15 @@ class Layout:
         pitch = self.pitch.get(index)
         return None if pitch is None else (spec.shape, spec.dtype, pitch)
 
-    def new(self, index: int, pitch: int | None = None) -> lanes.Lane:
+    def new(self, index: int, pitch: int | None = None) -> PaddedBatch:
         """Return a new padded batch for an array."""
         spec = self.specs[index]
         pitch = pitch or self.pitch[index]
-        batch = lanes.Lane(spec.shape, pitch, self._gap, self._room, spec.dtype)
+        batch = PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype)
         self.every.append(batch)
         return batch
 
-    def batch_at(self, x: Any, array: Any) -> lanes.Lane | None:
+    def batch_at(self, x: Any, array: Any) -> PaddedBatch | None:
         """Return the padded batch of which the array of a Ref is the view, if any."""
         batch = self.batches.get(x.index) if isinstance(x, Ref) else None
         return batch if batch is not None and batch.array is array else None
@@ -187,7 +186,7 @@ class Layout:
         room = pitch - self.specs[series[0]].shape[1]
         return reach <= room and all(self.pitch.get(i) == pitch for i in series)
 
-    def as_batch(self, x: Ref, array: np.ndarray, pitch: int) -> tuple[lanes.Lane, list[Call]]:
+    def as_batch(self, x: Ref, array: np.ndarray, pitch: int) -> tuple[PaddedBatch, list[Call]]:
         """Return an array as a padded batch, and the call that copies it there if it is in none."""
         batch = self.batch_at(x, array)
         if batch is not None and batch.pitch == pitch:
@@ -209,21 +208,16 @@ class Layout:
             return [*taken, second.array], [
                 *calls,
                 *copied,
-                *way.correlate_kernel(first, second, left, out),
+                *way.kernel_gradient(first, second, left, out),
             ]
         y = self.batches[step.result.index]
         if step.op is conv.conv_input:
             way = self._way(step, first, ("g", a), ("kernel", b))
-            return taken, calls + way.correlate_input(first, args[1], left, y)
+            return taken, calls + way.input_gradient(first, args[1], left, y)
         way = self._way(step, first, ("x", a, left), ("kernel", b))
-        return taken, calls + way.correlate(first, args[1], left, y, bias)
+        return taken, calls + way.forward(first, args[1], left, y, bias)
 
-    def _way(self, step: Instruction, batch: lanes.Lane, *names: Any) -> Any:
-        """Return what has the three maps as methods: direct products, or block transforms."""
-        sizes = self._sizes(step)
-        size = blocks.best_size(*sizes)
-        if size is None:
-            return lanes
+    def _way(self, step: Instruction, batch: PaddedBatch, *names: Any) -> Way:
+        """Return the way to compute a map, which shares transforms with other maps by name."""
         known = {} if step.exact else self._known  # of calls that may be left out
-        return blocks.Blocks(size, sizes[0], batch, known, [(*n, size, sizes[0]) for n in names])
-
+        return choose.way(*self._sizes(step), batch.flat.dtype, known, names)

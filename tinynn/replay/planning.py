@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import ops
-from tinynn.kernels import lanes
 from tinynn.replay.buffers import Buffers, aligned, parts_of
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import Instruction, Lowered
@@ -198,7 +197,7 @@ class Plan:
             (args, out) = layout.with_gaps(step, np.positive, args, out)
             self._call(np.copyto, out, *args, "unsafe")
         elif self._sums_to_channels(step, args[0], out):
-            self._now.append(lanes.total(layout.batches[step.args[0].index], out))
+            self._now.append(layout.batches[step.args[0].index].total(out))
         elif step.whole:
             self._call(_run, function, args, step.params, out)
         elif isinstance(function, np.ufunc):
