@@ -74,19 +74,10 @@ from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
+from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
-from tinynn.nn.layers import (
-    Activation,
-    AvgPool1d,
-    Conv1d,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAvgPool1d,
-    GlobalMaxPool1d,
-    MaxPool1d,
-    Sequential,
-)
+from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
+from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
 from tinynn.training.batches import batches
 from tinynn.training.checkpoint import load, save
 from tinynn.training.inference import predict
