@@ -87,10 +87,10 @@ from tinynn.nn.layers import (
     Sequential,
 )
 from tinynn.training.batches import batches
-from tinynn.training.checkpoint import load, save
+from tinynn.training.files import load, save
 from tinynn.training.inference import predict
 from tinynn.training.loop import History, fit
-from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
+from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
@@ -121,6 +121,7 @@ __all__ = [
     "History",
     "Layer",
     "MaxPool1d",
+    "Optimizer",
     "Sequential",
     "Stream",
     "Tensor",
