@@ -268,7 +268,8 @@ class Tensor(graph.Node):
                 "Tensor: a computed tensor cannot be copied or pickled with its graph. "
                 "Use .detach() for the values, .copy() for a copy in the graph."
             )
-        return _rebuild, (type(self), self._data, self._requires_grad, self.grad)
+        kept = self._ownership is graph.RESULT
+        return _rebuild, (type(self), self._data, self._requires_grad, self.grad, kept)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, index)
@@ -456,7 +457,9 @@ class Tensor(graph.Node):
     __array_priority__ = __pandas_priority__ = 1_000_000
 
 
-def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
-    tensor = cls(data, requires_grad=requires_grad)
+def _rebuild(cls: type[Tensor], data: Any, requires: bool, gradient: Any, kept: bool) -> Tensor:
+    tensor = cls(data, requires_grad=requires)
     tensor.grad = gradient
+    if kept:  # a result that was detached is none the less a result
+        tensor._ownership = graph.RESULT
     return tensor
