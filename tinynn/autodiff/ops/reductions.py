@@ -18,7 +18,7 @@ from tinynn.autodiff.ops.arithmetic import (
     multiply,
     subtract,
 )
-from tinynn.autodiff.ops.broadcasting import add_up, broadcast_to, floats
+from tinynn.autodiff.ops.broadcasting import add_up, broadcast_to, floats, widened
 from tinynn.autodiff.ops.choices import equal, where
 from tinynn.autodiff.ops.elementary import exp, square
 from tinynn.autodiff.ops.indexing import getitem
@@ -211,71 +211,61 @@ def _logsumexp_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     return _kept(g, x, axis) * where(absent, 0, softmax(where(absent, 0, x), axis))
 
 
-@in_single
+@primitive(_logsumexp_vjp, passes_nan=True)
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """``log(sum(exp(x)))`` over ``axis``, without overflow.
 
     >>> logsumexp(np.array([1000.0, 1000.0])).round(4)
     np.float64(1000.6931)
     """
-    return _logsumexp(x, axis, keepdims)
-
-
-@primitive(_logsumexp_vjp, passes_nan=True)
-def _logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    top = _peak(x, axis)
+    shifted, top = _below_peak(x, axis)
     with np.errstate(divide="ignore"):
-        y = np.log(np.sum(np.exp(_below(x, top)), axis=axis, keepdims=True)) + top
-    return y if keepdims else np.squeeze(y, axis=axis)
+        y = np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)) + top
+    return _as_given(y if keepdims else np.squeeze(y, axis=axis), x)
 
 
-@in_single
+@primitive(lambda g, y, x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)), passes_nan=True)
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Exponentials along ``axis``, scaled to sum to 1.
 
     >>> softmax(np.array([0.0, 1000.0]))
     array([0., 1.])
     """
-    return _softmax(x, axis)
+    power = np.exp(_below_peak(x, axis)[0])
+    return _as_given(power / np.sum(power, axis=axis, keepdims=True), x)
 
 
-@primitive(lambda g, y, x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)), passes_nan=True)
-def _softmax(x: Any, axis: Axis = -1) -> Any:
-    power = np.exp(_below(x, _peak(x, axis)))
-    return power / np.sum(power, axis=axis, keepdims=True)
-
-
-@in_single
+@primitive(lambda g, y, x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True), passes_nan=True)
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Logarithm of :func:`softmax`, without underflow.
 
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return _log_softmax(x, axis)
+    shifted = _below_peak(x, axis)[0]
+    return _as_given(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
 
 
-@primitive(lambda g, y, x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True), passes_nan=True)
-def _log_softmax(x: Any, axis: Axis = -1) -> Any:
-    shifted = _below(x, _peak(x, axis))
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+def _below_peak(x: Any, axis: Axis) -> tuple[Any, Any]:
+    """Return x less its largest element, which keeps exp from overflowing, and that element.
 
-
-def _peak(x: Any, axis: Axis) -> Any:
-    """Return the largest element, to be subtracted before exp; 0 if it is -inf, nan or absent."""
-    if np.size(x) == 0:
-        return 0
+    Half precision comes in single. An infinite peak lies 0 below itself, as in the limit; nothing
+    is subtracted if it is -inf, nan or absent.
+    """
+    x = widened(floats(x))
+    if x.size == 0:
+        return x, 0
     top = np.max(np.real(x), axis=axis, keepdims=True)
-    return np.where(top > -np.inf, top, np.zeros((), top.dtype))
-
-
-def _below(x: Any, top: Any) -> Any:
-    """Return how far x lies below the largest: 0 for infinity, as in the limit."""
-    x = floats(x)
     if all_finite(np.asarray(top)):
-        return x - top
+        return x - top, top
+    top = np.where(top > -np.inf, top, np.zeros((), top.dtype))
     with np.errstate(invalid="ignore"):
-        return np.where(np.equal(x, top), np.zeros((), x.dtype), x - top)
+        return np.where(np.equal(x, top), np.zeros((), x.dtype), x - top), top
+
+
+def _as_given(y: Any, x: Any) -> Any:
+    """Return a result in half precision if ``x`` was."""
+    return y.astype(np.float16) if np.asarray(x).dtype == np.float16 else y
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
