@@ -222,7 +222,6 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
 
 _PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
 _CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
-_ITERATORS = (types.GeneratorType, map, filter, zip, reversed, itertools.chain, itertools.cycle)
 
 
 def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
@@ -264,7 +263,8 @@ def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any])
         if type(value) in _PLAIN or isinstance(value, _CLOSED):
             continue
         kind = type(value).__name__
-        if isinstance(value, _ITERATORS):
+        chained = isinstance(value, (itertools.chain, itertools.cycle))
+        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
             advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
             refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
         for part in filter(missed, _inside(value)):

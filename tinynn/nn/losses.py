@@ -357,8 +357,9 @@ def categorical_crossentropy(
     owner = "categorical_crossentropy"
     advice = "Give one-hot rows; for class numbers use the sparse loss."
     given, y = _labels(owner, prediction, target, advice)
-    costs = ops.guarded_multiply(y, _log_probabilities(owner, given, from_logits))
-    loss = ops.negative(ops.sum(costs, axis=-1))
+    log_p = _log_probabilities(owner, given, from_logits)
+    weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
+    loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 
