@@ -127,7 +127,7 @@ def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any,
     return prediction, y
 
 
-def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: Any) -> bool:
+def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
     """Return the flag, after a look whether the prediction is what it says.
 
     Refused are probabilities outside [0, 1], and where logits are due, a result of the activation
@@ -138,10 +138,10 @@ def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: Any) 
         _within(owner, "prediction", prediction, advice, prediction.dtype)
         return False
     trace = prediction._trace if isinstance(prediction, Node) else None
-    if trace and trace[0] is activation:
+    if trace and getattr(trace[0], "__name__", "").strip("_") == activation:
         raise ValueError(
-            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
-            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
+            f"{owner}: prediction was made by {activation}, so it holds probabilities, "
+            f"not logits. Leave out from_logits=True, or the {activation}."
         )
     return True
 
@@ -281,7 +281,7 @@ def binary_crossentropy(
 
         inspected(refuse, weight)
         positive = ops.multiply(y, _cast(weight, y.dtype))
-    logits = _are_logits(owner, given, from_logits, ops.sigmoid)
+    logits = _are_logits(owner, given, from_logits, "sigmoid")
     if logits and pos_weight is None:
         loss = ops.logit_crossentropy(x, y)
     else:
@@ -310,7 +310,7 @@ def focal(
     gamma = check.real("focal", "gamma", gamma, at_least=0)
     given, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
     x, not_y = _single(given), ops.subtract(1, y)
-    if _are_logits("focal", given, from_logits, ops.sigmoid):
+    if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
         loss = ops.logit_crossentropy(x, y)
     else:
@@ -333,7 +333,7 @@ def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
     if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
     x = _single(given)
-    if _are_logits(owner, given, from_logits, ops.softmax):
+    if _are_logits(owner, given, from_logits, "softmax"):
         return ops.log_softmax(x, axis=-1)
     return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
 
