@@ -67,15 +67,16 @@ class Layer:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the output, as ``forward`` does; arrays are given to it as Tensors."""
-        self._entered()
+        args, kwargs = self._enter(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    @effect
+    def _enter(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return the arguments of a call, arrays as Tensors."""
         if kwargs or len(args) != 1 or type(args[0]) is not Tensor:
             args = tuple([_entering(self, arg) for arg in args])
             kwargs = {name: _entering(self, arg) for name, arg in kwargs.items()}
-        return self.forward(*args, **kwargs)
-
-    @effect("layer")
-    def _entered(self) -> None:
-        """Let it be known that the layer is called."""
+        return args, kwargs
 
     def reach(self) -> ReceptiveField | tuple[int, int, int] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
