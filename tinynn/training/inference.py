@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from tinynn.nn.layer import Layer, Reach, mode, reach_of
 from tinynn.nn.layers import Sequential
 from tinynn.training.batches import data
 from tinynn.training.progress import progress_bar
-from tinynn.training.steps import forward
+from tinynn.training.steps import Forward, eager_forward, forward
 from tinynn.training.threads import available, one_blas_thread, spread
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
+SMALL = 2**12  # numbers of an input, up to which to ask how to cut it takes longer than to compute
 PIECE = 2**16  # numbers that a piece is then, 256 KB of float32: larger ones are hardly faster
 
 
@@ -62,17 +63,18 @@ def predict(
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
     cut = batch_size is not None and size < len(array)
+    once = size >= len(array) and (piece is None or piece >= array.shape[-2])
     advice = "Add a batch axis, x[None], or leave out batch_size."
     with (
         no_grad(),
         mode(model, training=False),
         one_series_refused("predict", model, array, size if cut else None, advice),
         progress_bar(shown, _steps(array), "predict", unit=" steps", unit_scale=True) as bar,
-        one_blas_thread() as alone,
+        one_blas_thread() if array.size > SMALL else nullcontext(False) as alone,
     ):
         if threads is None:
             threads = available() if alone and reach is not None else 1
-        run = _Run(forward(model), reach or Reach(), piece, bar)
+        run = _Run((eager_forward if once else forward)(model), reach or Reach(), piece, bar)
         if size >= len(array):
             return run.over_time(array, threads)
         groups = spread(
@@ -86,9 +88,14 @@ def predict(
 def _portions(
     model: Layer, x: np.ndarray, piece_length: int | None
 ) -> tuple[Reach | None, int | None, int]:
-    """Return the model's reach, the steps of a piece or None for all, the samples at a time."""
+    """Return the model's reach if it was asked, the steps of a piece, the samples at a time.
+
+    None for the steps: all of them.
+    """
     if piece_length is not None:
         _check_piece(model, x, piece_length)
+    elif x.size <= SMALL:
+        return None, None, max(1, len(x))
     reach = reach_of(model) if x.ndim in (2, 3) else None
     if reach is None:
         # Only with three axes is the first one surely that of the samples.
@@ -179,9 +186,7 @@ def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int
 class _Run:
     """A run of a model over series, in pieces."""
 
-    def __init__(
-        self, forward: Callable[..., np.ndarray], reach: Reach, piece: int | None, bar: Any
-    ) -> None:
+    def __init__(self, forward: Forward, reach: Reach, piece: int | None, bar: Any) -> None:
         self.forward, self.reach, self.piece, self.bar = forward, reach, piece, bar
 
     def over_time(self, x: np.ndarray, threads: int, worker: int = 0) -> np.ndarray:

@@ -223,7 +223,7 @@ def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, An
         threads = check.integer("fit", "threads", threads, at_least=1)
     if not compile and (chunk not in ("auto", None) or threads not in (None, 1)):
         raise ValueError(
-            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True or \"auto\", got False."
+            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got {compile}."
         )
     return {"compile": compile, "chunk": chunk, "threads": threads}
 
