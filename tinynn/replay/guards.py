@@ -1,9 +1,11 @@
 """What a recording relies on beside its arguments: it holds only as long as that is as it was."""
 
 from collections.abc import Callable
+from functools import partial
 from operator import is_
 from typing import Any
 
+import numpy as np
 
 PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
@@ -12,7 +14,8 @@ class Contents:
     """The contents of a dict or list at one time."""
 
     def __init__(self, container: Any) -> None:
-        self.container, self.values = container, self._values()
+        self.container = container
+        self.values = self._values()
 
     def _values(self) -> tuple[Any, ...]:
         container = self.container
@@ -40,6 +43,8 @@ class Guards:
         self._layers: list[tuple[Any, dict[str, Any]]] = []
         self._seen: set[int] = set()
         self._answers: list[tuple[Callable[[], Any], Any]] = []
+        self.generators: dict[int, np.random.Generator] = {}  # by id, those that layers hold
+        self._states: dict[int, Any] = {}
 
     def hold(self) -> bool:
         """Tell whether everything is as it was."""
@@ -52,6 +57,10 @@ class Guards:
         if id(layer) not in self._seen:
             self._layers.append((layer, dict(vars(layer))))
             self.contents(vars(layer))
+            for value in vars(layer).values():
+                if isinstance(value, np.random.Generator):
+                    self.generators[id(value)] = value
+                    self._states[id(value)] = value.bit_generator.state
 
     def contents(self, container: Any) -> None:
         """Rely on what a dict or list holds, nested ones too."""
@@ -60,8 +69,20 @@ class Guards:
         self._seen.add(id(container))
         self._contents.append(Contents(container))
         for part in container.values() if isinstance(container, dict) else container:
-            if isinstance(part, (dict, list, tuple)):
-                self.contents(part)
+            self.value(part)
+
+    def value(self, value: Any) -> None:
+        """Rely on the contents of a value, if it is a container or a functools.partial."""
+        if isinstance(value, partial):
+            for part in (value.func, value.args, value.keywords):
+                self.value(part)
+        elif isinstance(value, (dict, list, tuple)):
+            self.contents(value)
+
+    def undo_draws(self) -> None:
+        """Give the generators of layers back the states that they had before the call."""
+        for key, state in self._states.items():
+            self.generators[key].bit_generator.state = state
 
     def requires_grad(self, leaf: Any) -> None:
         """Rely on whether a leaf requires a gradient."""

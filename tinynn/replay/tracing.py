@@ -91,6 +91,7 @@ class Tracer:
         self.recording = Recording()
         self.guards = Guards()
         self.draws: list[np.ndarray] = []
+        self.outcome: list[np.ndarray] = []  # what was returned, and the gradients
         self._leaves: dict[int, tuple[Any, Traced]] = {}  # by id: leaf, and its current value
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
         self._constants: dict[int, tuple[Any, Traced]] = {}  # by id of the array
@@ -112,11 +113,9 @@ class Tracer:
     def finish(self, result: Any) -> Recording:
         """Return the recording of a call that returned ``result``."""
         self.recording.result = tree_map(self._returned, result)
-        self.recording.gradients = [
-            (leaf, None if node is None else node._ref)
-            for leaf, node in self._gradients.values()
-            if id(leaf) not in self._made
-        ]
+        for leaf, node in self._gradients.values():
+            if id(leaf) not in self._made:
+                self.leave_gradient(leaf, node)
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -124,6 +123,12 @@ class Tracer:
                 "them keep nothing of a call"
             )
         return self.recording
+
+    def leave_gradient(self, leaf: Any, node: Any) -> None:
+        """Note the gradient that the call leaves in a leaf: a Traced, or None."""
+        self.recording.gradients.append((leaf, None if node is None else node._ref))
+        if node is not None:
+            self.outcome.append(node._data)
 
     def close(self) -> None:
         """End the rehearsal: layers are as they were, and nothing of it can be used any more."""
@@ -200,7 +205,8 @@ class Tracer:
             self._leaves[id(leaf)] = leaf, self._at(leaf, node)
             self.guards.requires_grad(leaf)
         _, value = self._leaves[id(leaf)]
-        if value._trace is RELEASED:  # by a backward() inside: its graph is gone
+        if value._trace is RELEASED or (value._trace is None and leaf._requires_grad):
+            # A backward() inside has consumed its graph, or the call has just made the leaf.
             value = self._at(leaf, value)
             self._leaves[id(leaf)] = leaf, value
         return value
@@ -261,7 +267,6 @@ class Tracer:
             node = ops.astype(node, leaf._data.dtype)
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
-        self._leaves[id(leaf)][1]._trace = RELEASED  # the leaf is not complete: see _leaf
 
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
         before = self.node(leaf)
@@ -373,6 +378,7 @@ class Tracer:
 
     def _returned(self, value: Any) -> Any:
         if isinstance(value, Item):
+            self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
         if isinstance(value, Traced):
             if value._requires_grad:
@@ -380,6 +386,7 @@ class Tracer:
                     "it returns a Tensor that still has a graph. Call backward() inside, or return "
                     ".detach()"
                 )
+            self.outcome.append(value._data)
             return Returned(value._ref, "array" if type(value) is TracedArray else "tensor")
         if isinstance(value, np.ndarray):
             return Returned(self.node(value)._ref, "array")
