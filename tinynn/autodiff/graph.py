@@ -151,13 +151,13 @@ def grad(
     return shares if create_graph else [owned(share) for share in shares]
 
 
-@effect("own")
+@effect
 def owned(gradient: Any) -> Any:
     """Return a gradient as an array that nobody else has."""
     return np.array(gradient)
 
 
-@effect("gradients")
+@effect
 def gradients(
     caller: str, y: Node, g: Any, targets: Sequence[Node], as_nodes: bool
 ) -> dict[int, Any]:

@@ -356,7 +356,7 @@ def as_array(owner: str, x: Any) -> Any:
     return np.asarray(x)
 
 
-@effect("values")
+@effect
 def values(x: Any) -> Any:
     """Return the values of an array or Tensor, without gradient: an ndarray."""
     return x._data if isinstance(x, Node) else np.asarray(check.unmasked("tinynn", x))
@@ -377,7 +377,7 @@ def dtype_of(x: Any) -> np.dtype[Any]:
 # ---------------------------------------------------------------- what is no operation
 
 
-@effect("draw")
+@effect
 def fresh(make: Callable[[], np.ndarray]) -> Any:
     """Return the array ``make()``; a compiled function calls it again at each replay.
 
@@ -390,7 +390,7 @@ def fresh(make: Callable[[], np.ndarray]) -> Any:
     return make()
 
 
-@effect("check")
+@effect
 def inspected(check: Callable[..., None], *arrays: Any) -> None:
     """Call ``check`` on the values of ``arrays``, for the errors that it raises."""
     check(*map(values, arrays))

@@ -146,7 +146,7 @@ class Optimizer:
 
     # ------------------------------------------------------------ a step
 
-    @effect("update")
+    @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
         gradients = [getattr(p, "_grad", None) for p in self.parameters]
