@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tinynn as tnn
-from tinynn.nn.layer import Reach
+from tinynn.nn.receptive_field import ReceptiveField
 from tinynn.training import inference
 from tinynn.training.inference import WHOLE, shortest_piece
 
@@ -142,7 +142,7 @@ def test_whole_numbers_leave_nothing_to_round_so_pieces_are_exact():
     ids=lambda v: repr(v).replace("\n", "") if isinstance(v, tnn.Layer) else "",
 )
 def test_the_reach_of_each_layer(layer, reach):
-    assert layer.reach() == (None if reach is None else Reach(*reach))
+    assert layer.reach() == (None if reach is None else ReceptiveField(*reach))
 
 
 class Residual(tnn.Layer):
