@@ -1,5 +1,7 @@
 """fit, predict, batches: histories, modes, interrupts, losses that are no longer finite."""
 
+import gc
+import io
 import subprocess
 import sys
 import tracemalloc
@@ -468,6 +470,45 @@ def test_parameters_that_the_optimizer_does_not_hold_stay():
     tnn.fit(model, x, y, epochs=1, **how(model, optimizer=sgd))
     np.testing.assert_array_equal(model[0].kernel.data, before["layers.0.kernel"])
     assert (model[1].kernel.data != before["layers.1.kernel"]).all()
+
+
+def test_a_gradient_taken_in_the_loss_is_part_of_the_loss():
+    def loss(prediction, target):
+        w = model.kernel[0, 0]
+        slope = tnn.value_and_grad(lambda z: (w * z * z).sum())(np.array([3.0]))[1]  # 6 w
+        return (slope**2).sum() + 0 * prediction.sum()
+
+    model = tnn.Dense(1, 1, dtype="float64", rng=0)
+    before, x = model.kernel.item(), np.ones((4, 1))
+    tnn.fit(model, x, x, epochs=1, compile=False, **how(model, 1e-3, loss=loss))
+    assert model.kernel.item() == pytest.approx(before - 1e-3 * 72 * before)
+
+
+@pytest.mark.parametrize("compile", [False, "auto"])
+def test_nothing_is_left_for_the_garbage_collector(compile):
+    x = np.ones((40, 30, 1), np.float32)
+
+    def run():
+        model = tnn.Sequential(tnn.Conv1d(1, 2, 3, padding="same", rng=0), tnn.Dense(2, 1, rng=0))
+        adam = tnn.Adam(model.parameters())
+        arguments = how(model, optimizer=adam, validation_data=(x, x), compile=compile)
+        tnn.fit(model, x, x, epochs=2, **arguments)
+        tnn.predict(model, x)
+        tnn.predict(model, x[0], piece_length=10, threads=2)
+        scores = tnn.stream(model)
+        scores.push(x[0])
+        scores.finish()
+        adam.load_state_dict(adam.state_dict())
+        tnn.save(io.BytesIO(), model)
+
+    run()  # whatever is loaded late
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,8 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
-                yield from _members(vars(part), at, seen)
+                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                yield from _members(held, at, seen)
 
 
 _PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
