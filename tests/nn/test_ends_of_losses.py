@@ -208,41 +208,9 @@ def test_every_loss_is_a_mean_over_samples_and_says_so(name):
     rng = np.random.default_rng(0)
     p, y = rng.uniform(0.1, 0.9, (6, 3)), rng.integers(0, 2, (6, 3))
     y = y[:, 0] if "sparse" in name else y
-    assert losses.over_samples(loss, y.shape) == "mean"
-    parts = [float(loss(p[i : i + 2], y[i : i + 2])) for i in (0, 2, 4)]
-    assert np.mean(parts) == pytest.approx(float(loss(p, y)))
-    total = functools.partial(loss, reduction="sum")
-    assert losses.over_samples(total, y.shape) == "sum"
-    parts = [float(total(p[i : i + 2], y[i : i + 2])) for i in (0, 2, 4)]
-    assert np.sum(parts) == pytest.approx(float(total(p, y)))
-    assert losses.over_samples(functools.partial(loss, reduction="none"), y.shape) is None
-    assert losses.over_samples(lambda p, y: loss(p, y), y.shape) is None
+    assert loss.over_samples == "mean"
+    for reduction in ("mean", "sum"):
+        parts = [loss(p[i : i + 2], y[i : i + 2], reduction=reduction) for i in (0, 2, 4)]
+        whole = float(loss(p, y, reduction=reduction))
+        assert getattr(np, reduction)(parts) == pytest.approx(whole)
     assert pickle.loads(pickle.dumps(loss)) is loss
-
-
-@pytest.mark.parametrize(
-    ("loss", "weights", "known"),
-    [
-        (losses.huber, {"sample_weight": 2.0}, True),
-        (losses.huber, {"sample_weight": np.ones(3)}, True),
-        (losses.huber, {"sample_weight": np.ones((1, 3))}, True),
-        (losses.huber, {"sample_weight": np.ones((6, 1))}, False),
-        (losses.huber, {"sample_weight": None}, True),
-        (losses.binary_crossentropy, {"pos_weight": [1.0, 2.0, 3.0]}, True),
-        (losses.binary_crossentropy, {"pos_weight": np.ones((6, 3))}, False),
-        (losses.categorical_crossentropy, {"sample_weight": np.ones(6)}, False),
-        (losses.categorical_crossentropy, {"sample_weight": np.ones(1)}, True),
-    ],
-)
-def test_weights_for_the_samples_of_one_batch_are_no_mean_over_samples(loss, weights, known):
-    found = losses.over_samples(functools.partial(loss, **weights), (6, 3))
-    assert found == ("mean" if known else None)
-
-
-def test_a_loss_of_ones_own_may_state_it():
-    @losses.mean_over_samples
-    def own(prediction, target):
-        return ((prediction - target) ** 2).mean()
-
-    assert losses.over_samples(own, (6, 3)) == "mean"
-    assert losses.over_samples(functools.partial(own, np.ones(2)), (6, 3)) is None
