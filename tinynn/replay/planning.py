@@ -194,7 +194,7 @@ class Plan:
         """Add the call of an instruction that fills an array."""
         function, layout = step.function, self.layout
         if step.op is ops.astype:
-            (args, out) = layout.with_gaps(step, np.positive, args, out)
+            (args, out) = layout.with_gaps(step, np.asarray, args, out)
             self._call(np.copyto, out, *args, "unsafe")
         elif self._sums_to_channels(step, args[0], out):
             self._now.append(layout.batches[step.args[0].index].total(out))
