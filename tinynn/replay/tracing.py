@@ -213,7 +213,7 @@ class Tracer:
 
     def _at(self, leaf: Any, node: Traced) -> Traced:
         """Return ``node`` as the value of a leaf, through which gradients reach it."""
-        trace = Trace(current, (leaf,), (node._data,), {}) if leaf._requires_grad else None
+        trace = Trace(current, (leaf,), (leaf._data,), {}) if leaf._requires_grad else None
         return self._alias(node, Traced, trace)
 
     # ------------------------------------------------------------ operations
