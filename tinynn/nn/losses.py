@@ -2,29 +2,70 @@
 
 Each takes ``prediction`` (a Tensor) and ``target`` (an array or Tensor without gradient) of equal
 shapes, and returns a scalar, or with ``reduction="none"`` one loss per element.
-``sample_weight`` multiplies the unreduced loss, against whose shape it broadcasts;
-``reduction="mean"`` then divides by the number of losses, as Keras does. They raise ValueError
+``sample_weight`` multiplies the unreduced loss, against whose shape it broadcasts, and 0 leaves a
+loss out, whatever it is; ``reduction="mean"`` then divides by the number of losses, as Keras does.
+Losses are finite wherever the mathematics is: a logit of minus infinity with target 0 costs 0.
+Half precision is computed in single precision, and the result rounded once. They raise ValueError
 for shapes or values that do not fit, and TypeError for a target that requires a gradient.
 """
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node
-from tinynn.autodiff.primitive import as_array, inspected, values
+from tinynn.autodiff.primitive import as_array, inspected, shape_of
+from tinynn.autodiff.tensor import Tensor
+
+Array = TypeVar("Array", Tensor, Any)  # what the prediction is, the loss is
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _constant(owner: str, name: str, value: Any) -> np.ndarray:
+def mean_over_samples(loss: F) -> F:
+    """State of a loss that by default it is the mean of what it is for each sample; a decorator."""
+    loss.over_samples = "mean"  # type: ignore[attr-defined]
+    return loss
+
+
+def over_samples(loss: Callable[..., Any], target_shape: Sequence[int]) -> str | None:
+    """Return "mean" or "sum" if a batch's loss is that of its samples' losses, None if unknown.
+
+    It is known of a function that has ``over_samples = "mean"`` as an attribute, and of a
+    :func:`functools.partial` of one, unless that holds weights for the samples of one batch.
+
+    >>> over_samples(functools.partial(huber, reduction="sum"), (32, 1))
+    'sum'
+    """
+    known: dict[str, Any] = {}
+    if isinstance(loss, functools.partial):
+        if loss.args:
+            return None
+        loss, known = loss.func, loss.keywords
+    axes = len(target_shape) - (loss is categorical_crossentropy)
+    for name, count in (("sample_weight", axes), ("pos_weight", len(target_shape))):
+        weight = shape_of(known[name]) if known.get(name) is not None else ()
+        if len(weight) >= count and weight[:1] != (1,):
+            return None
+    stated = getattr(loss, "over_samples", None)
+    reduction = known.get("reduction", stated)
+    return reduction if stated and reduction in ("mean", "sum") else None
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _constant(owner: str, name: str, value: Any) -> Any:
+    """Return an argument that no gradient flows to; an array as it is, for it may change later."""
     if isinstance(value, Node) and value._requires_grad:
         raise TypeError(
             f"{owner}: {name} requires a gradient, but it is a constant here. "
             f"Use {name}.detach(), and check the order: (prediction, target)."
         )
-    array = values(as_array(owner, value))
+    array = as_array(owner, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be real numbers, got dtype {array.dtype}.")
     return array
@@ -39,11 +80,21 @@ def _floats(owner: str, prediction: Any) -> Any:
     return prediction
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
-    array = _constant(owner, "target", target)
+def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
+    return array if array.dtype == dtype else ops.astype(array, dtype)
+
+
+def _single(prediction: Any) -> Any:
+    """Return half precision in single precision: squares would be too large, means too small."""
+    return _cast(prediction, np.promote_types(prediction.dtype, np.float32))
+
+
+def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+    """Return the prediction, and the target in the dtype to compute in."""
+    target = _constant(owner, "target", target)
     prediction = _floats(owner, prediction)
-    if prediction.shape != array.shape:
-        p, t = prediction.shape, array.shape
+    if prediction.shape != target.shape:
+        p, t = prediction.shape, target.shape
         if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
             advice = 'They differ in length alone: do the layers over time have padding="same"?'
         else:
@@ -51,12 +102,12 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
-    return prediction, array.astype(prediction.dtype, copy=False)
+    return prediction, _cast(target, np.promote_types(prediction.dtype, np.float32))
 
 
-def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
+def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * float(np.finfo(array.dtype).eps)  # a sum of probabilities may round to more than 1
+    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -69,21 +120,50 @@ def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
     inspected(refuse, array)
 
 
-def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
-    """Tell whether ``shape`` broadcasts to ``into``."""
-    padded = (1,) * (len(into) - len(shape)) + shape
-    return len(padded) == len(into) and all(a in (1, b) for a, b in zip(padded, into, strict=True))
+def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any]:
+    """Return prediction and target, a pair, after a look at the target's values."""
+    prediction, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, advice, prediction.dtype)
+    return prediction, y
 
 
-def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
+def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: Any) -> bool:
+    """Return the flag, after a look whether the prediction is what it says.
+
+    Refused are probabilities outside [0, 1], and where logits are due, a result of the activation
+    that makes probabilities.
+    """
+    if not check.flag(owner, "from_logits", from_logits):
+        advice = "For raw scores give from_logits=True."
+        _within(owner, "prediction", prediction, advice, prediction.dtype)
+        return False
+    trace = prediction._trace if isinstance(prediction, Node) else None
+    if trace and trace[0] is activation:
+        raise ValueError(
+            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
+            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
+        )
+    return True
+
+
+def _weight(owner: str, name: str, value: Any, shape: tuple[int, ...], of: str) -> Any:
+    """Return weights that broadcast to ``shape`` without enlarging it."""
+    weight = _constant(owner, name, value)
+    padded = (1,) * (len(shape) - weight.ndim) + weight.shape
+    if len(padded) != len(shape) or any(
+        w not in (1, n) for w, n in zip(padded, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{owner}: {name} must broadcast to the {of}'s shape {shape}, got {weight.shape}."
+        )
+    return weight
+
+
+def _reduced(owner: str, loss: Any, prediction: Any, sample_weight: Any, reduction: str) -> Any:
+    """Return the loss weighted and reduced, in the prediction's dtype."""
     check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
     if sample_weight is not None:
-        weight = _constant(owner, "sample_weight", sample_weight)
-        if not _fits(weight.shape, loss.shape):
-            raise ValueError(
-                f"{owner}: sample_weight must broadcast to the loss's shape {loss.shape}, "
-                f"got {weight.shape}."
-            )
+        weight = _weight(owner, "sample_weight", sample_weight, loss.shape, "loss")
 
         def refuse(weight: np.ndarray) -> None:
             if not (np.isfinite(weight).all() and (weight >= 0).all()):
@@ -93,103 +173,104 @@ def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
                 )
 
         inspected(refuse, weight)
-        loss = loss * weight.astype(loss.dtype, copy=False)
-    if reduction == "none":
-        return loss
-    return ops.sum(loss) if reduction == "sum" else ops.mean(loss)
+        loss = ops.guarded_multiply(_cast(weight, loss.dtype), loss)
+    if reduction != "none":
+        loss = ops.sum(loss) if reduction == "sum" else ops.mean(loss)
+    return _cast(loss, prediction.dtype)
 
 
+# ---------------------------------------------------------------- of numbers
+
+
+@mean_over_samples
 def mean_squared_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Squared differences, averaged.
 
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     2.0
     """
-    prediction, target = _pair("mean_squared_error", prediction, target)
-    loss = ops.square(prediction - target)
-    return _reduced("mean_squared_error", loss, sample_weight, reduction)
+    given, y = _pair("mean_squared_error", prediction, target)
+    loss = ops.square(ops.subtract(_single(given), y))
+    return _reduced("mean_squared_error", loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def mean_absolute_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Absolute differences, averaged; the slope at a difference of 0 is 0.
 
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     1.0
     """
-    prediction, target = _pair("mean_absolute_error", prediction, target)
-    loss = ops.abs(prediction - target)
-    return _reduced("mean_absolute_error", loss, sample_weight, reduction)
+    given, y = _pair("mean_absolute_error", prediction, target)
+    loss = ops.abs(ops.subtract(_single(given), y))
+    return _reduced("mean_absolute_error", loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def huber(
-    prediction: Any,
+    prediction: Array,
     target: Any,
     *,
     delta: float = 1.0,
     sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
     array([0.125, 2.5  ])
     """
     delta = check.real("huber", "delta", delta, above=0)
-    prediction, target = _pair("huber", prediction, target)
-    size = ops.abs(prediction - target)
+    given, y = _pair("huber", prediction, target)
+    size = ops.abs(ops.subtract(_single(given), y))
     inner = ops.minimum(size, delta)
-    loss = inner * (size - 0.5 * inner)
-    return _reduced("huber", loss, sample_weight, reduction)
+    loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
+    return _reduced("huber", loss, given, sample_weight, reduction)
 
 
-def _no_probabilities(owner: str, prediction: Any, activation: Any) -> None:
-    """Refuse, where logits are due, a result of the activation that makes probabilities."""
-    trace = prediction._trace if isinstance(prediction, Node) else None
-    if trace and trace[0] is activation:
-        raise ValueError(
-            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
-            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
-        )
+# ---------------------------------------------------------------- of two classes
 
 
-def _log_likelihoods(owner: str, prediction: Any, from_logits: bool) -> tuple[Any, Any]:
-    """Return log p and log(1 - p)."""
-    if check.flag(owner, "from_logits", from_logits):
-        _no_probabilities(owner, prediction, ops.sigmoid)
-        return -ops.softplus(-prediction), -ops.softplus(prediction)
-    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
-    tiny = float(np.finfo(prediction.dtype).eps)
-    p = ops.clip(prediction, tiny, 1 - tiny)
-    return ops.log(p), ops.log1p(-p)
+def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
+    """Return -(positive log p + (1 - y) log(1 - p)), where a weight of 0 leaves out its log."""
+    if logits:
+        cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
+    else:
+        tiny = float(np.finfo(x.dtype).eps)
+        cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
+        cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
+    negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
+    return ops.add(ops.guarded_multiply(positive, cost), negative)
 
 
+@mean_over_samples
 def binary_crossentropy(
-    prediction: Any,
+    prediction: Array,
     target: Any,
     *,
     from_logits: bool = False,
     pos_weight: Any = None,
     sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
-    ``prediction``: probabilities, kept one rounding unit away from 0 and 1; or logits with
-    ``from_logits``, exact at any size. ``pos_weight``: number or array that broadcasts.
+    ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
+    infinity, with slope 0 beyond; or logits with ``from_logits``, exact at any size.
+    ``pos_weight``: number or array that broadcasts.
 
     >>> float(binary_crossentropy(np.array([0.0]), [1.0], from_logits=True))
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, "Give labels 0 and 1, or probabilities.")
-    positive = y
+    given, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    x, positive = _single(given), y
     if pos_weight is not None:
-        weight = _constant(owner, "pos_weight", pos_weight)
+        weight = _weight(owner, "pos_weight", pos_weight, y.shape, "target")
 
         def refuse(weight: np.ndarray) -> None:
             if not (np.isfinite(weight).all() and (weight > 0).all()):
@@ -199,23 +280,18 @@ def binary_crossentropy(
                 )
 
         inspected(refuse, weight)
-        if not _fits(weight.shape, y.shape):
-            raise ValueError(
-                f"{owner}: pos_weight must broadcast to the target's shape {y.shape}, "
-                f"got {weight.shape}."
-            )
-        positive = y * weight.astype(y.dtype)
-    if check.flag(owner, "from_logits", from_logits) and pos_weight is None:
-        _no_probabilities(owner, prediction, ops.sigmoid)
-        loss = ops.logit_crossentropy(prediction, y)
+        positive = ops.multiply(y, _cast(weight, y.dtype))
+    logits = _are_logits(owner, given, from_logits, ops.sigmoid)
+    if logits and pos_weight is None:
+        loss = ops.logit_crossentropy(x, y)
     else:
-        log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
-        loss = -(log_p * positive + log_q * (1 - y))
-    return _reduced(owner, loss, sample_weight, reduction)
+        loss = _crossentropy(x, y, positive, logits)
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def focal(
-    prediction: Any,
+    prediction: Array,
     target: Any,
     *,
     gamma: float = 2.0,
@@ -223,7 +299,7 @@ def focal(
     from_logits: bool = False,
     sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
     p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
@@ -232,36 +308,45 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    prediction, y = _pair("focal", prediction, target)
-    _within("focal", "target", y, "Give labels 0 and 1, or probabilities.")
-    log_p, log_q = _log_likelihoods("focal", prediction, from_logits)
-    p = ops.exp(log_p)
-    miss = y * ops.exp(log_q) + (1 - y) * p
-    loss = -(miss**gamma) * (log_p * y + log_q * (1 - y))
+    given, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    x, not_y = _single(given), ops.subtract(1, y)
+    if _are_logits("focal", given, from_logits, ops.sigmoid):
+        p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
+        loss = ops.logit_crossentropy(x, y)
+    else:
+        p = ops.clip(x, 0, 1)
+        not_p = ops.subtract(1, p)
+        loss = _crossentropy(x, y, y, logits=False)
+    miss = ops.add(ops.multiply(y, not_p), ops.multiply(not_y, p))
+    loss = ops.guarded_multiply(ops.power(miss, gamma), loss)
     if alpha is not None:
         alpha = check.real("focal", "alpha", alpha, at_least=0, at_most=1)
-        loss = loss * (alpha * y + (1 - alpha) * (1 - y))
-    return _reduced("focal", loss, sample_weight, reduction)
+        weight = ops.add(ops.multiply(alpha, y), ops.multiply(1 - alpha, not_y))
+        loss = ops.guarded_multiply(weight, loss)
+    return _reduced("focal", loss, given, sample_weight, reduction)
 
 
-def _log_probabilities(owner: str, prediction: Any, from_logits: bool) -> Any:
-    if prediction.ndim == 0:
+# ---------------------------------------------------------------- of several classes
+
+
+def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
+    if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
-    if check.flag(owner, "from_logits", from_logits):
-        _no_probabilities(owner, prediction, ops.softmax)
-        return ops.log_softmax(prediction, axis=-1)
-    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
-    return ops.log(ops.clip(prediction, float(np.finfo(prediction.dtype).eps), 1))
+    x = _single(given)
+    if _are_logits(owner, given, from_logits, ops.softmax):
+        return ops.log_softmax(x, axis=-1)
+    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
 
 
+@mean_over_samples
 def categorical_crossentropy(
-    prediction: Any,
+    prediction: Array,
     target: Any,
     *,
     from_logits: bool = False,
     sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
     ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
@@ -270,20 +355,22 @@ def categorical_crossentropy(
     1.3862943611198906
     """
     owner = "categorical_crossentropy"
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, "Give one-hot rows; for class numbers use the sparse loss.")
-    loss = -ops.sum(_log_probabilities(owner, prediction, from_logits) * y, axis=-1)
-    return _reduced(owner, loss, sample_weight, reduction)
+    advice = "Give one-hot rows; for class numbers use the sparse loss."
+    given, y = _labels(owner, prediction, target, advice)
+    costs = ops.guarded_multiply(y, _log_probabilities(owner, given, from_logits))
+    loss = ops.negative(ops.sum(costs, axis=-1))
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Any,
+    prediction: Array,
     target: Any,
     *,
     from_logits: bool = False,
     sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:
     """Negative log-likelihood of integer classes: -log p at the target.
 
     ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
@@ -293,16 +380,16 @@ def sparse_categorical_crossentropy(
     """
     owner = "sparse_categorical_crossentropy"
     classes = _constant(owner, "target", target)
-    prediction = _floats(owner, prediction)
+    given = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
-    log_p = _log_probabilities(owner, prediction, from_logits)
-    if classes.shape != log_p.shape[:-1]:
+    log_p = _log_probabilities(owner, given, from_logits)
+    if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
-            f"{log_p.shape[:-1]}, got {classes.shape}."
+            f"{given.shape[:-1]}, got {classes.shape}."
         )
-    last = log_p.shape[-1] - 1
+    last = given.shape[-1] - 1
 
     def refuse(classes: np.ndarray) -> None:
         if classes.size and not (classes.min() >= 0 and classes.max() <= last):
@@ -311,9 +398,11 @@ def sparse_categorical_crossentropy(
             )
 
     inspected(refuse, classes)
-    loss = -ops._take_last(log_p, classes)
-    return _reduced(owner, loss, sample_weight, reduction)
+    loss = ops.negative(ops._take_last(log_p, classes))
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
+
+# ---------------------------------------------------------------- by name
 
 TABLE: dict[str, Callable[..., Any]] = {
     "mean_squared_error": mean_squared_error,

@@ -17,7 +17,7 @@ PAID = 0.05  # of a recording, by each replay: one costs about ten eager calls
 Call = Callable[[Tracer], Any]  # the function, on the Tensors that the tracer makes of arguments
 
 
-class ReplayMismatch(RuntimeError):
+class ReplayMismatch(NotReplayable):
     """A replayed call, repeated eagerly, gave something else: the function is not pure."""
 
 

@@ -20,6 +20,7 @@ from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.purity import is_own, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
+from tinynn.training.steps import scalar
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
 WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
@@ -131,7 +132,7 @@ class ReplayedStep:
         return plans, pieces
 
     def _record(self, plan: Plan, piece: tuple[np.ndarray, np.ndarray]) -> None:
-        if not self.by_word:
+        if not self.by_word and self._steps:  # a callback may have changed a part
             reason = unknown_part(self.model, self.loss)
             if reason is not None:
                 raise NotReplayable(reason)
@@ -144,7 +145,7 @@ class ReplayedStep:
         if isinstance(self.loss, partial):
             tracer.guards.value(self.loss)
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
-        value = self.eager_step.criterion(self.model(x), y)
+        value = scalar(self.loss(self.model(x), y))
         for leaf, share in leaf_gradients("backward", value, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
@@ -200,7 +201,7 @@ class ReplayedStep:
         if self.threads is not None:
             return self.threads
         nbytes = next((b for _, b in self._sizes.values()), 0.0)
-        return threads.usable() if nbytes >= WORTH_A_THREAD else 1
+        return threads.available() if nbytes >= WORTH_A_THREAD else 1
 
 
 def _added(
