@@ -37,8 +37,7 @@ X = np.ones((2, 3))
         (lambda x: (lambda y: (hiding(y), ops.sum(y)))(passing(x)), False),
         (lambda x: (lambda y: (hiding(y), y @ np.ones(3)))(passing(x)), False),
         (lambda x: passing(x) > 0, True),
-        (lambda x: passing(x) and x * 2, False),  # it is used by nobody
-        (lambda x: ops.argmax(passing(x)), True),
+        (lambda x: (passing(x), x * 2)[1], False),  # it is used by nobody
     ],
 )
 def test_whether_a_nan_is_hidden(f, hidden):
@@ -58,10 +57,9 @@ def test_what_is_read_after_an_effect_is_checked_before_it():
 
 def test_a_guarded_product_is_a_plain_one_where_a_nan_would_show_and_only_there():
     assert names(program(lambda x: ops.guarded_multiply(x, x), X))[0] == "multiply"
-    kept = program(lambda x: hiding(ops.guarded_divide(x, x - 1)), X)
+    kept = program(lambda x: hiding(ops.guarded_divide(x, x)), X)
     assert "guarded_divide" in names(kept)
-    with np.errstate(all="ignore"):
-        assert kept.run([np.zeros((2, 3))]).tolist() == np.zeros((2, 3)).tolist()
+    assert kept.run([np.zeros((2, 3))]).tolist() == np.zeros((2, 3)).tolist()
 
 
 def test_a_convolutional_classifier_needs_no_check_but_the_last():
