@@ -13,7 +13,6 @@ import tinynn as tnn
 from tinynn.nn.layer import Reach
 from tinynn.training import inference
 from tinynn.training.inference import WHOLE, shortest_piece
-from tinynn.training.steps import Forward
 
 
 def rounded(found, whole):
@@ -192,13 +191,13 @@ def test_a_forward_written_anew_does_not_inherit_a_reach():
 
 
 def test_a_long_series_is_cut_by_itself_and_a_short_one_is_not(monkeypatch):
-    lengths, run = [], Forward.__call__
+    lengths, made = [], inference.forward
 
-    def counted(self, x, worker=0):
-        lengths.append(x.shape[-2])
-        return run(self, x, worker)
+    def counting(model):
+        forward = made(model)
+        return lambda x, worker=0: (lengths.append(x.shape[-2]), forward(x, worker))[1]
 
-    monkeypatch.setattr(Forward, "__call__", counted)
+    monkeypatch.setattr(inference, "forward", counting)
     model = detector()
     long = np.random.default_rng(0).normal(size=(WHOLE // 4 + 1, 1)).astype(np.float32)
     for x, pieces in ((long, 17), (long[:-1], 1), (long[None], 17), (np.stack([long, long]), 34)):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.autodiff.replay import Program
 
 
 def problem(n=24):
@@ -166,31 +165,6 @@ def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
     for path, array in model.state_dict().items():
         np.testing.assert_array_equal(array, whole[-1][path])
     assert not model.training
-
-
-@pytest.mark.parametrize("method", ["load", "execute", "settle", "result"])
-def test_an_interrupt_of_a_replayed_step_leaves_a_whole_step(method, monkeypatch):
-    x, y = problem()
-    models = [tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1)) for _ in range(2)]
-    arguments, whole = how(models[0]), []
-    step = arguments["optimizer"].step
-    arguments["optimizer"].step = lambda: (step(), whole.append(models[0].state_dict()))
-    tnn.fit(models[0], x, y, epochs=4, batch_size=8, compile=False, **arguments)
-    original, calls = getattr(Program, method), []
-
-    def interrupted(*args):
-        calls.append(args)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(*args)
-
-    monkeypatch.setattr(Program, method, interrupted)
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        tnn.fit(models[1], x, y, epochs=4, batch_size=8, **how(models[1]))
-    state = models[1].state_dict()
-    assert any(
-        all(np.allclose(state[path], step[path], rtol=1e-5) for path in state) for step in whole
-    )
 
 
 # ---------------------------------------------------------------- no longer finite

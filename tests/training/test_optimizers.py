@@ -174,7 +174,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
     ):
         with pytest.raises(ValueError, match=message):
             sgd.load_state_dict(good | change)
-    with pytest.raises(ValueError, match="momentum, weight_decay, iterations missing"):
+    with pytest.raises(ValueError, match="iterations, momentum, nesterov, weight_decay missing"):
         sgd.load_state_dict({})
     with pytest.raises(TypeError, match="the state must be a dict, got None"):
         sgd.load_state_dict(None)

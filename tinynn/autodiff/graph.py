@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 
 _paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
@@ -284,7 +285,7 @@ def _seed(caller: str, y: Node, g: Any, as_nodes: bool) -> Any:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {g._data.shape}.")
         return g if g._data.dtype == dtype else g.astype(dtype)  # type: ignore[attr-defined]
     else:
-        seed = np.array(g._data if isinstance(g, Node) else g)
+        seed = np.array(g._data if isinstance(g, Node) else check.unmasked(caller, g))
         if seed.shape != shape:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {seed.shape}.")
         if seed.dtype.kind not in "fiub":

@@ -1,14 +1,15 @@
 """The Tensor: an array that remembers how it was computed. Each method is one line over an op."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import graph, ops
+from tinynn import _checks as check
+from tinynn.autodiff import graph, ops, protocols
 from tinynn.autodiff.listening import effect
-from tinynn.autodiff.primitive import refuse_hidden, values
+from tinynn.autodiff.primitive import as_array, refuse_hidden, values
+from tinynn.autodiff.protocols import compared
 
 
 class Tensor(graph.Node):
@@ -32,6 +33,7 @@ class Tensor(graph.Node):
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, (list, tuple)):
             refuse_hidden("Tensor", data)
+        check.unmasked("Tensor", data)
         self._fill(data, dtype)
         self._birth = next(graph._births)
         self._trace, self._ownership = None, graph.PRIVATE
@@ -81,7 +83,7 @@ class Tensor(graph.Node):
                 "Tensor: the data of a computed tensor cannot be replaced; its gradient would be "
                 "wrong. Make a new one with .detach()."
             )
-        array = value._data if isinstance(value, graph.Node) else np.asarray(value)
+        array = value._data if isinstance(value, graph.Node) else as_array("Tensor", value)
         if array.shape != self._data.shape:
             raise ValueError(
                 f"Tensor: new data must have shape {self._data.shape}, got {array.shape}. "
@@ -105,6 +107,7 @@ class Tensor(graph.Node):
     @effect("set gradient")
     def grad(self, value: Any) -> None:
         if value is not None:
+            value = as_array("Tensor", value)
             value = np.array(value._data if isinstance(value, graph.Node) else value)
             if value.shape != self._data.shape:
                 raise ValueError(
@@ -196,10 +199,7 @@ class Tensor(graph.Node):
     @effect("item")
     def item(self) -> Any:
         """Return the only element as a Python number."""
-        if self._data.size != 1:
-            raise ValueError(
-                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
-            )
+        self._refuse_many("item()")
         return self._data.item()
 
     def tolist(self) -> Any:
@@ -247,15 +247,19 @@ class Tensor(graph.Node):
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise TypeError(f"Tensor: only an integer can be an index, got dtype {self.dtype}.")
-        return int(self._only("being an index"))
+        return int(self._only("an index"))
 
     def _only(self, how: str) -> Any:
         """Return the only element, for Python to compute with."""
+        self._refuse_many(how)
+        return self._read(how).item()
+
+    def _refuse_many(self, how: str) -> None:
         if self._data.size != 1:
             raise ValueError(
-                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
+                f"{how}: the tensor must have one element, got shape {self.shape}. Select one, or "
+                "use .tolist() for all."
             )
-        return self._read(how).item()
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
@@ -332,31 +336,31 @@ class Tensor(graph.Node):
         return ops.abs(self)
 
     def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return _compare(np.equal, self, other)
+        return compared(np.equal, self, other)
 
     def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return _compare(np.not_equal, self, other)
+        return compared(np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return _compare(np.less, self, other)
+        return compared(np.less, self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return _compare(np.less_equal, self, other)
+        return compared(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return _compare(np.greater, self, other)
+        return compared(np.greater, self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return _compare(np.greater_equal, self, other)
+        return compared(np.greater_equal, self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return _compare(np.bitwise_and, self, other)
+        return compared(np.bitwise_and, self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return _compare(np.bitwise_or, self, other)
+        return compared(np.bitwise_or, self, other)
 
     def __invert__(self) -> "Tensor":
-        return _compare(np.invert, self)
+        return compared(np.invert, self)
 
     __rand__, __ror__ = __and__, __or__
 
@@ -455,121 +459,13 @@ class Tensor(graph.Node):
         view.flags.writeable = False
         return view
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        name = ufunc.__name__
-        if kwargs.get("out") is not None:
-            raise TypeError(
-                f"numpy.{name}: out= (or an in-place operator on an ndarray) cannot hold a "
-                "Tensor's result, its gradient would be lost. Assign the result instead."
-            )
-        if method == "__call__" and not kwargs:
-            if ufunc in _COMPARISONS:
-                return _compare(ufunc, *args)
-            if ufunc in _UFUNCS:
-                return _UFUNCS[ufunc](*args)
-        wanted = name if method == "__call__" else f"{name}.{method}"
-        if kwargs and ufunc in _UFUNCS:
-            wanted += f" with {', '.join(sorted(kwargs))}="
-        raise TypeError(_no_counterpart(wanted))
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func in _FUNCTIONS:
-            if kwargs.get("out") is not None:
-                raise TypeError(
-                    f"numpy.{func.__name__}: out= cannot hold a Tensor's result, its gradient "
-                    "would be lost. Assign the result instead."
-                )
-            return _FUNCTIONS[func](*args, **kwargs)
-        if func in _ON_VALUES:
-            return func(*_stripped(args), **_stripped(kwargs))
-        module = func.__module__.removeprefix("numpy").lstrip(".")
-        raise TypeError(_no_counterpart(f"{module}.{func.__name__}".lstrip(".")))
+    __array_ufunc__ = protocols.OperatorsDefer(protocols.array_ufunc)
+    __array_function__ = protocols.array_function
+    # Arrays of other libraries leave the operators to the higher priority.
+    __array_priority__ = __pandas_priority__ = 1_000_000
 
 
 def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
     tensor = cls(data, requires_grad=requires_grad)
     tensor.grad = gradient
     return tensor
-
-
-def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
-    if ufunc.nin == 1:
-        return ops.holds(args[0], ufunc)
-    return ops.compare(args[0], args[1], ufunc)
-
-
-def _stripped(value: Any) -> Any:
-    """Return arguments with every Tensor in them replaced by its values."""
-    if isinstance(value, graph.Node):
-        return np.asarray(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_stripped(part) for part in value)
-    if isinstance(value, dict):
-        return {key: _stripped(part) for key, part in value.items()}
-    return value
-
-
-_UFUNCS: dict[Any, Any] = {
-    getattr(np, name): getattr(ops, name)
-    for name in (
-        "add subtract multiply divide power negative abs sign square sqrt exp expm1 log log1p "
-        "sin cos tan arctan sinh cosh tanh maximum minimum matmul"
-    ).split()
-}
-_UFUNCS[np.positive] = lambda x: x
-_UFUNCS[np.float_power] = ops.power
-
-_COMPARISONS = {
-    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.isnan, np.isfinite, np.isinf, np.bitwise_and, np.bitwise_or, np.invert),
-    *(np.logical_and, np.logical_or, np.logical_not),
-}
-
-_FUNCTIONS: dict[Any, Any] = {
-    getattr(np, name): getattr(ops, name)
-    for name in (
-        "sum mean var std max min prod cumsum argmax argmin clip where reshape ravel squeeze "
-        "expand_dims transpose swapaxes moveaxis broadcast_to concatenate stack split pad flip "
-        "roll repeat dot tensordot outer einsum"
-    ).split()
-}
-
-_ON_VALUES = {
-    getattr(np, name)
-    for name in (
-        "shape ndim size all any allclose isclose array_equal array_equiv argsort nonzero "
-        "flatnonzero count_nonzero zeros_like ones_like full_like empty_like result_type "
-        "iscomplexobj isrealobj can_cast shares_memory may_share_memory array2string array_repr "
-        "array_str"
-    ).split()
-}
-
-_INSTEAD = {
-    "log2": "tinynn.log(x) / math.log(2)",
-    "log10": "tinynn.log(x) / math.log(10)",
-    "exp2": "2.0 ** x",
-    "reciprocal": "1 / x",
-    "arctan2": "tinynn.arctan(a / b)",
-    "arctanh": "0.5 * tinynn.log((1 + x) / (1 - x))",
-    "diff": "x[1:] - x[:-1]",
-    "take": "x[indices]",
-    "sort": "x[numpy.argsort(x)]",
-    "trace": "tinynn.einsum",
-    "hypot": "tinynn.sqrt(a * a + b * b)",
-    "vstack": "tinynn.concatenate",
-    "hstack": "tinynn.concatenate",
-    "linalg.norm": "tinynn.sqrt(tinynn.sum(x * x))",
-    "add.reduce": "tinynn.sum",
-    "multiply.reduce": "tinynn.prod",
-    "maximum.reduce": "tinynn.max",
-}
-
-
-def _no_counterpart(name: str) -> str:
-    known = [f.__name__ for f in (*_UFUNCS.values(), *_FUNCTIONS.values())]
-    near = difflib.get_close_matches(name.split()[0], known, n=1, cutoff=0.8)
-    instead = _INSTEAD.get(name) or (f"tinynn.{near[0]}" if near else "tinynn's operations")
-    return (
-        f"numpy.{name} has no counterpart in tinynn, and its gradient would be lost. Compose it "
-        f"from {instead}, or call it on numpy.asarray(tensor) if no gradient is wanted."
-    )

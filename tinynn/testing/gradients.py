@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff.ops import values
+from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.causes import Case, why_inconclusive, why_wrong
 from tinynn.testing.points import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.graph import gradients
-from tinynn.autodiff.ops import values
+from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.reports import fault
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.training import checkpoint
+from tinynn.training import files
 
 
 def model(seed=0, units=4):
@@ -149,7 +149,7 @@ def test_a_failure_while_saving_leaves_the_good_file(tmp_path, monkeypatch, wher
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    module = np.lib.format if where == "write_array" else checkpoint.os
+    module = np.lib.format if where == "write_array" else files.os
     monkeypatch.setattr(module, where, fail)
     with pytest.raises(OSError, match="disk full"):
         tnn.save(path, model(2))

@@ -445,3 +445,37 @@ def test_a_forward_that_cannot_be_replayed_runs_eagerly():
     with tnn.no_grad():
         for i in range(5):
             np.testing.assert_array_equal(forward(x - i), model(x - i).numpy())
+
+
+@pytest.mark.parametrize("method", ["load", "execute", "settle", "result"])
+def test_an_interrupt_of_a_replayed_step_leaves_a_whole_step(method, monkeypatch):
+    from tinynn.autodiff.replay import Program
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 3)).astype(np.float32)
+    y = (x @ [[1.0], [-2.0], [0.5]]).astype(np.float32)
+
+    def how(model):
+        sgd = tnn.SGD(model.parameters(), 0.1)
+        return {"loss": "mean_squared_error", "optimizer": sgd, "progress": False, "rng": 0}
+
+    models = [tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1)) for _ in range(2)]
+    arguments, whole = how(models[0]), []
+    step = arguments["optimizer"].step
+    arguments["optimizer"].step = lambda: (step(), whole.append(models[0].state_dict()))
+    tnn.fit(models[0], x, y, epochs=4, batch_size=8, compile=False, **arguments)
+    original, calls = getattr(Program, method), []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(Program, method, interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        tnn.fit(models[1], x, y, epochs=4, batch_size=8, **how(models[1]))
+    state = models[1].state_dict()
+    assert any(
+        all(np.allclose(state[path], step[path], rtol=1e-5) for path in state) for step in whole
+    )
