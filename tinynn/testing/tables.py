@@ -111,10 +111,11 @@ def _element_by_element(point: Point, i: int, analytic: np.ndarray) -> Table:
         place = tuple(int(k) for k in np.unravel_index(flat, x.shape))
         _examine(point, i, table, place, [float(scale[place]) for scale in scales])
         table.tolerance = settings.rtol * np.abs(table.numeric) + floor
-        step[place] = scales[:2][-1][place]
-        free = tied | ~table.bent(place)
-        tied[place] = _allow_for_ties(point, i, table, place, step, scales[:2][-1] * free)
-        step[place] = 0
+        if refuted < 3:  # the verdict on the whole is certain otherwise
+            step[place] = scales[:2][-1][place]
+            free = tied | ~table.bent(place)
+            tied[place] = _allow_for_ties(point, i, table, place, step, scales[:2][-1] * free)
+            step[place] = 0
         refuted += int(table.verdicts()[place] == 2)
         if refuted == CONFIRMED:
             break
