@@ -4,6 +4,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from tinynn._marks import pure
 from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad
 from tinynn.autodiff.ops import (
@@ -73,34 +74,30 @@ from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
+from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
-from tinynn.nn.layers import (
-    Activation,
-    AvgPool1d,
-    Conv1d,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAvgPool1d,
-    GlobalMaxPool1d,
-    MaxPool1d,
-    Sequential,
-)
+from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
+from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
 from tinynn.training.batches import batches
-from tinynn.training.checkpoint import load, save
+from tinynn.training.files import load, save
 from tinynn.training.inference import predict
 from tinynn.training.loop import History, fit
-from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
+from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
     from tinynn import plots, spikes, testing
+    from tinynn.replay import NotReplayable, ReplayMismatch, compile
+
+_LATE = {"NotReplayable", "ReplayMismatch", "compile"}  # names of tinynn.replay
 
 
 def __getattr__(name: str) -> _Any:
-    """Load tinynn's plots, spikes and testing when they are first asked for: not all need them."""
+    """Load parts when they are first asked for: not all need them."""
     if name in ("plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
+    if name in _LATE:
+        return getattr(_import_module("tinynn.replay"), name)
     raise AttributeError(
         f"module 'tinynn' has no attribute {name!r}", name=name, obj=_import_module("tinynn")
     )
@@ -121,6 +118,9 @@ __all__ = [
     "History",
     "Layer",
     "MaxPool1d",
+    "NotReplayable",
+    "Optimizer",
+    "ReplayMismatch",
     "Sequential",
     "Stream",
     "Tensor",
@@ -133,6 +133,7 @@ __all__ = [
     "broadcast_to",
     "clip",
     "clip_grad_norm",
+    "compile",
     "concatenate",
     "conv1d",
     "conv1d_transpose",
@@ -178,6 +179,7 @@ __all__ = [
     "predict",
     "primitive",
     "prod",
+    "pure",
     "ravel",
     "relu",
     "repeat",

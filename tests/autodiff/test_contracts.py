@@ -663,7 +663,7 @@ def test_gradients_of_a_graph_recorded_before_no_grad():
 
 
 def registered(name):
-    return next(op for key, op in tnn.autodiff.graph.PRIMITIVES.items() if key.endswith(name))
+    return next(op for key, op in tnn.autodiff.primitive.PRIMITIVES.items() if key.endswith(name))
 
 
 def test_a_custom_operation_has_gradients_of_every_order():

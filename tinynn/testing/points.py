@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.graph import gradients
-from tinynn.autodiff.ops import values
+from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.reports import fault
 
@@ -181,6 +181,14 @@ def pull_back(graph: Graph, cotangents: Sequence[Any], create_graph: bool = Fals
 def random_signs(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
     """Draw numbers of either sign, none of them near 0, where it would hide an error."""
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape))
+
+
+def length(x: np.ndarray) -> float:
+    """Return the Euclidean length of an array, whose squares may be too large or small."""
+    largest = float(np.abs(x).max(initial=0))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(x / largest))
 
 
 def first_place(mask: np.ndarray) -> tuple[int, ...]:

@@ -1,0 +1,174 @@
+"""Activations of neural networks, and their kin."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, multiply
+from tinynn.autodiff.ops.broadcasting import elementwise, floats
+from tinynn.autodiff.ops.choices import compare, where
+from tinynn.autodiff.ops.elementary import abs, erf, tanh
+from tinynn.autodiff.primitive import as_array
+
+
+@elementwise(lambda g, y, x: guarded_multiply(x > 0, g), passes_nan=True)
+def relu(x: Any) -> Any:
+    """Rectifier ``max(x, 0)``, elementwise. Its slope at 0 is taken as 0.
+
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    if type(x) is np.ndarray and x.size > 1000 and x.dtype.kind == "f":
+        return np.maximum(x, np.zeros(long_row(x.shape), x.dtype))
+    return np.maximum(x, 0)
+
+
+@elementwise(lambda g, y, x, negative_slope: where(x > 0, g, g * negative_slope), passes_nan=True)
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """``x`` where positive, else ``negative_slope * x``, elementwise.
+
+    >>> leaky_relu(np.array([-1.0, 2.0]))
+    array([-0.2,  2. ])
+    """
+    x = floats(x)
+    return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
+
+
+@elementwise(
+    lambda g, y, x, alpha: where(x > 0, g, guarded_multiply(g, y + alpha)), passes_nan=True
+)
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """``x`` where positive, else ``alpha * (exp(x) - 1)``, elementwise (Clevert et al. 2016).
+
+    >>> elu(np.array([-1.0, 2.0]))
+    array([-0.63212056,  2.        ])
+    """
+    x = floats(x)
+    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@elementwise(lambda g, y, x: guarded_multiply(g, y * (1 - y)), passes_nan=True)
+def sigmoid(x: Any) -> Any:
+    """Logistic function ``1 / (1 + exp(-x))``, elementwise, precise in both tails.
+
+    >>> sigmoid(np.array([0.0, -1000.0]))
+    array([0.5, 0. ])
+    """
+    x = floats(x)
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+
+@elementwise(lambda g, y, x: guarded_multiply(g, sigmoid(x)), passes_nan=True)
+def softplus(x: Any) -> Any:
+    """``log(1 + exp(x))``, elementwise, without overflow.
+
+    >>> softplus(np.array([0.0, 1000.0]))
+    array([6.93147181e-01, 1.00000000e+03])
+    """
+    x = floats(x)
+    return np.maximum(x, 0) + _log1p(np.exp(-np.abs(x)))
+
+
+def _log1p(t: Any) -> Any:
+    """log(1 + t) for t >= 0, five times as fast as numpy.log1p, and as precise.
+
+    u = 1 + t is rounded; what was lost, t - (u - 1), is added, divided by u in principle: that is
+    left out, since where u is not close to 1 the sum is rounded by more.
+    """
+    u = 1 + t
+    return np.log(u) + (t - (u - 1))
+
+
+@elementwise(
+    lambda g, y, x, target: guarded_multiply(g, logit_slope(x, target)), None, passes_nan=True
+)
+def logit_crossentropy(x: Any, target: Any) -> Any:
+    """``target * softplus(-x) + (1 - target) * softplus(x)``, elementwise, with one logarithm.
+
+    The crossentropy of logits ``x`` for targets in [0, 1], which are constants here.
+
+    >>> logit_crossentropy(np.array([0.0, -1000.0]), np.array([1.0, 0.0]))
+    array([0.69314718, 0.        ])
+    """
+    x = floats(x)
+    off = _unit_step(x) - target
+    linear = x * off
+    if not all_finite(linear):  # an infinite logit of the right sign costs nothing
+        linear = np.where(np.equal(off, 0), np.zeros((), linear.dtype), linear)
+    return linear + _log1p(np.exp(-np.abs(x)))
+
+
+@elementwise(
+    lambda g, y, x, target: guarded_multiply(g, sigmoid(x) * sigmoid(-x)), None, passes_nan=True
+)
+def logit_slope(x: Any, target: Any) -> Any:
+    """``sigmoid(x) - target``, elementwise, precise in both tails for targets 0 and 1.
+
+    The derivative of :func:`logit_crossentropy`. With t = exp(-|x|) the smaller of sigmoid(x) and
+    1 - sigmoid(x) is t / (1 + t).
+
+    >>> logit_slope(np.array([0.0, -1000.0]), np.array([1.0, 0.0]))
+    array([-0.5,  0. ])
+    """
+    x = floats(x)
+    t = np.exp(-np.abs(x))
+    return (_unit_step(x) - target) - np.copysign(t / (1 + t), x)
+
+
+def _unit_step(x: Any) -> Any:
+    """1 where x is not negative, else 0, in the dtype of x."""
+    return np.copysign(0.5, x) + 0.5
+
+
+def silu(x: Any) -> Any:
+    """``x * sigmoid(x)``, elementwise.
+
+    >>> silu(np.array([0.0, 1.0]))
+    array([0.        , 0.73105858])
+    """
+    return _with_tails(lambda x: multiply(x, sigmoid(x)), x, 1000)
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """``x`` times the normal distribution function of ``x``, elementwise (Hendrycks 2016).
+
+    ``approximate`` uses the tanh formula of the paper.
+
+    >>> gelu(np.array([0.0, 1.0])), gelu(np.array([1.0]), approximate=True)
+    (array([0.        , 0.84134475]), array([0.84119199]))
+    """
+
+    def exact(x: Any) -> Any:
+        return multiply(multiply(0.5, x), add(1, erf(multiply(x, math.sqrt(0.5)))))
+
+    def by_tanh(x: Any) -> Any:
+        cube = multiply(multiply(multiply(0.044715, x), x), x)
+        bend = tanh(multiply(math.sqrt(2 / math.pi), add(x, cube)))
+        return multiply(multiply(0.5, x), add(1, bend))
+
+    return _with_tails(by_tanh if approximate else exact, x, 40)
+
+
+def _with_tails(f: Callable[[Any], Any], x: Any, end: float) -> Any:
+    """Return ``f(x)`` for |x| <= ``end``, and beyond what it rounds to: x, or 0 where negative.
+
+    There the formulas would multiply 0 by infinity.
+    """
+    x = as_array("gelu", x)
+    beyond = compare(abs(x), end, np.greater)
+    return where(beyond, relu(x), f(where(beyond, 0, x)))
+
+
+def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the fewest last axes of ``shape`` that hold a thousand elements.
+
+    NumPy combines an array with such a row several times as fast as with a number, for maximum and
+    minimum, or with a short row. () if it would take more than 2**16 elements.
+    """
+    size, first = 1, len(shape)
+    while first and size < 1000:
+        first -= 1
+        size *= shape[first]
+    return shape[first:] if size <= 2**16 else ()

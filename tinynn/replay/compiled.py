@@ -1,0 +1,145 @@
+"""tinynn.compile: record a function's operations once, then replay them without Python."""
+
+import threading
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from tinynn import _checks as check
+from tinynn.autodiff.graph import Node, _paused
+from tinynn.autodiff.listening import listener
+from tinynn.replay.plans import Plans, Unrecorded, run
+from tinynn.replay.tracing import NotReplayable, Tracer
+
+ARRAY, TENSOR, VALUE = "array", "tensor", "value"
+
+
+class Compiled:
+    """What :func:`compile` returns: called as the function, it replays the function.
+
+    ``eager``: None, or why the function runs as it is.
+    """
+
+    def __init__(self, function: Callable[..., Any], verify: bool) -> None:
+        update_wrapper(self, function)
+        self._function, self._verify = function, verify
+        self._plans = Plans()
+        self._lock = threading.RLock()
+        self.eager: str | None = None
+        self._for_good = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Replay the function for these arguments; record it when they are of a new kind."""
+        if self._for_good or listener.get() is not None:  # inside another compiled function
+            return self._function(*args, **kwargs)
+        arrays: list[np.ndarray] = []
+        structure = _flattened((args, kwargs), arrays)
+        key = structure, *[(a.shape, a.dtype) for a in arrays], _paused.get() > 0
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is None:
+                self.eager = self._plans.reason()
+                return self._function(*args, **kwargs)
+
+            def call(tracer: Tracer) -> Any:
+                places = iter(enumerate(arrays))
+                given, named = _unflattened(structure, places, tracer)
+                return self._function(*given, **named)
+
+            try:
+                return run(
+                    plan, call, lambda: self._function(*args, **kwargs), arrays, self._verify
+                )
+            except Unrecorded as error:
+                self._plans.forget(key)
+                result = self._function(*args, **kwargs)  # raises again if the fault is the user's
+                self.eager, self._for_good = str(error), True
+                return result
+
+
+def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
+    """Return the structure of arguments, hashable, and add their arrays to ``arrays``."""
+    if isinstance(value, Node):
+        if value._requires_grad:
+            raise TypeError(
+                "compile: an argument is a Tensor that requires a gradient. Give arrays as "
+                "arguments; parameters are found by themselves where the function uses them."
+            )
+        arrays.append(value._data)
+        return (TENSOR,)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiubc":
+            raise TypeError(f"compile: an array must hold numbers, got dtype {value.dtype}.")
+        arrays.append(value)
+        return (ARRAY,)
+    if isinstance(value, (tuple, list)):
+        return (type(value), *(_flattened(part, arrays) for part in value))
+    if isinstance(value, dict):
+        return (dict, *((key, _flattened(part, arrays)) for key, part in value.items()))
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            "compile: an argument must be an array, a plain value, or a list, tuple or dict of "
+            f"such, got {type(value).__name__}."
+        ) from None
+    return (VALUE, type(value), value)
+
+
+def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
+    """Return arguments of that structure, with Tensors of a rehearsal for the arrays."""
+    kind = structure[0]
+    if kind in (ARRAY, TENSOR):
+        place, array = next(places)
+        return tracer.argument(place, array, as_tensor=kind == TENSOR)
+    if kind == VALUE:
+        return structure[2]
+    if kind is dict:
+        return {key: _unflattened(part, places, tracer) for key, part in structure[1:]}
+    parts = [_unflattened(part, places, tracer) for part in structure[1:]]
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+
+
+def compile(f: Callable[..., Any], *, verify: bool = True) -> Callable[..., Any]:
+    """Return ``f`` so that its array operations are recorded once and replayed afterwards.
+
+    ``f``: a function of arrays (alone, or in lists, tuples and dicts) and plain values, such as a
+    whole training step. Its result must depend on its arguments and on the Tensors that it closes
+    over; other Python values are read when it is recorded. It may call ``zero_grad``,
+    ``backward``, ``clip_grad_norm`` and ``step``. For each combination of shapes, dtypes and plain
+    values it is rehearsed once on Tensors, which changes nothing, and its operations are replayed
+    in buffers that are planned once. At most eight recordings are kept. Results, gradients and
+    updates are those of ``f`` to rounding.
+
+    Parameters and optimizer settings are read at each call; ``eval()``, a layer that is exchanged
+    or another attribute has it recorded anew. Dropout, and what goes through
+    :func:`tinynn.fresh`, draws anew. Other effects, such as prints and counters, are not repeated.
+    ``verify``: calls 1, 2, 4, 8, ... are also run eagerly and compared. Where recording does not
+    pay, or fails for Tensors in place of arrays, ``f`` runs as it is: the result's ``eager`` says
+    why.
+
+    Raises NotReplayable, a RuntimeError, where a value becomes a plain number or array that could
+    decide something; ReplayMismatch, a RuntimeError, where a repeated call differs; TypeError for
+    arguments that do not fit.
+
+    >>> from tinynn import Tensor
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> @compile
+    ... def step(x):
+    ...     w.grad = None
+    ...     loss = ((w * x - 6) ** 2).mean()
+    ...     loss.backward()
+    ...     w.data = w.data - 0.1 * w.grad
+    ...     return loss.item()
+    >>> [round(step(np.array([2.0])), 3) for _ in range(4)]
+    [16.0, 0.64, 0.026, 0.001]
+    """
+    if not callable(f):
+        raise TypeError(f"compile: give a function, got {type(f).__name__}.")
+    verify = check.flag("compile", "verify", verify)
+    return f if isinstance(f, Compiled) else Compiled(f, verify)
+
+
+__all__ = ["Compiled", "NotReplayable", "compile"]

@@ -1,0 +1,109 @@
+"""What a recording relies on beside its arguments: it holds only as long as that is as it was."""
+
+from collections.abc import Callable
+from functools import partial
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+PLAIN = (int, float, bool, str, bytes, complex, type(None))
+
+
+class Contents:
+    """The contents of a dict or list at one time."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.values = self._values()
+
+    def _values(self) -> tuple[Any, ...]:
+        container = self.container
+        if isinstance(container, dict):
+            return (*container.keys(), *container.values())
+        return tuple(container)
+
+    def unchanged(self) -> bool:
+        """Tell whether they are the same objects, or equal plain values."""
+        now, then = self._values(), self.values
+        if len(now) != len(then):
+            return False
+        return all(map(is_, now, then)) or all(map(_same, now, then))
+
+
+def _same(now: Any, then: Any) -> bool:
+    return now is then or (type(now) is type(then) and isinstance(now, PLAIN) and now == then)
+
+
+class Guards:
+    """Contents of the layers that were called, and what was asked of leaves."""
+
+    def __init__(self) -> None:
+        self._contents: list[Contents] = []
+        self._layers: list[tuple[Any, dict[str, Any]]] = []
+        self._seen: set[int] = set()
+        self._answers: list[tuple[Callable[[], Any], Any]] = []
+        self.generators: dict[int, np.random.Generator] = {}  # by id, those that layers hold
+        self._states: dict[int, Any] = {}
+
+    def hold(self) -> bool:
+        """Tell whether everything is as it was."""
+        return all(part.unchanged() for part in self._contents) and all(
+            ask() == answer for ask, answer in self._answers
+        )
+
+    def layer(self, layer: Any) -> None:
+        """Rely on the attributes of a layer, and on the lists and dicts among them."""
+        if id(layer) not in self._seen:
+            self._layers.append((layer, dict(vars(layer))))
+            self.contents(vars(layer))
+            for value in vars(layer).values():
+                if isinstance(value, np.random.Generator):
+                    self.generators[id(value)] = value
+                    self._states[id(value)] = value.bit_generator.state
+
+    def contents(self, container: Any) -> None:
+        """Rely on what a dict or list holds, nested ones too."""
+        if id(container) in self._seen:
+            return
+        self._seen.add(id(container))
+        self._contents.append(Contents(container))
+        for part in container.values() if isinstance(container, dict) else container:
+            self.value(part)
+
+    def value(self, value: Any) -> None:
+        """Rely on the contents of a value, if it is a container or a functools.partial."""
+        if isinstance(value, partial):
+            for part in (value.func, value.args, value.keywords):
+                self.value(part)
+        elif isinstance(value, (dict, list, tuple)):
+            self.contents(value)
+
+    def undo_draws(self) -> None:
+        """Give the generators of layers back the states that they had before the call."""
+        for key, state in self._states.items():
+            self.generators[key].bit_generator.state = state
+
+    def requires_grad(self, leaf: Any) -> None:
+        """Rely on whether a leaf requires a gradient."""
+        self._answers.append((lambda: leaf._requires_grad, leaf._requires_grad))
+
+    def gradient(self, leaf: Any, missing: bool) -> None:
+        """Rely on whether a leaf has no gradient."""
+        self._answers.append((lambda: getattr(leaf, "_grad", None) is None, missing))
+
+    def restore(self) -> str | None:
+        """Give layers back the attributes that they had; return one that was changed."""
+        changed = None
+        for layer, before in self._layers:
+            now = vars(layer)
+            if now.keys() == before.keys() and all(map(is_, now.values(), before.values())):
+                continue
+            names = [n for n in now if n not in before or now[n] is not before[n]]
+            names += [n for n in before if n not in now]
+            if any(not _same(now.get(n), before.get(n)) for n in names):
+                changed = changed or f"{type(layer).__name__}.{names[0]}"
+            now.clear()
+            now.update(before)
+        self._layers.clear()
+        return changed

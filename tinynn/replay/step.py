@@ -1,0 +1,268 @@
+"""fit's training step from recordings: each chunk of a batch replayed, the gradients added up.
+
+A loss that is a mean over samples is the mean of its chunks' losses, weighted by their sizes, and
+so are its gradients. Only a loss and a model that are known to be so are cut in chunks.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tinynn.autodiff.graph import leaf_gradients
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.layer import Layer
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
+from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.purity import is_own, unknown_part
+from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.training import threads
+from tinynn.training.steps import scalar
+
+CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
+WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
+SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
+LARGE = 2**18  # bytes of a batch, from which on that is worth the care
+RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
+SELDOM = 20  # steps of an epoch, below which not every epoch is verified
+
+Pieces = list[tuple[np.ndarray, np.ndarray]]
+
+_known: "WeakKeyDictionary[Layer, tuple[Any, Plans]]" = WeakKeyDictionary()
+
+
+def training_step(
+    model: Layer, loss: Callable[..., Any], optimizer: Any, eager_step: Any, *, compile: Any,
+    chunk: Any, threads: int | None,
+) -> Any:  # fmt: skip
+    """Return a step for fit: replayed, or ``eager_step`` with the reason in its ``eager``."""
+    reason = "compile=False" if compile is False else None
+    if compile == "auto":
+        reason = unknown_part(model, loss)
+    if reason is not None:
+        eager_step.eager = reason
+        return eager_step
+    return ReplayedStep(model, loss, optimizer, eager_step, compile is True, chunk, threads)
+
+
+class ReplayedStep:
+    """A step from recordings; ``step(x, y)`` returns the loss before it.
+
+    ``eager``: None, or why steps run eagerly now. The optimizer's own ``zero_grad`` and ``step``
+    are called each time, whatever they have become.
+    """
+
+    def __init__(
+        self, model: Layer, loss: Callable[..., Any], optimizer: Any, eager_step: Any,
+        by_word: bool, chunk: Any, threads: int | None,
+    ) -> None:  # fmt: skip
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
+        self.eager: str | None = None
+        self.plans = _plans_for(model, loss)
+        self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers()) and is_own(
+            loss.func if isinstance(loss, partial) else loss
+        )
+        self.over_samples = _over_samples(model, loss)
+        self.chunk = chunk
+        if self.over_samples is None:
+            self.chunk = None
+        self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
+        self._pool: Any = None
+        self._steps = self._verified = self._epochs = 0
+        self._verify = False
+
+    def begin_epoch(self) -> None:
+        """Have the next step verified, if somebody's word is relied on."""
+        self._epochs += 1
+        often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
+        self._verify = not self.trusted and often
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Take a step, unless the loss is not finite."""
+        if self.eager is None:
+            try:
+                plans, pieces = self._prepared(x, y)
+            except ReplayMismatch:
+                raise
+            except (NotReplayable, Unrecorded) as error:
+                self.eager = str(error).removeprefix("compile: ")
+        if self.eager is not None:
+            return self.eager_step(x, y)  # type: ignore[no-any-return]
+        states = [state for plan in {id(p): p for p in plans}.values() for state in plan.states()]
+        self.optimizer.zero_grad()
+        try:
+            number, total = self._computed(plans, pieces, len(x))
+        except NotFinite:
+            for generator, state in states:
+                generator.bit_generator.state = state
+            return self.eager_step(x, y)  # type: ignore[no-any-return]
+        if math.isfinite(number):
+            _leave(plans[0].order or [], total)
+            self.optimizer.step()
+        self._steps += 1
+        return number
+
+    # ------------------------------------------------------------ recording
+
+    def _prepared(self, x: np.ndarray, y: np.ndarray) -> tuple[list[Plan], Pieces]:
+        """Return the pieces of a batch with the plan of each, which holds."""
+        size = self._piece_size(x, y)
+        pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+        plans: list[Plan] = []
+        made = False
+        for piece in pieces:
+            key = _key(*piece)
+            plan = self.plans.get(key)
+            if plan is None:
+                raise NotReplayable(self.plans.reason())
+            if not plan.holds():
+                self._record(plan, piece)
+                made = True
+            plans.append(plan)
+        verify, self._verify = self._verify, False
+        if verify:
+            self._verified = self._steps
+        if verify and not made:
+            again = plans[0].verify(partial(self._call, piece=pieces[0]), "fit")
+            plans[0].program().draws = again.draws
+        return plans, pieces
+
+    def _record(self, plan: Plan, piece: tuple[np.ndarray, np.ndarray]) -> None:
+        if not self.by_word and self._steps:  # a callback may have changed a part
+            reason = unknown_part(self.model, self.loss)
+            if reason is not None:
+                raise NotReplayable(reason)
+        draws = plan.record(partial(self._call, piece=piece))
+        plan.order = [leaf for leaf, _ in plan.recording.gradients]
+        plan.program().draws = draws
+
+    def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
+        """Compute loss and gradients of a piece, under a tracer."""
+        if isinstance(self.loss, partial):
+            tracer.guards.value(self.loss)
+        x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
+        value = scalar(self.loss(self.model(x), y))
+        for leaf, share in leaf_gradients("backward", value, None):
+            tracer.leave_gradient(leaf, tracer.node(share))
+        return value.item()
+
+    def _piece_size(self, x: np.ndarray, y: np.ndarray) -> int:
+        """Return how many samples of a batch to compute at a time; the same for equal shapes."""
+        if self.chunk != "auto":
+            return self.chunk or len(x)
+        key = _key(x, y)
+        if key not in self._sizes:
+            part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
+            tracer = rehearsed(partial(self._call, piece=(x[:part], y[:part])))
+            tracer.guards.undo_draws()
+            each = max(spec.nbytes for spec in tracer.recording.specs) / part
+            fitting = max(1, round(CHUNK_BYTES / each))
+            size = len(x)  # two unequal pieces gain nothing
+            if fitting * 2 <= len(x):
+                size = -(-len(x) // -(-len(x) // fitting))
+            self._sizes[key] = size, each * len(x)
+        return self._sizes[key][0]
+
+    # ------------------------------------------------------------ running
+
+    def _computed(
+        self, plans: list[Plan], pieces: Pieces, samples: int
+    ) -> tuple[float, np.ndarray]:
+        """Return the loss of a batch and its gradients, side by side in a fresh array."""
+        in_order = any(plan.tracer is not None and plan.tracer.draws for plan in plans)
+        workers = 1 if in_order else min(self._workers(pieces, samples), len(pieces))
+        programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
+        for program in {id(program): program for program in programs}.values():
+            program.refresh()
+        mean = self.over_samples != "sum"
+        weights = [len(piece[0]) / samples if mean else 1.0 for piece in pieces]
+        if workers == 1:
+            return _added(programs, pieces, weights)
+        if self._pool is None:
+            self._pool = threads.pool(workers)
+        tasks = [
+            self._pool.submit(
+                *(copy_context().run, _added),
+                *(programs[i::workers], pieces[i::workers], weights[i::workers]),
+            )
+            for i in range(workers)
+        ]
+        errors = [task.exception() for task in tasks]  # waits for all of them
+        for error in filter(None, errors):
+            raise error
+        numbers, totals = zip(*(task.result() for task in tasks), strict=True)
+        return math.fsum(numbers), np.add.reduce(totals, axis=0)
+
+    def _workers(self, pieces: Pieces, samples: int) -> int:
+        if self.threads is not None:
+            return self.threads
+        nbytes = next((b for _, b in self._sizes.values()), 0.0)
+        return threads.available() if nbytes >= WORTH_A_THREAD else 1
+
+
+def _added(
+    programs: Sequence[Program], pieces: Pieces, weights: Sequence[float]
+) -> tuple[float, np.ndarray]:
+    """Replay pieces one after another; return the weighted sums of losses and gradients."""
+    number, total = 0.0, np.empty(0)
+    for i, (program, piece, weight) in enumerate(zip(programs, pieces, weights, strict=True)):
+        program.load(piece)
+        program.execute()
+        number += weight * program.result()
+        gradient = program.flat_gradient
+        total = gradient * weight if i == 0 else np.add(total, gradient * weight, out=total)
+    return number, total
+
+
+def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
+    """Add gradients, which lie side by side in an array that nobody else has, to the leaves'."""
+    start = 0
+    for leaf in leaves:
+        part = total[start : start + leaf._data.size].reshape(leaf._data.shape)
+        start += part.size
+        leaf._grad = part if leaf._grad is None else leaf._grad + part
+
+
+def _key(x: np.ndarray, y: np.ndarray) -> Any:
+    return x.shape, x.dtype, y.shape, y.dtype
+
+
+def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
+    """Return the plans of a model and loss; those of an earlier fit with the same two."""
+    known = _known.get(model)
+    if known is None or known[0] is not loss:
+        known = _known[model] = loss, Plans(RECORDINGS)
+    return known[1]
+
+
+def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
+    """Return "mean" or "sum" if the loss of a batch is surely that of its samples' losses."""
+    options: dict[str, Any] = {}
+    if isinstance(loss, partial):
+        if loss.args:
+            return None
+        loss, options = loss.func, loss.keywords
+    plain = all(np.ndim(value) == 0 for value in options.values())
+    separate = all(layer.per_sample and _acts_alone(layer) for _, layer in model.named_layers())
+    if not (plain and separate and is_own(loss)):
+        return None
+    reduction = options.get("reduction", "mean")
+    return {"mean": "mean", "sum": "sum"}.get(reduction)
+
+
+def _acts_alone(layer: Layer) -> bool:
+    """Tell whether the functions that a layer holds are tinynn's, which mix no samples."""
+    held = [value for value in vars(layer).values() if callable(value)]
+    functions = [value for value in held if not isinstance(value, (Layer, Tensor))]
+    return all(is_own(f.func if isinstance(f, partial) else f) for f in functions)

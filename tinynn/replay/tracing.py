@@ -1,0 +1,438 @@
+"""The rehearsal of a function: it runs once on Tensors, and changes nothing.
+
+A :class:`Tracer` is a listener. Each operation is computed as ever, on the real values, and noted.
+Effects are noted in place of being done: reading a leaf that was given new data gives the new
+values, though the leaf itself is as it was. Whatever would turn values into plain numbers, which
+Python or NumPy could use unheard, is refused.
+"""
+
+import copy
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import tinynn
+from tinynn._trees import tree_leaves, tree_map
+from tinynn.autodiff import graph, ops
+from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
+from tinynn.autodiff.listening import listener
+from tinynn.autodiff.primitive import primitive
+from tinynn.autodiff.tensor import Tensor
+from tinynn.replay.guards import Guards
+from tinynn.replay.recording import (
+    ArraySpec,
+    Assign,
+    Check,
+    Recording,
+    Ref,
+    Returned,
+    Source,
+    Step,
+    Update,
+)
+
+PACKAGE = str(Path(tinynn.__file__).parent)
+
+
+class NotReplayable(RuntimeError):
+    """A function given to :func:`tinynn.compile` does what a recording cannot repeat."""
+
+
+class Traced(Tensor):
+    """A Tensor of a rehearsal; ``_ref`` is its number."""
+
+    __slots__ = ("_ref",)
+    _ref: Ref
+
+
+class TracedArray(Traced):
+    """What would be a plain array if nobody listened."""
+
+    __slots__ = ()
+
+
+@primitive(lambda g, y, x: g, passes_nan=True)
+def current(x: Any) -> Any:
+    """The value that a leaf has at this point of a rehearsal; never a step of its own."""
+    return x
+
+
+class Item:
+    """What ``item()`` gives while a rehearsal goes on: it can be returned, and nothing else."""
+
+    def __init__(self, ref: Ref, value: Any, refuse: Callable[[str], NoReturn]) -> None:
+        self.ref, self.value, self.refuse = ref, value, refuse
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Item, *args: Any) -> Any:
+        self.refuse("it computes or decides in Python with a value of a Tensor")
+
+    return method
+
+
+for _name in (
+    "bool lt le gt ge eq ne add radd sub rsub mul rmul truediv rtruediv pow rpow neg pos abs int "
+    "float index complex round trunc floor ceil format str repr floordiv rfloordiv mod rmod divmod "
+    "hash array"
+).split():
+    setattr(Item, f"__{_name}__", _refusing(_name))
+
+
+class Tracer:
+    """Listens to one call; ``recording`` is what it heard, ``draws`` what was drawn meanwhile."""
+
+    def __init__(self) -> None:
+        self.recording = Recording()
+        self.guards = Guards()
+        self.draws: list[np.ndarray] = []
+        self.outcome: list[np.ndarray] = []  # what was returned, and the gradients
+        self._leaves: dict[int, tuple[Any, Traced]] = {}  # by id: leaf, and its current value
+        self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
+        self._constants: dict[int, tuple[Any, Traced]] = {}  # by id of the array
+        self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
+        self._updated: dict[int, tuple[Any, Any]] = {}  # optimizers, and rehearsing copies
+        self._nodes: list[weakref.ref[Traced]] = []
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Rehearse what this thread does inside."""
+        with _heard_by(self):
+            yield
+
+    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
+        """Return the Tensor that stands for an argument of the call."""
+        kind = Traced if as_tensor else TracedArray
+        return self._source(kind, array, Source("argument", place))
+
+    def finish(self, result: Any) -> Recording:
+        """Return the recording of a call that returned ``result``."""
+        self.recording.result = tree_map(self._returned, result)
+        for leaf, node in self._gradients.values():
+            if id(leaf) not in self._made:
+                self.leave_gradient(leaf, node)
+        changed = self.guards.restore()
+        if changed is not None:
+            self.refuse(
+                f"it sets {changed}, which a replay would not do. Make layers outside, and let "
+                "them keep nothing of a call"
+            )
+        return self.recording
+
+    def leave_gradient(self, leaf: Any, node: Any) -> None:
+        """Note the gradient that the call leaves in a leaf: a Traced, or None."""
+        self.recording.gradients.append((leaf, None if node is None else node._ref))
+        if node is not None:
+            self.outcome.append(node._data)
+
+    def close(self) -> None:
+        """End the rehearsal: layers are as they were, and nothing of it can be used any more."""
+        self.guards.restore()
+        for node in (reference() for reference in self._nodes):
+            if node is not None:
+                node._data, node._trace = Gone(), None  # type: ignore[assignment]
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise NotReplayable: ``what`` the function does."""
+        raise NotReplayable(
+            f"compile: the function cannot be replayed: {what}{_place()}. "
+            "Keep that outside of it, or do not compile it."
+        )
+
+    # ------------------------------------------------------------ numbers
+
+    def _number(self, node: Traced) -> Traced:
+        node._ref = Ref(len(self.recording.specs))
+        self.recording.specs.append(ArraySpec(node._data.shape, node._data.dtype))
+        self._nodes.append(weakref.ref(node))
+        return node
+
+    def _source(self, kind: type[Traced], array: np.ndarray, source: Source) -> Traced:
+        node = self._number(kind._result(array, None))
+        self.recording.sources[node._ref.index] = source
+        return node
+
+    def _alias(self, node: Traced, kind: type[Traced], trace: Trace | None = None) -> Traced:
+        """Return another Tensor for the same array."""
+        other = kind._result(node._data, trace)
+        other._ref = node._ref
+        self._nodes.append(weakref.ref(other))
+        return other
+
+    def _constant(self, array: np.ndarray, owner: Any, frozen: bool) -> Traced:
+        known = self._constants.get(id(owner))
+        if known is None:
+            node = self._source(TracedArray, array, Source("constant", array, frozen))
+            known = self._constants[id(owner)] = owner, node
+        return known[1]
+
+    def node(self, x: Any) -> Any:
+        """Return the Traced that stands for an array or Tensor; plain values as they are."""
+        if isinstance(x, Traced):
+            if not hasattr(x, "_ref"):  # made by the walk back: a seed
+                self._number(x)
+                self.recording.sources[x._ref.index] = Source("constant", x._data, True)
+            return x
+        if isinstance(x, Item):
+            self.refuse("it computes or decides in Python with a value of a Tensor")
+        if isinstance(x, Node):
+            return self._outside(x) if x._ownership is RESULT else self._leaf(x)
+        if isinstance(x, np.ndarray):
+            frozen = not x.flags.writeable and x.base is None
+            return self._constant(x, x, frozen)
+        if isinstance(x, (list, tuple)):
+            return self._constant(np.asarray(x), x, True)
+        return x
+
+    def _outside(self, x: Node) -> Traced:
+        """Return a Tensor that was computed before the call: a constant."""
+        if x._requires_grad and not graph._paused.get():
+            self.refuse(
+                "it goes on computing with a Tensor that was computed outside of it from others "
+                "that require a gradient"
+            )
+        return self._constant(x._data, x, True)
+
+    def _leaf(self, leaf: Any) -> Traced:
+        """Return the value that a leaf has now."""
+        if id(leaf) not in self._leaves:
+            node = self._source(Traced, leaf._data, Source("leaf", leaf))
+            self._leaves[id(leaf)] = leaf, self._at(leaf, node)
+            self.guards.requires_grad(leaf)
+        _, value = self._leaves[id(leaf)]
+        if value._trace is RELEASED or (value._trace is None and leaf._requires_grad):
+            # A backward() inside has consumed its graph, or the call has just made the leaf.
+            value = self._at(leaf, value)
+            self._leaves[id(leaf)] = leaf, value
+        return value
+
+    def _at(self, leaf: Any, node: Traced) -> Traced:
+        """Return ``node`` as the value of a leaf, through which gradients reach it."""
+        # The walk back compares what an argument holds with what it held: so that of the leaf.
+        trace = Trace(current, (leaf,), (leaf._data,), {}) if leaf._requires_grad else None
+        return self._alias(node, Traced, trace)
+
+    # ------------------------------------------------------------ operations
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute, and note the step."""
+        if any(isinstance(part, (Node, Item)) for part in tree_leaves(params)):
+            self.refuse(f"a parameter of {op.__name__} depends on its data")
+        inputs = tuple([self.node(x) for x in args])
+        traced = [x for x in inputs if isinstance(x, Traced)]
+        with _heard_by(None):
+            result = op.apply(inputs, params)
+        if not traced:
+            return result
+        plain = all(type(x) is TracedArray for x in traced)
+        result.__class__ = TracedArray if plain else Traced
+        self._number(result)
+        refs = tuple([x._ref if isinstance(x, Traced) else x for x in inputs])
+        self.recording.steps.append(Step(op, refs, params, result._ref))
+        return result
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Note an effect in place of it."""
+        handler = getattr(self, f"_do_{verb}")
+        return handler(plain, *args)
+
+    def _do_values(self, plain: Any, x: Any) -> Any:
+        node = self.node(x)
+        return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
+
+    _do_data = _do_numpy = _do_values
+
+    def _do_detach(self, plain: Any, x: Any) -> Any:
+        return self._alias(self.node(x), Traced)
+
+    def _do_item(self, plain: Any, x: Any) -> Any:
+        node = self.node(x)
+        with _heard_by(None):
+            return Item(node._ref, plain(node), self.refuse)
+
+    def _do__read(self, plain: Any, x: Any, how: str) -> NoReturn:
+        self.refuse(f"the values of a Tensor become plain numbers by {how}")
+
+    def _do__fill(self, plain: Any, leaf: Any, data: Any, dtype: Any) -> None:
+        node = self.node(data)
+        with _heard_by(None):
+            plain(leaf, node if isinstance(node, Traced) else data, dtype)
+        if not isinstance(node, Traced):
+            node = self._constant(leaf._data.copy(), leaf, True)
+        elif node._data.dtype != leaf._data.dtype:
+            node = ops.astype(node, leaf._data.dtype)
+        self._made[id(leaf)] = leaf
+        self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
+
+    def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
+        before = self.node(leaf)
+        node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
+        if leaf._trace is not None or node._data.shape != before._data.shape:
+            plain(leaf, node)  # raises what there is to say
+        if not np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind"):
+            plain(leaf, node)
+        if node._data.dtype != leaf._data.dtype:
+            node = ops.astype(node, leaf._data.dtype)
+        self._give(leaf, node)
+        if id(leaf) not in self._made:
+            self.recording.steps.append(Assign(leaf, node._ref))
+
+    def _give(self, leaf: Any, node: Traced) -> None:
+        self._leaves[id(leaf)] = leaf, self._at(leaf, node)
+
+    # ------------------------------------------------------------ gradients
+
+    def _do_gradients(
+        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any], as_nodes: bool
+    ) -> dict[int, Any]:
+        if isinstance(y, Node):
+            y = self.node(y)
+        found = plain(caller, y, g if g is None else self.node(g), targets, True)
+        if as_nodes:
+            return found
+        return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
+
+    def _do_owned(self, plain: Any, gradient: Any) -> Any:
+        return self._alias(self.node(gradient), TracedArray)
+
+    def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
+        if id(leaf) not in self._gradients:
+            with _heard_by(None):
+                array = plain(leaf)
+            self.guards.gradient(leaf, array is None)
+            if array is None:
+                return None
+            node = self._source(TracedArray, array, Source("gradient", leaf))
+            self._gradients[id(leaf)] = leaf, node
+        return self._gradients[id(leaf)][1]
+
+    def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
+        if value is None:
+            self._gradients[id(leaf)] = leaf, None
+            return
+        node = self.node(value if isinstance(value, Node) else np.asarray(value))
+        if node._data.shape != leaf._data.shape:
+            plain(leaf, node)  # raises what there is to say
+        if node._data.dtype != leaf._data.dtype:
+            node = ops.astype(node, leaf._data.dtype)
+        self._gradients[id(leaf)] = leaf, self._alias(node, TracedArray)
+
+    def _do__add_gradient(self, plain: Any, leaf: Any, share: Any) -> None:
+        before = self._do_grad(lambda leaf: getattr(leaf, "_grad", None), leaf)
+        self._do_set_grad(plain, leaf, share if before is None else before + share)
+
+    # ------------------------------------------------------------ other effects
+
+    def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
+        with _heard_by(None):
+            array = np.asarray(make())
+        self.draws.append(array)
+        return self._source(TracedArray, array, Source("draw", make))
+
+    def _do_inspected(self, plain: Any, check: Callable[..., None], *arrays: Any) -> None:
+        nodes = [self.node(x) for x in arrays]
+        with _heard_by(None):
+            check(*[x._data if isinstance(x, Traced) else x for x in nodes])
+        refs = tuple(x._ref if isinstance(x, Traced) else x for x in nodes)
+        self.recording.steps.append(Check(check, refs))
+
+    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        self.guards.layer(layer)
+        args, kwargs = plain(layer, args, kwargs)
+        return tuple(map(self._entering, args)), {n: self._entering(x) for n, x in kwargs.items()}
+
+    def _entering(self, x: Any) -> Any:
+        """Return an argument of a layer, which is a Tensor also if it stands for an array."""
+        return self._alias(x, Traced) if type(x) is TracedArray else x
+
+    def _do__step(self, plain: Any, optimizer: Any) -> None:
+        read = self._do_grad
+        gradients = [read(lambda leaf: leaf._grad, p) for p in optimizer.parameters]
+        weights = [self.node(p) for p in optimizer.parameters]
+        new = self._rehearsed_update(plain, optimizer, weights, gradients)
+        nodes = [self._number(Traced._result(array, None)) for array in new]
+        for parameter, node in zip(optimizer.parameters, nodes, strict=True):
+            self._give(parameter, node)
+        self.recording.steps.append(
+            Update(
+                lambda: plain(optimizer),
+                list(optimizer.parameters),
+                [None if g is None else g._ref for g in gradients],
+                [node._ref for node in nodes],
+            )
+        )
+
+    def _rehearsed_update(
+        self, plain: Any, optimizer: Any, weights: list[Any], gradients: list[Any]
+    ) -> list[np.ndarray]:
+        """Return the parameters' new data, found on a copy of the optimizer."""
+        with _heard_by(None):
+            if id(optimizer) not in self._updated:
+                self._updated[id(optimizer)] = optimizer, copy.deepcopy(optimizer)
+            twin = self._updated[id(optimizer)][1]
+            for p, w, g in zip(twin.parameters, weights, gradients, strict=True):
+                p._replace(w._data.copy())
+                p._grad = None if g is None else g._data
+            plain(twin)
+            return [p._data for p in twin.parameters]
+
+    # ------------------------------------------------------------ what is returned
+
+    def _returned(self, value: Any) -> Any:
+        if isinstance(value, Item):
+            self.outcome.append(np.asarray(value.value))
+            return Returned(value.ref, "number")
+        if id(value) in self._made:
+            value = self._leaf(value)
+        if isinstance(value, Traced):
+            if value._requires_grad:
+                self.refuse(
+                    "it returns a Tensor that still has a graph. Call backward() inside, or return "
+                    ".detach()"
+                )
+            self.outcome.append(value._data)
+            return Returned(value._ref, "array" if type(value) is TracedArray else "tensor")
+        if isinstance(value, np.ndarray):
+            return Returned(self.node(value)._ref, "array")
+        return value
+
+
+@contextmanager
+def _heard_by(tracer: Tracer | None) -> Iterator[None]:
+    token = listener.set(tracer)
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
+class Gone:
+    """In place of the values of a Tensor that has outlived its rehearsal."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(
+            "This Tensor is left over from the recording of a compiled function, which kept it "
+            "somewhere. A replay keeps nothing: return it from the function instead."
+        )
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.__getattr__("values")
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.__getattr__("values")
+
+
+def _place() -> str:
+    """Return where the user's code stands now: " (train.py, line 23, in forward)"."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    code = frame.f_code
+    return f" ({Path(code.co_filename).name}, line {frame.f_lineno}, in {code.co_name})"
