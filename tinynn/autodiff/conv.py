@@ -217,7 +217,7 @@ def conv1d_transpose(
                 "steps. Crop less."
             )
     how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
-    y = conv_input(x, kernel, length=length, **how)  # type: ignore[arg-type]
+    y = conv_input(x, kernel, length=length, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
