@@ -99,6 +99,8 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _deviations(x: Any, axis: Axis) -> Any:
     """Return x less its mean: exactly 0 where all are equal, which a rounded mean would spoil."""
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)  # small integers would wrap around
     x = subtract(x, _first(x, axis))
     return subtract(x, mean(x, axis, keepdims=True))
 
