@@ -32,7 +32,7 @@ told the spike, the noise and the rate, and which no detector can beat sample by
 """
 
 import numpy as np
-from shared import command_line, generator, save, soft_labels, start, train
+from _shared import command_line, generator, save, soft_labels, start, train
 
 import tinynn as tnn
 from tinynn import plots, spikes

@@ -35,7 +35,7 @@ resembles itself.
 from statistics import NormalDist
 
 import numpy as np
-from shared import command_line, generator, save, start
+from _shared import command_line, generator, save, start
 
 import tinynn as tnn
 from tinynn import spikes

@@ -28,7 +28,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from shared import (
+from _shared import (
     check_outputs,
     command_line,
     detector_page,

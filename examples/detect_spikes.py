@@ -19,7 +19,7 @@ at a known time; (d'(w)/d')^2 is the share of it that the learned kernel extract
 import argparse
 
 import numpy as np
-from shared import (
+from _shared import (
     command_line,
     detector_page,
     generator,

@@ -34,7 +34,7 @@ one.
 import textwrap
 
 import numpy as np
-from shared import command_line, generator, save, start
+from _shared import command_line, generator, save, start
 
 import tinynn as tnn
 from tinynn import plots

@@ -29,7 +29,7 @@ either. The same layers, with the same number of weights, now find what no linea
 """
 
 import numpy as np
-from shared import command_line, generator, save, soft_labels, start, table, train, windows
+from _shared import command_line, generator, save, soft_labels, start, table, train, windows
 
 import tinynn as tnn
 from tinynn import spikes

@@ -27,7 +27,7 @@ series in order and on the same ones shuffled. The four runs see the same batche
 from statistics import NormalDist
 
 import numpy as np
-from shared import command_line, generator, save, start
+from _shared import command_line, generator, save, start
 
 import tinynn as tnn
 from tinynn import spikes

@@ -31,7 +31,7 @@ filter sees a cropped spike: its signal falls to :math:`E_j` of the full one, it
 from statistics import NormalDist
 
 import numpy as np
-from shared import command_line, generator, save, start
+from _shared import command_line, generator, save, start
 
 import tinynn as tnn
 

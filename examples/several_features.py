@@ -33,7 +33,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from shared import command_line, generator, save, start, train
+from _shared import command_line, generator, save, start, train
 
 import tinynn as tnn
 from tinynn import plots, spikes

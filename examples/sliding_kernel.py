@@ -33,7 +33,7 @@ Look at one location, or at all of them in turn::
 from pathlib import Path
 
 import numpy as np
-from shared import check_outputs, command_line, generator, save, start
+from _shared import check_outputs, command_line, generator, save, start
 
 import tinynn as tnn
 

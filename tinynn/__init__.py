@@ -74,24 +74,15 @@ from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
+from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
-from tinynn.nn.layers import (
-    Activation,
-    AvgPool1d,
-    Conv1d,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAvgPool1d,
-    GlobalMaxPool1d,
-    MaxPool1d,
-    Sequential,
-)
+from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
+from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
 from tinynn.training.batches import batches
-from tinynn.training.checkpoint import load, save
+from tinynn.training.files import load, save
 from tinynn.training.inference import predict
 from tinynn.training.loop import History, fit
-from tinynn.training.optimizers import SGD, Adam, clip_grad_norm
+from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
@@ -128,6 +119,7 @@ __all__ = [
     "Layer",
     "MaxPool1d",
     "NotReplayable",
+    "Optimizer",
     "ReplayMismatch",
     "Sequential",
     "Stream",

@@ -105,6 +105,16 @@ def real(
     return number
 
 
+def unmasked(owner: str, x: Any) -> Any:
+    """Return ``x`` unless it is a masked array, whose mask NumPy would drop."""
+    if isinstance(x, np.ndarray) and hasattr(x, "filled"):
+        raise TypeError(
+            f"{owner}: got a masked array, whose mask would be lost. Give x.filled(value) for the "
+            "values; in a loss, leave elements out with sample_weight=~x.mask."
+        )
+    return x
+
+
 def flag(owner: str, name: str, value: Any) -> bool:
     """Return ``value`` as a bool; nothing but True and False will do."""
     if not isinstance(value, (bool, np.bool_)):

@@ -71,10 +71,10 @@ def stage(source: Path, target: Path, pages: Path) -> Path:
         if not file.exists() or file.read_text() != text:
             file.write_text(text)
     for page in pages.glob("*.rst"):
-        if page.stem != "index" and (page.stem == "shared" or f"{page.stem}.py" not in texts):
+        if page.stem != "index" and (page.stem.startswith("_") or f"{page.stem}.py" not in texts):
             page.unlink()
     library = sorted((source.parent / "tinynn").rglob("*.py"))
-    state = repr(quick()) + "".join(map(Path.read_text, [*library, source / "shared.py"]))
+    state = repr(quick()) + "".join(map(Path.read_text, [*library, source / "_shared.py"]))
     digest, noted = hashlib.sha256(state.encode()).hexdigest(), target / "state.txt"
     if not noted.exists() or noted.read_text() != digest:
         for sum_of_script in pages.glob("*.md5"):

@@ -170,8 +170,8 @@ def test_no_steps_give_no_scores_of_the_right_shape_and_dtype():
         (np.zeros((1, 1, 5, 1)), r"got shape \(1, 1, 5, 1\)"),
         (np.zeros((5, 3)), r"Stream\.push: x must be \(steps, 1\) as before, got \(5, 3\)"),
         (np.zeros((2, 5, 1)), r"must be \(steps, 1\) as before, got \(2, 5, 1\)"),
-        (np.array([["a"]]), "x must be real numbers, got"),
-        (np.array([[1j]]), "x must be real numbers, got"),
+        (np.array([["a"]]), "x must be an array of numbers, got"),
+        (np.array([[1j]]), "x must be an array of numbers, got"),
     ],
 )
 def test_a_bad_push_changes_nothing(x, message):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 
 _paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
@@ -150,13 +151,13 @@ def grad(
     return shares if create_graph else [owned(share) for share in shares]
 
 
-@effect("own")
+@effect
 def owned(gradient: Any) -> Any:
     """Return a gradient as an array that nobody else has."""
     return np.array(gradient)
 
 
-@effect("gradients")
+@effect
 def gradients(
     caller: str, y: Node, g: Any, targets: Sequence[Node], as_nodes: bool
 ) -> dict[int, Any]:
@@ -284,7 +285,7 @@ def _seed(caller: str, y: Node, g: Any, as_nodes: bool) -> Any:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {g._data.shape}.")
         return g if g._data.dtype == dtype else g.astype(dtype)  # type: ignore[attr-defined]
     else:
-        seed = np.array(g._data if isinstance(g, Node) else g)
+        seed = np.array(g._data if isinstance(g, Node) else check.unmasked(caller, g))
         if seed.shape != shape:
             raise ValueError(f"{caller}: g must have y's shape {shape}, got {seed.shape}.")
         if seed.dtype.kind not in "fiub":
@@ -327,7 +328,7 @@ def _unchanged(trace: Trace) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if as_nodes and not isinstance(gradient, Node) or gradient is None:
+    if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "

@@ -7,21 +7,47 @@ did, for the walk back of graph.py.
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import numpy as np
 
+from tinynn import _checks as check
 from tinynn.autodiff.graph import Node, Trace, _paused
 from tinynn.autodiff.listening import effect, listener
 
 P = ParamSpec("P")
+N = TypeVar("N", bound=Node)
 Vjp = Callable[..., Any]
 
 RAW = {np.ndarray, int, float}  # types of most arguments that are no Nodes
 PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 
 
-class Primitive(Generic[P]):
+class Operation(Generic[P]):
+    """What a type checker knows of an operation: of a Tensor it makes a Tensor."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, xs: Sequence[N], /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, a: Any, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, a: Any, b: Any, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, *args: P.args, **params: P.kwargs) -> Any: ...
+        def __call__(self, *args: Any, **params: Any) -> Any:
+            """Compute."""
+
+
+def operation(f: Callable[P, Any]) -> Operation[P]:
+    """Return ``f``, a function composed of operations, with the types of one; a decorator."""
+    return cast("Operation[P]", f)
+
+
+class Primitive(Operation[P]):
     """A NumPy function with one vjp for each differentiable argument; see :func:`primitive`.
 
     ``elementwise``: the result is computed element by element, with broadcasting;
@@ -94,7 +120,7 @@ class Primitive(Generic[P]):
     def __reduce__(self) -> str:  # copied and pickled by name, as functions are
         return self.__qualname__
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def _called(self, *args: Any, **kwargs: Any) -> Any:
         """Compute; record too if an argument is a Node that requires a gradient."""
         heard = listener.get()
         if heard is not None:
@@ -111,6 +137,9 @@ class Primitive(Generic[P]):
             inputs, params = self._bind(inputs, params)
         return self.apply(inputs, params)
 
+    if not TYPE_CHECKING:
+        __call__ = _called
+
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""
         first = None
@@ -121,12 +150,10 @@ class Primitive(Generic[P]):
                     first = arg
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
-            elif isinstance(arg, (list, tuple)):
-                refuse_hidden(self.__name__, arg)
-        if first is None:
-            return self.forward(*inputs, **params)
         live = live and not _paused.get()
-        arrays = tuple([_array_of(arg, live) for arg in inputs])
+        arrays = tuple([_array_of(self.__name__, arg, live) for arg in inputs])
+        if first is None:
+            return self.forward(*arrays, **params)
         try:
             data = self.forward(*arrays, **params)
         except ValueError as error:
@@ -282,20 +309,40 @@ def variadic(rule: Vjp, *, passes_nan: bool = False) -> Callable[[Callable[P, An
 # ---------------------------------------------------------------- arguments
 
 
-def _array_of(arg: Any, keep: bool) -> Any:
+def _array_of(owner: str, arg: Any, keep: bool) -> Any:
+    """Return the array of an argument; numbers stay as they are, since those are weak."""
     if isinstance(arg, Node):
         return arg._lend()
-    if isinstance(arg, np.ndarray):
-        # The caller may write to this array, or to its base, before the backward pass reads it.
-        return arg.copy() if keep and (arg.flags.writeable or arg.base is not None) else arg
-    return np.asarray(arg) if isinstance(arg, (list, tuple)) else arg
+    if arg is None or isinstance(arg, (int, float, complex)):
+        return arg
+    array = arg if type(arg) is np.ndarray else _foreign(owner, arg)
+    if array.dtype.kind not in "fiubc":
+        raise TypeError(
+            f"{owner}: arrays must hold numbers, got {type(arg).__name__} of dtype {array.dtype}. "
+            "Convert it to an array of floats or integers first."
+        )
+    # The caller may write to this array, or to its base, before the backward pass reads it.
+    return array.copy() if keep and (array.flags.writeable or array.base is not None) else array
+
+
+def _foreign(owner: str, arg: Any) -> np.ndarray:
+    """Return the values of an array of another kind."""
+    if isinstance(arg, np.matrix) and owner in ("multiply", "power"):
+        raise TypeError(
+            f"{owner}: a numpy.matrix means the product of matrices by * and **, a Tensor that of "
+            "elements. Give numpy.asarray(matrix), and use @ for the product of matrices."
+        )
+    array: np.ndarray = as_array(owner, arg)
+    return array
 
 
 def refuse_hidden(owner: str, items: Sequence[Any]) -> None:
-    """Raise TypeError if a list holds Nodes that require a gradient: NumPy would drop it."""
+    """Raise TypeError if a list holds gradients or masks, which NumPy would drop."""
     for item in items:
         if isinstance(item, (list, tuple)):
             refuse_hidden(owner, item)
+        elif isinstance(item, np.ndarray):
+            check.unmasked(owner, item)
         elif isinstance(item, Node) and item._requires_grad:
             raise TypeError(
                 f"{owner}: the list holds Tensors that require a gradient, which would be lost. "
@@ -304,16 +351,22 @@ def refuse_hidden(owner: str, items: Sequence[Any]) -> None:
 
 
 def as_array(owner: str, x: Any) -> Any:
-    """Return Nodes and arrays as they are, and all else as an array."""
+    """Return Nodes and arrays as they are, and all else as an array.
+
+    Raises TypeError for what would lose a gradient or a mask.
+    """
+    if isinstance(x, Node) or type(x) is np.ndarray:
+        return x
     if isinstance(x, (list, tuple)):
         refuse_hidden(owner, x)
-    return x if isinstance(x, Node) else np.asarray(x)
+    check.unmasked(owner, x)
+    return np.asarray(x)
 
 
-@effect("values")
+@effect
 def values(x: Any) -> Any:
     """Return the values of an array or Tensor, without gradient: an ndarray."""
-    return x._data if isinstance(x, Node) else np.asarray(x)
+    return x._data if isinstance(x, Node) else np.asarray(check.unmasked("tinynn", x))
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -331,7 +384,7 @@ def dtype_of(x: Any) -> np.dtype[Any]:
 # ---------------------------------------------------------------- what is no operation
 
 
-@effect("draw")
+@effect
 def fresh(make: Callable[[], np.ndarray]) -> Any:
     """Return the array ``make()``; a compiled function calls it again at each replay.
 
@@ -344,7 +397,7 @@ def fresh(make: Callable[[], np.ndarray]) -> Any:
     return make()
 
 
-@effect("check")
+@effect
 def inspected(check: Callable[..., None], *arrays: Any) -> None:
     """Call ``check`` on the values of ``arrays``, for the errors that it raises."""
     check(*map(values, arrays))

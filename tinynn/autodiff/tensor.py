@@ -1,16 +1,18 @@
 """The Tensor: an array that remembers how it was computed. Each method is one line over an op."""
 
-import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn.autodiff import graph, ops
-from tinynn.autodiff.listening import effect
-from tinynn.autodiff.primitive import refuse_hidden, values
+from tinynn import _checks as check
+from tinynn.autodiff import graph, ops, protocols
+from tinynn.autodiff.listening import effects
+from tinynn.autodiff.primitive import as_array, refuse_hidden, values
+from tinynn.autodiff.protocols import compared
 
 
+@effects(*"data grad numpy item detach _fill _read _add_gradient".split())
 class Tensor(graph.Node):
     """An n-dimensional array with reverse-mode automatic differentiation.
 
@@ -32,6 +34,7 @@ class Tensor(graph.Node):
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, (list, tuple)):
             refuse_hidden("Tensor", data)
+        check.unmasked("Tensor", data)
         self._fill(data, dtype)
         self._birth = next(graph._births)
         self._trace, self._ownership = None, graph.PRIVATE
@@ -40,7 +43,6 @@ class Tensor(graph.Node):
         if requires_grad:
             self.requires_grad = requires_grad
 
-    @effect("fill")
     def _fill(self, data: Any, dtype: Any) -> None:
         """Take a copy of ``data`` for the values of a new leaf."""
         try:
@@ -62,7 +64,6 @@ class Tensor(graph.Node):
     # ------------------------------------------------------------ the array and its gradient
 
     @property
-    @effect("data")
     def data(self) -> np.ndarray:
         """The values. A leaf's may be written to, and no pending gradient is hurt by it."""
         if self._ownership is graph.RESULT:
@@ -74,14 +75,13 @@ class Tensor(graph.Node):
         return self._data
 
     @data.setter
-    @effect("set data")
     def data(self, value: Any) -> None:
         if self._trace is not None:
             raise TypeError(
                 "Tensor: the data of a computed tensor cannot be replaced; its gradient would be "
                 "wrong. Make a new one with .detach()."
             )
-        array = value._data if isinstance(value, graph.Node) else np.asarray(value)
+        array = value._data if isinstance(value, graph.Node) else as_array("Tensor", value)
         if array.shape != self._data.shape:
             raise ValueError(
                 f"Tensor: new data must have shape {self._data.shape}, got {array.shape}. "
@@ -96,15 +96,14 @@ class Tensor(graph.Node):
         self._ownership = graph.PRIVATE
 
     @property
-    @effect("gradient")
     def grad(self) -> np.ndarray | None:
         """What backward() has added up for this leaf: an ndarray of its shape, or None."""
         return getattr(self, "_grad", None)
 
     @grad.setter
-    @effect("set gradient")
     def grad(self, value: Any) -> None:
         if value is not None:
+            value = as_array("Tensor", value)
             value = np.array(value._data if isinstance(value, graph.Node) else value)
             if value.shape != self._data.shape:
                 raise ValueError(
@@ -114,7 +113,6 @@ class Tensor(graph.Node):
             value = value.astype(self._data.dtype, copy=False)
         self._grad = value
 
-    @effect("add gradient")
     def _add_gradient(self, share: Any) -> None:
         before = getattr(self, "_grad", None)
         self._grad = np.array(share if before is None else before + share)
@@ -179,12 +177,10 @@ class Tensor(graph.Node):
         for leaf, share in graph.leaf_gradients("backward", self, gradient):
             leaf._add_gradient(share)
 
-    @effect("detach")
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
         return type(self)._result(self._lend(), None)
 
-    @effect("data")
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as an ndarray."""
         return self._data.copy()
@@ -193,20 +189,15 @@ class Tensor(graph.Node):
         """Return a copy that gradients flow through."""
         return self + 0 if self._data.dtype.kind != "b" else self.detach()
 
-    @effect("item")
     def item(self) -> Any:
         """Return the only element as a Python number."""
-        if self._data.size != 1:
-            raise ValueError(
-                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
-            )
+        self._refuse_many("item()")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
         return self._read("tolist()").tolist()
 
-    @effect("read")
     def _read(self, how: str) -> np.ndarray:
         """Return the values for Python or NumPy to compute with; ``how`` says by what way."""
         return self._data
@@ -247,15 +238,19 @@ class Tensor(graph.Node):
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise TypeError(f"Tensor: only an integer can be an index, got dtype {self.dtype}.")
-        return int(self._only("being an index"))
+        return int(self._only("an index"))
 
     def _only(self, how: str) -> Any:
         """Return the only element, for Python to compute with."""
+        self._refuse_many(how)
+        return self._read(how).item()
+
+    def _refuse_many(self, how: str) -> None:
         if self._data.size != 1:
             raise ValueError(
-                f"item: the tensor must have one element, got shape {self.shape}. Use .tolist()."
+                f"{how}: the tensor must have one element, got shape {self.shape}. Select one, or "
+                "use .tolist() for all."
             )
-        return self._read(how).item()
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
@@ -273,7 +268,8 @@ class Tensor(graph.Node):
                 "Tensor: a computed tensor cannot be copied or pickled with its graph. "
                 "Use .detach() for the values, .copy() for a copy in the graph."
             )
-        return _rebuild, (type(self), self._data, self._requires_grad, self.grad)
+        kept = self._ownership is graph.RESULT
+        return _rebuild, (type(self), self._data, self._requires_grad, self.grad, kept)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, index)
@@ -332,31 +328,31 @@ class Tensor(graph.Node):
         return ops.abs(self)
 
     def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return _compare(np.equal, self, other)
+        return compared(np.equal, self, other)
 
     def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return _compare(np.not_equal, self, other)
+        return compared(np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return _compare(np.less, self, other)
+        return compared(np.less, self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return _compare(np.less_equal, self, other)
+        return compared(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return _compare(np.greater, self, other)
+        return compared(np.greater, self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return _compare(np.greater_equal, self, other)
+        return compared(np.greater_equal, self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return _compare(np.bitwise_and, self, other)
+        return compared(np.bitwise_and, self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return _compare(np.bitwise_or, self, other)
+        return compared(np.bitwise_or, self, other)
 
     def __invert__(self) -> "Tensor":
-        return _compare(np.invert, self)
+        return compared(np.invert, self)
 
     __rand__, __ror__ = __and__, __or__
 
@@ -447,129 +443,26 @@ class Tensor(graph.Node):
 
     # ------------------------------------------------------------ NumPy protocols
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._read("NumPy")
-        if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
-            return np.array(self._data, dtype=dtype)
-        view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
-        view.flags.writeable = False
-        return view
+    # Not for type checkers: to them array * tensor would be NumPy's, and an array.
+    if not TYPE_CHECKING:
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        name = ufunc.__name__
-        if kwargs.get("out") is not None:
-            raise TypeError(
-                f"numpy.{name}: out= (or an in-place operator on an ndarray) cannot hold a "
-                "Tensor's result, its gradient would be lost. Assign the result instead."
-            )
-        if method == "__call__" and not kwargs:
-            if ufunc in _COMPARISONS:
-                return _compare(ufunc, *args)
-            if ufunc in _UFUNCS:
-                return _UFUNCS[ufunc](*args)
-        wanted = name if method == "__call__" else f"{name}.{method}"
-        if kwargs and ufunc in _UFUNCS:
-            wanted += f" with {', '.join(sorted(kwargs))}="
-        raise TypeError(_no_counterpart(wanted))
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            self._read("NumPy")
+            if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
+                return np.array(self._data, dtype=dtype)
+            view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
+            view.flags.writeable = False
+            return view
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func in _FUNCTIONS:
-            if kwargs.get("out") is not None:
-                raise TypeError(
-                    f"numpy.{func.__name__}: out= cannot hold a Tensor's result, its gradient "
-                    "would be lost. Assign the result instead."
-                )
-            return _FUNCTIONS[func](*args, **kwargs)
-        if func in _ON_VALUES:
-            return func(*_stripped(args), **_stripped(kwargs))
-        module = func.__module__.removeprefix("numpy").lstrip(".")
-        raise TypeError(_no_counterpart(f"{module}.{func.__name__}".lstrip(".")))
+    __array_ufunc__ = protocols.OperatorsDefer(protocols.array_ufunc)
+    __array_function__ = protocols.array_function
+    # Arrays of other libraries leave the operators to the higher priority.
+    __array_priority__ = __pandas_priority__ = 1_000_000
 
 
-def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
-    tensor = cls(data, requires_grad=requires_grad)
+def _rebuild(cls: type[Tensor], data: Any, requires: bool, gradient: Any, kept: bool) -> Tensor:
+    tensor = cls(data, requires_grad=requires)
     tensor.grad = gradient
+    if kept:  # a result that was detached is none the less a result
+        tensor._ownership = graph.RESULT
     return tensor
-
-
-def _compare(ufunc: np.ufunc, *args: Any) -> Tensor:
-    if ufunc.nin == 1:
-        return ops.holds(args[0], ufunc)
-    return ops.compare(args[0], args[1], ufunc)
-
-
-def _stripped(value: Any) -> Any:
-    """Return arguments with every Tensor in them replaced by its values."""
-    if isinstance(value, graph.Node):
-        return np.asarray(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_stripped(part) for part in value)
-    if isinstance(value, dict):
-        return {key: _stripped(part) for key, part in value.items()}
-    return value
-
-
-_UFUNCS: dict[Any, Any] = {
-    getattr(np, name): getattr(ops, name)
-    for name in (
-        "add subtract multiply divide power negative abs sign square sqrt exp expm1 log log1p "
-        "sin cos tan arctan sinh cosh tanh maximum minimum matmul"
-    ).split()
-}
-_UFUNCS[np.positive] = lambda x: x
-_UFUNCS[np.float_power] = ops.power
-
-_COMPARISONS = {
-    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.isnan, np.isfinite, np.isinf, np.bitwise_and, np.bitwise_or, np.invert),
-    *(np.logical_and, np.logical_or, np.logical_not),
-}
-
-_FUNCTIONS: dict[Any, Any] = {
-    getattr(np, name): getattr(ops, name)
-    for name in (
-        "sum mean var std max min prod cumsum argmax argmin clip where reshape ravel squeeze "
-        "expand_dims transpose swapaxes moveaxis broadcast_to concatenate stack split pad flip "
-        "roll repeat dot tensordot outer einsum"
-    ).split()
-}
-
-_ON_VALUES = {
-    getattr(np, name)
-    for name in (
-        "shape ndim size all any allclose isclose array_equal array_equiv argsort nonzero "
-        "flatnonzero count_nonzero zeros_like ones_like full_like empty_like result_type "
-        "iscomplexobj isrealobj can_cast shares_memory may_share_memory array2string array_repr "
-        "array_str"
-    ).split()
-}
-
-_INSTEAD = {
-    "log2": "tinynn.log(x) / math.log(2)",
-    "log10": "tinynn.log(x) / math.log(10)",
-    "exp2": "2.0 ** x",
-    "reciprocal": "1 / x",
-    "arctan2": "tinynn.arctan(a / b)",
-    "arctanh": "0.5 * tinynn.log((1 + x) / (1 - x))",
-    "diff": "x[1:] - x[:-1]",
-    "take": "x[indices]",
-    "sort": "x[numpy.argsort(x)]",
-    "trace": "tinynn.einsum",
-    "hypot": "tinynn.sqrt(a * a + b * b)",
-    "vstack": "tinynn.concatenate",
-    "hstack": "tinynn.concatenate",
-    "linalg.norm": "tinynn.sqrt(tinynn.sum(x * x))",
-    "add.reduce": "tinynn.sum",
-    "multiply.reduce": "tinynn.prod",
-    "maximum.reduce": "tinynn.max",
-}
-
-
-def _no_counterpart(name: str) -> str:
-    known = [f.__name__ for f in (*_UFUNCS.values(), *_FUNCTIONS.values())]
-    near = difflib.get_close_matches(name.split()[0], known, n=1, cutoff=0.8)
-    instead = _INSTEAD.get(name) or (f"tinynn.{near[0]}" if near else "tinynn's operations")
-    return (
-        f"numpy.{name} has no counterpart in tinynn, and its gradient would be lost. Compose it "
-        f"from {instead}, or call it on numpy.asarray(tensor) if no gradient is wanted."
-    )

@@ -1,74 +1,146 @@
-"""Functions that turn a function into its derivatives, each built on grad() alone."""
+"""Functions that turn a function into its derivatives. They nest.
 
-from collections.abc import Callable, Sequence
+Inside a function that is being differentiated, whatever depends on its inputs is returned as
+Tensors of its graph: the value, gradients, tangents and Jacobians can be differentiated again.
+Anywhere else the value is a detached Tensor, and derivatives are ndarrays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import ops
-from tinynn.autodiff.graph import Node, grad
+from tinynn.autodiff import graph, ops
+from tinynn.autodiff.primitive import as_array, dtype_of, shape_of, values
 from tinynn.autodiff.tensor import Tensor
 
-
-def _leaf(owner: str, name: str, x: Any) -> Tensor:
-    """Return a fresh leaf with the values of ``x``, integers as floats."""
-    array = ops.values(x)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{owner}: {name} must be real numbers, got dtype {array.dtype}.")
-    return Tensor(array, dtype=None if array.dtype.kind == "f" else float, requires_grad=True)
+# Birth numbers of the inputs of all functions that are being differentiated right now.
+_inputs: ContextVar[frozenset[int]] = ContextVar("tinynn_inputs", default=frozenset())
 
 
-def _result(owner: str, y: Any) -> Tensor:
+@contextmanager
+def differentiating(inputs: Iterable[graph.Node]) -> Iterator[None]:
+    """Call a function of ``inputs`` inside: gradients taken in it become a part of its graph."""
+    before = _inputs.set(_outer_inputs() | {x._birth for x in inputs})
+    try:
+        yield
+    finally:
+        _inputs.reset(before)
+
+
+def _outer_inputs() -> frozenset[int]:
+    """Return the inputs that a gradient taken now may depend on."""
+    return frozenset() if graph._paused.get() else _inputs.get()
+
+
+def _is_inner(owner: str, parts: Sequence[Any]) -> bool:
+    """Tell whether one of ``parts`` depends on an input of an outer function."""
+    births = _outer_inputs()
+    return bool(births) and any(
+        node._birth in births
+        for part in parts
+        if isinstance(part, graph.Node)
+        for node in graph.topological_order(owner, part)
+    )
+
+
+def _input(owner: str, name: str, x: Any) -> Tensor:
+    """Return a node of its own with the values of ``x``, integers as floats.
+
+    In an outer function it is a copy that stays a part of that one's graph.
+    """
+    x = as_array(owner, x)
+    dtype = dtype_of(x)
+    if dtype.kind not in "fiu":
+        raise TypeError(f"{owner}: {name} must be real numbers, got dtype {dtype}.")
+    if isinstance(x, Tensor) and x.requires_grad and _outer_inputs():
+        return ops.astype(x, dtype)
+    return Tensor(values(x), dtype=None if dtype.kind == "f" else float, requires_grad=True)
+
+
+def _called(
+    owner: str, f: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, **kwargs: Any
+) -> Tensor:
+    """Return ``f(*args, **kwargs)``, a function of ``inputs``."""
+    with differentiating(inputs):
+        y = f(*args, **kwargs)
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{owner}: the function must return one Tensor, got {type(y).__name__}. "
             "Compute with tinynn's operations from its arguments to its result."
         )
+    if y.dtype.kind != "f":
+        raise ValueError(
+            f"{owner}: the function returned {y.dtype}, which has no derivative: the result does "
+            "not depend on any tensor that requires a gradient. Return floats."
+        )
     return y
 
 
-def _gradients(y: Tensor, xs: Sequence[Tensor], g: Any, create_graph: bool = False) -> list[Any]:
-    """Return grad(), with zeros for each x that ``y`` does not depend on."""
-    for x in xs:  # adding the sum of no elements makes y depend on x, and changes no value
-        y = y + ops.sum(ops.ravel(x)[:0]).astype(y.dtype)
-    return grad(y, xs, g, create_graph=create_graph)
+def _gradients(owner: str, y: Tensor, xs: Sequence[Tensor], g: Any, inner: bool) -> list[Any]:
+    """Return the gradient of each x, zeros if ``y`` does not depend on it; Tensors if ``inner``."""
+    constant = not y.requires_grad and not graph._paused.get()
+    found = {} if constant else graph.gradients(owner, y, g, xs, inner)
+    shares = [found.get(x._birth) for x in xs]
+    shares = [
+        np.zeros(x.shape, x.dtype) if a is None else a for x, a in zip(xs, shares, strict=True)
+    ]
+    if inner:
+        return [a if isinstance(a, graph.Node) else Tensor(a) for a in shares]
+    return [graph.owned(a) for a in shares]
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0
+) -> Callable[..., tuple[Tensor, Any]]:
     """Return a function that computes ``f(*args)`` and its gradient in one go.
 
     ``f`` must return a scalar Tensor. ``argnums``: which arguments to differentiate; an int gives
-    one ndarray, a tuple a tuple of them. The value is a detached Tensor. Raises ValueError if the
-    value is no scalar, IndexError if there is no such argument.
+    one ndarray, a tuple a tuple of them. The value is a detached Tensor. In a function that is
+    itself being differentiated, value and gradient are Tensors of its graph. Raises ValueError if
+    the value is no scalar, IndexError if there is no such argument.
 
     >>> value, g = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 3.0]))
     >>> float(value), g
     (10.0, array([2., 6.]))
+    >>> penalty = lambda x: (value_and_grad(lambda z: (z**3).sum())(x)[1] ** 2).sum()  # 9 x^4
+    >>> value_and_grad(penalty)(np.array([1.0, 2.0]))[1]
+    array([ 36., 288.])
     """
+    return _value_and_grad("value_and_grad", f, argnums)
+
+
+def _value_and_grad(
+    owner: str, f: Callable[..., Any], argnums: int | tuple[int, ...]
+) -> Callable[..., tuple[Tensor, Any]]:
     several = isinstance(argnums, tuple)
     places = [
-        check.integer("value_and_grad", "argnums", i)
+        check.integer(owner, "argnums", i)
         for i in (argnums if isinstance(argnums, tuple) else (argnums,))
     ]
 
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         if any(not -len(args) <= i < len(args) for i in places):
             raise IndexError(
-                f"value_and_grad: argnums={argnums} asks for an argument that is not among the "
+                f"{owner}: argnums={argnums} asks for an argument that is not among the "
                 f"{len(args)} given by position."
             )
         inputs = list(args)
         for i in places:
-            inputs[i] = _leaf("value_and_grad", f"argument {i}", args[i])
-        y = _result("value_and_grad", f(*inputs, **kwargs))
+            inputs[i] = _input(owner, f"argument {i}", args[i])
+        xs = [inputs[i] for i in places]
+        y = _called(owner, f, xs, *inputs, **kwargs)
         if y.size != 1:
             raise ValueError(
-                f"value_and_grad: the function must return a scalar, got shape {y.shape}. "
+                f"{owner}: the function must return a scalar, got shape {y.shape}. "
                 "Reduce it, for instance with .sum(), or use tinynn.jacobian."
             )
-        gs = _gradients(y, [inputs[i] for i in places], np.ones(y.shape, y.dtype))
-        return y.detach(), tuple(gs) if several else gs[0]
+        inner = _is_inner(owner, [y, *xs])
+        gs = _gradients(owner, y, xs, np.ones(y.shape, y.dtype), inner)
+        return y if inner else y.detach(), tuple(gs) if several else gs[0]
 
     return wrapped
 
@@ -77,86 +149,91 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Tensor, Callable[[Any], list[A
     """Return ``f(*xs)`` and the function that pulls a gradient of it back to each of ``xs``.
 
     ``xs``: arrays or Tensors; ``pull(g)`` takes g of the result's shape and returns a list of
-    ndarrays, one per x, of its shape. Raises ValueError if g has another shape.
+    ndarrays, one per x, of its shape. In a function that is itself being differentiated, they are
+    Tensors of its graph. Raises ValueError if g has another shape.
 
     >>> y, pull = vjp(lambda x: x * x, np.array([1.0, 3.0]))
     >>> pull(np.array([1.0, 10.0]))
     [array([ 2., 60.])]
     """
-    leaves = [_leaf("vjp", f"xs[{i}]", x) for i, x in enumerate(xs)]
-    y = _result("vjp", f(*leaves))
+    inputs = [_input("vjp", f"xs[{i}]", x) for i, x in enumerate(xs)]
+    y = _called("vjp", f, inputs, *inputs)
 
     def pull(g: Any) -> list[Any]:
-        array = ops.values(g)
-        if array.shape != y.shape:
-            raise ValueError(f"vjp: g must have the result's shape {y.shape}, got {array.shape}.")
-        return _gradients(y, leaves, array.astype(y.dtype))
+        g = as_array("vjp", g)
+        if shape_of(g) != y.shape:
+            raise ValueError(f"vjp: g must have the result's shape {y.shape}, got {shape_of(g)}.")
+        return _gradients("vjp", y, inputs, g, _is_inner("vjp", [y, g, *inputs]))
 
-    return y.detach(), pull
+    return y if _is_inner("vjp", [y, *inputs]) else y.detach(), pull
 
 
-def jvp(f: Callable[..., Any], xs: Sequence[Any], vs: Sequence[Any]) -> tuple[Tensor, np.ndarray]:
+def jvp(f: Callable[..., Any], xs: Sequence[Any], vs: Sequence[Any]) -> tuple[Tensor, Any]:
     """Return ``f(*xs)`` and its derivative along ``vs``: the Jacobian times the tangents.
 
     ``xs``, ``vs``: sequences of arrays of equal shapes. The tangent is an ndarray of the result's
-    shape. Raises ValueError if the shapes do not match. (A vjp is linear in its gradient, so its
-    own vjp is the jvp: J. Townsend 2017, "A new trick for calculating Jacobian vector products".)
+    shape; in a function that is itself being differentiated, a Tensor of its graph. Raises
+    ValueError if the shapes do not match. (A vjp is linear in its gradient, so its own vjp is the
+    jvp: J. Townsend 2017, "A new trick for calculating Jacobian vector products".)
 
     >>> y, tangent = jvp(lambda x: x * x, [np.array([1.0, 3.0])], [np.array([1.0, 0.5])])
     >>> tangent
     array([2., 3.])
     """
-    if not isinstance(xs, (list, tuple)) or not isinstance(vs, (list, tuple)):
+    if not isinstance(xs, (list, tuple)) or not isinstance(vs, (list, tuple)) or not xs:
         raise TypeError("jvp: xs and vs must be lists: jvp(f, [x1, x2], [v1, v2]).")
-    shapes = [[ops.values(a).shape for a in arrays] for arrays in (xs, vs)]
+    inputs = [_input("jvp", f"xs[{i}]", x) for i, x in enumerate(xs)]
+    vs = [as_array("jvp", v) for v in vs]
+    shapes = [[shape_of(a) for a in arrays] for arrays in (inputs, vs)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"jvp: xs and vs must match, got shapes {shapes[0]} and {shapes[1]}.")
-    leaves = [_leaf("jvp", f"xs[{i}]", x) for i, x in enumerate(xs)]
-    y = _result("jvp", f(*leaves))
+    y = _called("jvp", f, inputs, *inputs)
+    inner = _is_inner("jvp", [y, *inputs, *vs])
     probe = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
-    pulled = _gradients(y, leaves, probe, create_graph=True)
-    along = [(g * ops.values(v)).sum() for g, v in zip(pulled, vs, strict=True)]
-    return y.detach(), _gradients(ops.sum(ops.stack(along)), [probe], 1.0)[0]
+    pulled = _gradients("jvp", y, inputs, probe, True)
+    along = sum(ops.sum(g * v) for g, v in zip(pulled, vs, strict=True))
+    tangent = _gradients("jvp", along, [probe], None, inner)[0]
+    return y if inner else y.detach(), tangent
 
 
-def jacobian(f: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
+def jacobian(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function that computes all derivatives of ``f`` at x.
 
-    ``f``: array to array; the Jacobian is an ndarray of shape ``f(x).shape + x.shape``.
+    ``f``: array to array; the Jacobian is an ndarray of shape ``f(x).shape + x.shape``. In a
+    function that is itself being differentiated, it is a Tensor of its graph.
 
     >>> jacobian(lambda x: x * x)(np.array([1.0, 3.0]))
     array([[2., 0.],
            [0., 6.]])
     """
+    return _jacobian("jacobian", f)
 
-    def wrapped(x: Any) -> np.ndarray:
-        y, pull = vjp(f, x)
-        unit = np.zeros(y.shape, y.dtype)
-        rows = np.empty((y.size, *np.shape(ops.values(x))), pull(unit)[0].dtype)
+
+def _jacobian(owner: str, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def wrapped(x: Any) -> Any:
+        x = _input(owner, "x", x)
+        y = _called(owner, f, [x], x)
+        inner = _is_inner(owner, [y, x])
+        unit, rows = np.zeros(y.shape, y.dtype), []
         for i in range(y.size):
             unit.flat[i] = 1
-            rows[i] = pull(unit)[0]
+            rows += _gradients(owner, y, [x], unit, inner)
             unit.flat[i] = 0
-        return rows.reshape(y.shape + rows.shape[1:])
+        rows = rows or _gradients(owner, y, [x], unit, inner)  # for shape and dtype
+        return ops.reshape(ops.stack(rows)[: y.size], y.shape + x.shape)
 
     return wrapped
 
 
-def hessian(f: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
+def hessian(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function that computes all second derivatives of a scalar ``f`` at x.
 
-    The Hessian is an ndarray of shape ``x.shape + x.shape``.
+    The Hessian is an ndarray of shape ``x.shape + x.shape``. In a function that is itself being
+    differentiated, it is a Tensor of its graph.
 
     >>> hessian(lambda x: (x * x * x).sum())(np.array([1.0, 3.0]))
     array([[ 6.,  0.],
            [ 0., 18.]])
     """
-
-    def gradient(x: Node) -> Tensor:
-        y = _result("hessian", f(x))
-        if y.size != 1:
-            raise ValueError(f"hessian: the function must return a scalar, got shape {y.shape}.")
-        ones = np.ones(y.shape, y.dtype)
-        return _gradients(y, [x], ones, create_graph=True)[0]  # type: ignore[list-item]
-
-    return jacobian(gradient)
+    gradient = _value_and_grad("hessian", f, 0)
+    return _jacobian("hessian", lambda x: gradient(x)[1])

@@ -1,1 +1,4 @@
-"""What a model is made of: activations, initializers, losses and layers."""
+"""Layers and losses: what models are made of, and what they are trained by.
+
+Each is a composition of operations, so that no gradient is written here.
+"""

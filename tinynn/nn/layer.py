@@ -1,42 +1,22 @@
-"""The base class of layers and models: finding parameters, state, modes, a summary."""
+"""The base class of layers and models: what it is made of, its state, its modes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Self
+import functools
+import itertools
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, MappingView
+from typing import Any, Self
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import ops
-from tinynn.autodiff.graph import RESULT, no_grad
+from tinynn._trees import tree_items, tree_leaves, tree_map
+from tinynn.autodiff.graph import RESULT, Node
 from tinynn.autodiff.listening import effect
+from tinynn.autodiff.primitive import Primitive, as_array, values
 from tinynn.autodiff.tensor import Tensor
-
-
-class Reach(NamedTuple):
-    """Which steps of a series one output step sees: i sees i stride - left to i stride + right.
-
-    ``left`` and ``right``: 0 or more steps. ``fixed`` is False if the length of the series moves
-    the windows, as padding "same" can with strides.
-    """
-
-    stride: int = 1
-    left: int = 0
-    right: int = 0
-    fixed: bool = True
-
-    def then(self, after: "Reach") -> "Reach":
-        """Return the reach of this layer with another one after it.
-
-        >>> Reach(2, 0, 1).then(Reach(3, 4, 4))
-        Reach(stride=6, left=8, right=9, fixed=True)
-        """
-        return Reach(
-            self.stride * after.stride,
-            self.left + self.stride * after.left,
-            self.right + self.stride * after.right,
-            self.fixed and after.fixed,
-        )
+from tinynn.nn.receptive_field import ReceptiveField
+from tinynn.nn.summary import summary
 
 
 class Layer:
@@ -46,6 +26,11 @@ class Layer:
     of assignment: there is nothing to register, and no ``super().__init__()`` to call. Those
     Tensors that require a gradient are its parameters; all of them are its state. (A computed
     Tensor kept for inspection is not; assigned to the name of a state Tensor, it takes its place.)
+    Other containers, such as sets and dataclasses, are not searched: parameters found in one, and
+    nowhere else, are refused when parameters are asked for. (In the closure of a function they are
+    nobody's.) Arrays that the layer is called with arrive in ``forward`` as Tensors.
+
+    ``per_sample``: a layer of your own may state that it treats the samples of a batch one by one.
 
     >>> class Scale(Layer):
     ...     def __init__(self):
@@ -60,11 +45,13 @@ class Layer:
 
     training: bool = True
     takes_series: bool = False  # an input with two axes is one series (length, channels)
+    per_sample: bool = False  # what it makes of a sample depends on no other one of the batch
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "forward" in vars(cls) and "reach" not in vars(cls):
-            cls.reach = Layer.reach  # type: ignore[method-assign]  # what it inherits may not hold
+        if "forward" in vars(cls):  # what was said of another forward may not hold
+            cls.reach = vars(cls).get("reach", Layer.reach)  # type: ignore[method-assign]
+            cls.per_sample = vars(cls).get("per_sample", Layer.per_sample)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # self.mean = (0.9 * self.mean + ...).detach() goes on being state.
@@ -78,16 +65,20 @@ class Layer:
         """Compute the output for ``x``; each subclass writes its own."""
         raise NotImplementedError(f"{type(self).__name__}: write a forward(self, x) method.")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output; the same as ``forward``."""
-        self._entered()
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the output, as ``forward`` does; arrays are given to it as Tensors."""
+        args, kwargs = self._enter(args, kwargs)
         return self.forward(*args, **kwargs)
 
-    @effect("layer")
-    def _entered(self) -> None:
-        """Let it be known that the layer is called."""
+    @effect
+    def _enter(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return the arguments of a call, arrays as Tensors."""
+        if kwargs or len(args) != 1 or type(args[0]) is not Tensor:
+            args = tuple([_entering(self, arg) for arg in args])
+            kwargs = {name: _entering(self, arg) for name, arg in kwargs.items()}
+        return args, kwargs
 
-    def reach(self) -> Reach | tuple[int, int, int] | None:
+    def reach(self) -> ReceptiveField | tuple[int, int, int] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
 
         Say it in a layer of your own, and ``predict`` can cut a long series and ``stream`` take it
@@ -104,13 +95,12 @@ class Layer:
         return [(path, item) for path, item in _members(self, "", {}) if isinstance(item, Layer)]
 
     def _named_tensors(self) -> list[tuple[str, Tensor]]:
-        found = [(p, item) for p, item in _members(self, "", {}) if isinstance(item, Tensor)]
-        # A result kept for inspection, say as self.last_output, is not state.
-        found = [
-            (path, t)
-            for path, t in found
-            if t._ownership is not RESULT or (t.requires_grad and t._trace is None)
-        ]
+        seen: dict[int, Any] = {}
+        members = list(_members(self, "", seen))
+        for path, item in members:
+            if isinstance(item, Layer):
+                _refuse_hidden(type(self).__name__, path, item, seen)
+        found = [(p, item) for p, item in members if isinstance(item, Tensor) and not _kept(item)]
         paths = [path for path, _ in found]
         if len(set(paths)) != len(paths):
             twice = next(path for path in paths if paths.count(path) > 1)
@@ -156,6 +146,23 @@ class Layer:
         for path, tensor in tensors.items():
             tensor._replace(values[path])
 
+    def __getstate__(self) -> Any:
+        """Return what copies and pickles are made of; results that are kept go detached."""
+        state = super().__getstate__()
+        if not isinstance(state, dict):  # there are slots, or nothing at all
+            return state
+
+        def computed(part: Any) -> bool:
+            return isinstance(part, Tensor) and part._trace is not None
+
+        def detached(part: Any) -> Any:
+            return part.detach() if computed(part) else part
+
+        return {
+            name: tree_map(detached, value) if any(map(computed, tree_leaves(value))) else value
+            for name, value in state.items()
+        }
+
     # ------------------------------------------------------------ modes
 
     def train(self, mode: bool = True) -> Self:
@@ -184,80 +191,101 @@ class Layer:
         (self) Dense  linear      (batch, 2)          8
         8 parameters
         """
-        if not isinstance(input_shape, Iterable):
-            raise TypeError(
-                f"summary: input_shape must be a tuple such as (length, channels), got "
-                f"{input_shape!r}."
-            )
-        shape: tuple[Any, ...] = tuple(input_shape)
-        shape = shape[1:] if shape[:1] == (None,) else shape
-        fault = f"summary: input_shape {shape}, the shape of one sample without the batch axis,"
-        try:
-            zeros = np.zeros((1, *shape), np.float32)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{fault} must be lengths, such as (100, 1): {error}.") from None
-        path = takes_as_one_series(self, zeros)
-        if path is not None:
-            raise ValueError(
-                f"{fault} leaves no axis for the time steps of {path}. Give (length, channels), "
-                "such as (100, 1); a leading None stands for the batch axis."
-            )
-        try:
-            with mode(self, training=False), _observed(self) as calls:
-                self(Tensor(zeros, requires_grad=True))  # so that every operation is recorded
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{fault} does not fit the model: {error}") from error
-        counted: set[int] = set()
-        table: list[tuple[str, ...]] = [("layer", "type", "activation", "output", "parameters")]
-        for path, layer, _, output in calls:
-            below = {id(t) for _, part in layer.named_layers()[1:] for t in part.parameters()}
-            own = [t for t in layer.parameters() if id(t) not in below]
-            if below and not own:
-                continue  # only holds other layers
-            size = sum(t.size for t in own if id(t) not in counted)
-            counted |= {id(t) for t in own}
-            batched = ", ".join(["batch", *map(str, np.shape(output)[1:])])
-            kind, name = type(layer).__name__, getattr(layer, "activation_name", "-")
-            table.append((path or "(self)", kind, name, f"({batched})", f"{size:,}"))
-        total = sum(t.size for t in self.parameters())
-        return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
+        return summary(self, input_shape)
 
 
-def reach_of(layer: Layer) -> Reach | None:
-    """Return a layer's reach, checked, for anyone may write one."""
-    said = layer.reach()
-    if said is None:
-        return None
-    owner = f"{type(layer).__name__}.reach"
-    if not isinstance(said, tuple) or len(said) not in (3, 4):
-        raise TypeError(f"{owner} must return (stride, left, right) or None, got {said!r}.")
-    stride, left, right = (
-        check.integer(owner, name, value, at_least=least)
-        for name, value, least in zip(("stride", "left", "right"), said, (1, 0, 0), strict=False)
-    )
-    return Reach(stride, left, right, *said[3:])
+def _entering(layer: Layer, arg: Any) -> Any:
+    """Return an argument of a layer: an array of numbers as a Tensor, all else as it is."""
+    if isinstance(arg, (Node, np.generic)) or not hasattr(arg, "__array__"):
+        return arg
+    array = as_array(type(layer).__name__, arg)
+    return Tensor(array).detach() if array.dtype.kind in "fiub" else arg
+
+
+# ---------------------------------------------------------------- what a layer holds
+
+
+def _kept(tensor: Tensor) -> bool:
+    """Tell whether it is a result that is kept for inspection, and so no state."""
+    trained = tensor.requires_grad and tensor._trace is None
+    return tensor._ownership is RESULT and not trained
 
 
 def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every Tensor and Layer in ``item``, each once, with its path."""
-    if id(item) in seen or not isinstance(item, (Tensor, Layer, dict, list, tuple)):
-        return
-    seen[id(item)] = item
-    if isinstance(item, (Tensor, Layer)):
-        yield path, item
-    if isinstance(item, Tensor):
-        return
-    if isinstance(item, (list, tuple)):
-        children: Iterable[tuple[Any, Any]] = enumerate(item)
+    for at, part in tree_items(item, path):
+        if isinstance(part, (Tensor, Layer)) and id(part) not in seen:
+            seen[id(part)] = part
+            yield at, part
+            if isinstance(part, Layer):
+                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                yield from _members(held, at, seen)
+
+
+_PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
+_CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
+
+
+def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
+    """Yield the Tensors and Layers in an object that is not searched, as far as can be seen."""
+    held: Any = None
+    if isinstance(value, np.ndarray):
+        held = value.tolist() if value.dtype == object else None
+    elif isinstance(value, (set, frozenset, deque, MappingView)):
+        held = list(value)
+    elif isinstance(value, types.MappingProxyType):
+        held = dict(value)
+    elif isinstance(value, functools.partial):
+        held = [value.func, value.args, value.keywords]
+    elif isinstance(value, types.MethodType):
+        held = [value.__self__]
     else:
-        children = (vars(item) if isinstance(item, Layer) else item).items()
-    for key, child in children:
-        yield from _members(child, f"{path}.{key}" if path else str(key), seen)
+        slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+        held = [getattr(value, name, None) for name in slots] + [getattr(value, "__dict__", None)]
+    for part in tree_leaves(held):
+        if isinstance(part, (Tensor, Layer)):
+            yield part
+        elif depth and not (type(part) in _PLAIN or isinstance(part, _CLOSED)):
+            yield from _inside(part, depth - 1)
+
+
+def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any]) -> None:
+    """Raise TypeError if ``layer`` holds Layers or parameters where the search does not look."""
+
+    def missed(part: Any) -> bool:
+        trained = isinstance(part, Tensor) and part.requires_grad and part._trace is None
+        return (trained or isinstance(part, Layer)) and id(part) not in seen
+
+    def refuse(name: str, what: str, advice: str = "") -> None:
+        at = f"{path}.{name}" if path else name
+        advice = advice or "Keep it in a list, tuple or dict, or as an attribute of its own."
+        raise TypeError(f"{owner}: the attribute {at!r} {what}. {advice}")
+
+    for name, value in tree_items(vars(layer)):
+        if type(value) in _PLAIN or isinstance(value, _CLOSED):
+            continue
+        kind = type(value).__name__
+        chained = isinstance(value, (itertools.chain, itertools.cycle))
+        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
+            advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
+            refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
+        for part in filter(missed, _inside(value)):
+            what = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
+            refuse(name, what)
+    for name, value in vars(layer).items():
+        if isinstance(value, dict) and any(map(missed, value)):
+            refuse(name, "is a dict with Layers or Tensors for keys, which are not searched")
+    for cls in type(layer).__mro__[: type(layer).__mro__.index(Layer)]:
+        for name, value in vars(cls).items():
+            held = isinstance(value, (Tensor, Layer, list, tuple, dict))
+            if held and any(map(missed, tree_leaves(value))):
+                what = f"belongs to the class {cls.__name__}, and so to all its objects"
+                refuse(name, what, f"Assign it in __init__: self.{name} = ...")
 
 
 def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndarray]:
     """Return the value in the tensor's dtype; or what is wrong with it."""
-    array = ops.values(value)
+    array = values(value)
     if array.dtype.kind not in "fiub":
         return ("wrong type", f"needs real numbers, got dtype {array.dtype}"), array
     if array.shape != tensor.shape:
@@ -268,131 +296,3 @@ def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndar
     if lost.any():
         return ("out of range", f"has values that {tensor.dtype} cannot hold"), array
     return None, cast
-
-
-@contextmanager
-def mode(model: Layer, *, training: bool) -> Iterator[None]:
-    """Switch a model's mode, and afterwards each layer back to the one that it was in."""
-    before = [(layer, layer.training) for _, layer in model.named_layers()]
-    try:
-        model.train(training)
-        yield
-    finally:
-        for layer, was in before:
-            layer.training = was
-
-
-_Call = tuple[str, Layer, Any, Any]  # path, layer, input, output
-
-
-@contextmanager
-def _observed(model: Layer) -> Iterator[list[_Call]]:
-    """Collect every call of a layer inside, in the order in which they end.
-
-    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
-    """
-    calls: list[_Call] = []
-    layers = model.named_layers()
-    attributes = [vars(layer).copy() for _, layer in layers]
-
-    def observer(path: str, layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def observed(*args: Any, **kwargs: Any) -> Any:
-            y = None
-            try:
-                y = forward(*args, **kwargs)
-            finally:
-                calls.append((path, layer, args[0] if args else None, y))
-            return y
-
-        return observed
-
-    try:
-        for path, layer in layers:
-            layer.__dict__["forward"] = observer(path, layer, layer.forward)
-        yield calls
-    finally:
-        for (_, layer), before in zip(layers, attributes, strict=True):
-            for name in vars(layer).keys() - before.keys():
-                del vars(layer)[name]
-            vars(layer).update(before)
-
-
-def first_nonfinite_layer(model: Layer, x: Any) -> str | None:
-    """Return the path of the first layer whose output for ``x`` is not finite, if there is one."""
-    with no_grad(), _observed(model) as calls:
-        with np.errstate(all="ignore"):
-            model(x)
-        for path, layer, _, y in calls:
-            for part in y if isinstance(y, (list, tuple)) else [y]:
-                if not np.isfinite(ops.values(part)).all():
-                    return f"{path or 'model'} ({type(layer).__name__})"
-    return None
-
-
-def takes_as_one_series(model: Layer, x: np.ndarray) -> str | None:
-    """Return the layer for which the rows of a matrix ``x`` are time steps, if there is one.
-
-    A trial shows it, for the layers alone do not: a model may add the missing axis itself.
-    """
-    if np.ndim(x) != 2 or not any(layer.takes_series for _, layer in model.named_layers()):
-        return None
-    with no_grad(), mode(model, training=False), _observed(model) as calls:
-        with suppress(Exception), np.errstate(all="ignore"):
-            model(x)  # where it fails, it fails again when the results are needed
-        for path, layer, given, _ in calls:
-            if layer.takes_series and np.ndim(given) == 2 and len(given) == len(x):
-                return f"{path or 'model'} ({type(layer).__name__})"
-    return None
-
-
-def _aligned(table: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [cell.ljust(w) for cell, w in zip(row[:-1], widths, strict=False)]
-        lines.append("  ".join([*cells, row[-1].rjust(widths[-1])]))
-    return lines
-
-
-def _tensors(results: Any) -> list[Tensor]:
-    parts = results if isinstance(results, (list, tuple)) else [results]
-    return [part for part in parts if isinstance(part, Tensor)]
-
-
-def _takers(results: list[Tensor]) -> dict[int, set[int]]:
-    """Return which operations took a tensor on the way to the results, both by id."""
-    takers: dict[int, set[int]] = {}
-    stack, seen = list(results), set()
-    while stack:
-        node = stack.pop()
-        if id(node) in seen or not node._trace:
-            continue
-        seen.add(id(node))
-        for arg in node._trace[1]:
-            if isinstance(arg, Tensor):
-                takers.setdefault(id(arg), set()).add(id(node))
-                stack.append(arg)
-    return takers
-
-
-def _linear_pairs(calls: list[_Call]) -> list[str]:
-    """Say where one linear map feeds another, and nothing else, with nothing nonlinear between."""
-    notes = []
-    takers = _takers([part for *_, y in calls for part in _tensors(y)])
-    final = {id(part) for part in _tensors(calls[-1][3])} if calls else set()
-    made_by: dict[int, str] = {}  # by id of a result, the linear map that it came from
-    for path, layer, x, y in calls:
-        inside = _takers(_tensors(y)).get(id(x))
-        alone = y is x or (inside == takers.get(id(x)) and id(x) not in final)
-        before = made_by.get(id(x)) if alone else None
-        if hasattr(layer, "kernel"):
-            if before is not None:
-                notes.append(
-                    f"note: {before} and {path} are two linear maps in a row, which are one linear "
-                    "map; give the first an activation."
-                )
-            if getattr(layer, "activation_name", None) == "linear":
-                made_by[id(y)] = path
-        elif before is not None and getattr(layer, "keeps_linear", False):
-            made_by[id(y)] = before
-    return notes

@@ -1,19 +1,21 @@
-"""The layers: Dense, Conv1d, pooling, Flatten, Dropout, Activation, Sequential. Keras's words."""
+"""Dense, Activation, Flatten, Dropout and Sequential, in Keras's words."""
 
+import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import conv
+from tinynn.autodiff import ops
 from tinynn.autodiff.primitive import as_array, fresh
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
+from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.initializers import Initializer
-from tinynn.nn.layer import Layer, Reach, reach_of
-from tinynn.nn.words import explained
+from tinynn.nn.layer import Layer
+from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 
 
 def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
@@ -31,15 +33,16 @@ def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
 
 def as_input(owner: str, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
     """Return ``x`` as a Tensor; real numbers are converted to ``dtype`` if one is given."""
-    array = as_array(owner, x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{owner}: the input must be real numbers, got dtype {array.dtype}.")
+    array = x if isinstance(x, Tensor) else as_array(owner, x)  # forward was called itself
+    given = array._data.dtype if isinstance(array, Tensor) else array.dtype
+    if given.kind not in "fiub":
+        raise TypeError(f"{owner}: the input must be real numbers, got dtype {given}.")
     if not isinstance(array, Tensor):
-        return Tensor(array, dtype=dtype)
-    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+        array = Tensor(array)
+    return array if dtype is None or given == dtype else array.astype(dtype)
 
 
-class _Activated(Layer):
+class Activated(Layer):
     """A layer that ends in an activation."""
 
     activation: ActivationFunction
@@ -49,12 +52,12 @@ class _Activated(Layer):
         """The activation, as a person would name it."""
         return activations.name(self.activation)
 
-    def _pointwise(self) -> Reach | None:
-        """Return the reach of the activation: nobody knows what a callable does over time."""
-        return Reach() if self.activation in activations.TABLE.values() else None
+    def _pointwise(self) -> ReceptiveField | None:
+        """Return that of the activation: nobody knows what a callable does over time."""
+        return ReceptiveField() if self.activation in activations.TABLE.values() else None
 
 
-class _Weighted(_Activated):
+class Weighted(Activated):
     """A linear map with kernel, bias or None, and an activation."""
 
     def _make(
@@ -79,7 +82,7 @@ class _Weighted(_Activated):
             self.bias = make(owner, "bias", shape[-1:], bias_initializer, rng, self.dtype)
 
 
-class Dense(_Weighted):
+class Dense(Weighted):
     """Fully connected layer: each unit weighs all features, ``activation(x @ kernel + bias)``.
 
     Takes (..., in_features), returns (..., units). ``kernel``: (in_features, units); ``bias``:
@@ -90,7 +93,9 @@ class Dense(_Weighted):
     (5, 2)
     """
 
-    @explained
+    per_sample = True
+
+    @with_hints
     def __init__(
         self,
         in_features: int,
@@ -123,152 +128,19 @@ class Dense(_Weighted):
         y = x @ self.kernel
         return self.activation(y if self.bias is None else y + self.bias)
 
-    def reach(self) -> Reach | None:
+    def reach(self) -> ReceptiveField | None:
         """Return that each step is computed from itself."""
         return self._pointwise()
 
 
-class Conv1d(_Weighted):
-    """One-dimensional convolution: small kernels slid over a series, one feature map each.
-
-    Takes (batch, length, in_channels) or (length, in_channels), returns (..., output length,
-    filters). ``kernel``: (kernel_size, in_channels // groups, filters), not flipped; ``bias``:
-    (filters,). ``padding``: "valid", "same" (an odd zero goes right), "same_lower" (left),
-    "causal", an int or a pair (left, right); ``padding_mode`` fills the padded steps: zeros,
-    reflect, replicate or circular. Strides and dilation may be combined. The activation is linear
-    unless given, as in Keras: a name, a callable or None. Raises ValueError or TypeError for
-    arguments or inputs that do not fit.
-
-    >>> layer = Conv1d(1, 4, kernel_size=3, padding="same", activation="relu", rng=0)
-    >>> layer(np.ones((2, 10, 1))).shape
-    (2, 10, 4)
-    """
-
-    takes_series = True
-
-    @explained
-    def __init__(
-        self,
-        in_channels: int,
-        filters: int,
-        kernel_size: int,
-        *,
-        strides: int = 1,
-        padding: conv.Padding = "valid",
-        padding_mode: str = "zeros",
-        dilation_rate: int = 1,
-        groups: int = 1,
-        activation: str | ActivationFunction | None = "linear",
-        use_bias: bool = True,
-        kernel_initializer: "str | Initializer" = "glorot_uniform",
-        bias_initializer: "str | Initializer" = "zeros",
-        dtype: Any = "float32",
-        rng: "check.Seed" = None,
-    ) -> None:
-        self.in_channels = check.integer("Conv1d", "in_channels", in_channels, at_least=1)
-        self.filters = check.integer("Conv1d", "filters", filters, at_least=1)
-        self.kernel_size = check.integer("Conv1d", "kernel_size", kernel_size, at_least=1)
-        self.strides = check.integer("Conv1d", "strides", strides, at_least=1)
-        self.padding = conv.checked_padding("Conv1d", padding)
-        self.padding_mode = check.choice("Conv1d", "padding_mode", padding_mode, conv.PADDING_MODES)
-        self.dilation_rate = check.integer("Conv1d", "dilation_rate", dilation_rate, at_least=1)
-        self.groups = check.integer("Conv1d", "groups", groups, at_least=1)
-        for name, n in (("in_channels", self.in_channels), ("filters", self.filters)):
-            if n % self.groups:
-                raise ValueError(f"Conv1d: groups must divide {name}, got {self.groups} and {n}.")
-        shape = (self.kernel_size, self.in_channels // self.groups, self.filters)
-        initial = kernel_initializer, bias_initializer
-        self._make(shape, activation, use_bias, *initial, dtype, rng)
-
-    @property
-    def receptive_field(self) -> int:
-        """How many input steps one output sees, first to last."""
-        return self.dilation_rate * (self.kernel_size - 1) + 1
-
-    def output_length(self, length: int) -> int:
-        """Return the number of output steps for ``length`` input steps.
-
-        >>> Conv1d(1, 1, 5, strides=2).output_length(20)
-        8
-        """
-        length = check.integer("Conv1d", "length", length, at_least=0)
-        field, stride = self.receptive_field, self.strides
-        return conv.output_length("Conv1d", length, field, stride, self.padding)
-
-    def output_positions(self, length: int) -> np.ndarray:
-        """Return the input index under the centre tap, (kernel_size - 1) // 2, of each output.
-
-        >>> Conv1d(1, 1, 5, strides=2).output_positions(10)
-        array([2, 4, 6])
-        """
-        steps = np.arange(self.output_length(length))
-        left, _ = conv.padding_pair(self.padding, length, self.receptive_field, self.strides)
-        return steps * self.strides - left + self.dilation_rate * ((self.kernel_size - 1) // 2)
-
-    def __repr__(self) -> str:
-        shown = {"strides": 1, "padding": "valid", "padding_mode": "zeros", "dilation_rate": 1}
-        shown["groups"] = 1
-        extra = [f"{k}={getattr(self, k)!r}" for k, v in shown.items() if getattr(self, k) != v]
-        sizes = [f"{self.in_channels}", f"{self.filters}", f"kernel_size={self.kernel_size}"]
-        return f"Conv1d({', '.join([*sizes, *extra, f'activation={self.activation_name!r}'])})"
-
-    def _axis_hint(self, shape: tuple[int, ...]) -> str:
-        if self.in_channels == 1 and len(shape) in (1, 2):
-            return " If it is (batch, length) or (length,), add the channel's axis: x[..., None]."
-        return conv.channels_hint(shape, self.in_channels)
-
-    def forward(self, x: Any) -> Tensor:
-        """Return activation(convolution of x with the kernel + bias)."""
-        x = as_input("Conv1d", x, self.dtype)
-        if x.ndim not in (2, 3) or x.shape[-1] != self.in_channels:
-            raise ValueError(
-                f"Conv1d: the input must be (batch, length, {self.in_channels}) or (length, "
-                f"{self.in_channels}), got shape {x.shape}." + self._axis_hint(x.shape)
-            )
-        self.output_length(x.shape[-2])  # an input too short is refused in the layer's own name
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            length, field = x.shape[-2], self.receptive_field
-            pair = conv.padding_pair(padding, length, field, self.strides)
-            x, padding = conv.pad1d(x, pair, self.padding_mode), "valid"
-        y = conv.conv1d(
-            *(x, self.kernel, self.bias),
-            strides=self.strides,
-            padding=padding,
-            dilation_rate=self.dilation_rate,
-            groups=self.groups,
-        )
-        return self.activation(y)
-
-    def reach(self) -> Reach | None:
-        """Return the stride, and the steps before and after that an output sees."""
-        if self.padding_mode == "circular" or self._pointwise() is None:
-            return None
-        mirrored = self.padding_mode == "reflect"
-        return _window_reach(self.receptive_field, self.strides, self.padding, mirrored)
-
-
-def _window_reach(extent: int, stride: int, padding: conv.Padding, mirrored: bool = False) -> Reach:
-    """Return the reach of windows that span ``extent`` steps, ``stride`` apart.
-
-    Padding "same" with a stride depends on the remainder of the length by it: the furthest counts.
-    At the ends, a mirror shows steps outside the window.
-    """
-    left = right = 0
-    pairs = {conv.padding_pair(padding, n, extent, stride) for n in range(1, stride + 1)}
-    for before, after in pairs:
-        beyond = max(0, before + after - extent + 1)  # how far past the end a window may begin
-        left = max(left, before, beyond + (after if mirrored else 0))
-        right = max(right, extent - 1 - before, *((before, after) if mirrored else ()))
-    return Reach(stride, left, right, fixed=len({before for before, _ in pairs}) == 1)
-
-
-class Activation(_Activated):
+class Activation(Activated):
     """An activation as a layer of its own: a name or any callable on Tensors.
 
     >>> Activation("relu")(np.array([-1.0, 2.0]))
     Tensor([0., 2.])
     """
+
+    per_sample = True
 
     def __init__(self, activation: str | ActivationFunction | None) -> None:
         self.activation = activations.get("Activation", activation)
@@ -281,7 +153,7 @@ class Activation(_Activated):
         """Return the activation of ``x``."""
         return self.activation(as_input("Activation", x))
 
-    def reach(self) -> Reach | None:
+    def reach(self) -> ReceptiveField | None:
         """Return that each step is computed from itself, if the activation has a name."""
         return self._pointwise()
 
@@ -294,6 +166,7 @@ class Flatten(Layer):
     """
 
     keeps_linear = True
+    per_sample = True
 
     def __repr__(self) -> str:
         return "Flatten()"
@@ -303,7 +176,7 @@ class Flatten(Layer):
         x = as_input("Flatten", x)
         if x.ndim == 0:
             raise ValueError("Flatten: the input must have a batch axis, got a scalar.")
-        return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class Dropout(Layer):
@@ -317,8 +190,9 @@ class Dropout(Layer):
     """
 
     keeps_linear = True
+    per_sample = True
 
-    @explained
+    @with_hints
     def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
         self.rate = check.real("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = check.generator("Dropout", rng)
@@ -333,125 +207,23 @@ class Dropout(Layer):
             return x
         shape = x.shape
         kept = fresh(lambda: self.rng.random(shape) >= self.rate)
-        dtype = x.dtype if x.dtype.kind == "f" else np.float64
-        return x * (kept / (1 - self.rate)).astype(dtype)
+        dtype = x.dtype if x.dtype.kind == "f" else np.dtype(float)
+        return x * ops.astype(ops.divide(kept, 1 - self.rate), dtype)
 
-    def reach(self) -> Reach:
+    def reach(self) -> ReceptiveField:
         """Return that each step is computed from itself."""
-        return Reach()
-
-
-class _Pool1d(Layer):
-    takes_series = True
-
-    @explained
-    def __init__(
-        self, pool_size: int = 2, *, strides: int | None = None, padding: str = "valid"
-    ) -> None:
-        owner = type(self).__name__
-        self.pool_size = check.integer(owner, "pool_size", pool_size, at_least=1)
-        self.strides = self.pool_size
-        if strides is not None:
-            self.strides = check.integer(owner, "strides", strides, at_least=1)
-        self.padding = check.choice(owner, "padding", padding, ("valid", "same"))
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.pool_size}, strides={self.strides}, "
-            f"padding={self.padding!r})"
-        )
-
-
-class MaxPool1d(_Pool1d):
-    """Largest value in each window: (..., length, channels) to fewer steps.
-
-    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
-
-    >>> MaxPool1d(2)(np.ones((1, 6, 3))).shape
-    (1, 3, 3)
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        """Return the maxima."""
-        how: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
-        return conv.max_pool1d(as_input("MaxPool1d", x), self.pool_size, **how)
-
-    def reach(self) -> Reach:
-        """Return the stride, and the steps before and after that an output sees."""
-        return _window_reach(self.pool_size, self.strides, self.padding)
-
-
-class AvgPool1d(_Pool1d):
-    """Mean of each window, of real samples only: (..., length, channels) to fewer steps.
-
-    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
-
-    >>> AvgPool1d(2)(np.ones((1, 6, 3))).shape
-    (1, 3, 3)
-    """
-
-    keeps_linear = True
-
-    def forward(self, x: Any) -> Tensor:
-        """Return the means."""
-        how: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
-        return conv.avg_pool1d(as_input("AvgPool1d", x), self.pool_size, **how)
-
-    def reach(self) -> Reach:
-        """Return the stride, and the steps before and after that an output sees."""
-        return _window_reach(self.pool_size, self.strides, self.padding)
-
-
-class _GlobalPool1d(Layer):
-    takes_series = True
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-    def _checked(self, x: Any) -> Tensor:
-        x = as_input(type(self).__name__, x)
-        if x.ndim not in (2, 3) or x.shape[-2] == 0:
-            raise ValueError(
-                f"{type(self).__name__}: the input must be (batch, length, channels) with at least "
-                f"one step, got shape {x.shape}."
-            )
-        return x
-
-
-class GlobalMaxPool1d(_GlobalPool1d):
-    """Largest value over all steps: (batch, length, channels) to (batch, channels).
-
-    >>> GlobalMaxPool1d()(np.ones((2, 6, 3))).shape
-    (2, 3)
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        """Return the maxima over the steps."""
-        return self._checked(x).max(axis=-2)
-
-
-class GlobalAvgPool1d(_GlobalPool1d):
-    """Mean over all steps: (batch, length, channels) to (batch, channels).
-
-    >>> GlobalAvgPool1d()(np.ones((2, 6, 3))).shape
-    (2, 3)
-    """
-
-    keeps_linear = True
-
-    def forward(self, x: Any) -> Tensor:
-        """Return the means over the steps."""
-        return self._checked(x).mean(axis=-2)
+        return ReceptiveField()
 
 
 class Sequential(Layer):
     """Layers one after the other; also from one list. Indexable, iterable, with a length.
 
-    >>> model = Sequential(Conv1d(1, 4, 9, padding="same", activation="relu", rng=0),
-    ...                    Conv1d(4, 1, 9, padding="same", rng=1))
-    >>> model(np.ones((2, 50, 1))).shape
-    (2, 50, 1)
+    >>> model = Sequential(Dense(3, 4, activation="relu", rng=0), Dense(4, 1, rng=1))
+    >>> model(np.ones((2, 3))).shape
+    (2, 1)
     """
+
+    per_sample = True
 
     def __init__(self, *layers: Layer | Iterable[Layer]) -> None:
         if len(layers) == 1 and not isinstance(layers[0], Layer):
@@ -468,20 +240,20 @@ class Sequential(Layer):
                 )
         self.layers: list[Layer] = [layer for layer in layers if isinstance(layer, Layer)]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         """Return the last layer's output."""
         for layer in self.layers:
             x = layer(x)
         return x
 
-    def reach(self) -> Reach | None:
-        """Return the layers' reaches put together, or None if one is unknown."""
-        total = Reach()
+    def reach(self) -> ReceptiveField | None:
+        """Return the layers' receptive fields put together, or None if one is unknown."""
+        total = ReceptiveField()
         for layer in self.layers:
-            reach = reach_of(layer)
-            if reach is None:
+            field = receptive_field_of(layer)
+            if field is None:
                 return None
-            total = total.then(reach)
+            total = total.then(field)
         return total
 
     def __repr__(self) -> str:
@@ -493,6 +265,10 @@ class Sequential(Layer):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
     def __getitem__(self, index: int | slice) -> Layer:
         if isinstance(index, slice):
             return Sequential(self.layers[index])

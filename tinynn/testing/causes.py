@@ -26,12 +26,15 @@ class Case:
 
     def __post_init__(self) -> None:
         self.table = self.tables[self.i]
-        self.analytic, self.numeric = self.table.analytic, self.table.numeric
         self.verdicts = self.table.verdicts()
         self.wrong = self.verdicts == 2
-        gap, size = np.abs(self.analytic - self.numeric), np.abs(self.numeric).max(initial=0)
+        self.analytic = self.table.analytic
+        # What proves nothing may not stand in the way of an explanation: it is nan here.
+        known = (self.verdicts != 1) & np.isfinite(self.table.numeric)
+        self.numeric = np.where(known, self.table.numeric, np.nan)
+        gap, size = (_largest(x) for x in (self.analytic - self.numeric, self.numeric))
         # How alike arrays must be for one to explain the other, when they themselves differ little.
-        self.likeness = min(1e-3, 0.05 * float(gap.max(initial=0) / size)) if size else 0.0
+        self.likeness = min(1e-3, 0.05 * gap / size) if size else 0.0
 
     @property
     def linear(self) -> bool:
@@ -41,8 +44,17 @@ class Case:
         return _alike(-2.0 * self.halved, self.found, self.point.settings.rtol)
 
 
+def _largest(x: np.ndarray) -> float:
+    """Return the largest size of a finite element."""
+    return float(np.abs(x).max(initial=0, where=np.isfinite(x)))
+
+
 def _alike(a: np.ndarray, b: np.ndarray, likeness: float) -> bool:
-    return a.shape == b.shape and bool(np.all(np.abs(a - b) <= likeness * np.abs(b).max(initial=0)))
+    """Tell whether arrays agree wherever both are finite."""
+    if a.shape != b.shape:
+        return False
+    gap = a - b
+    return bool(np.isfinite(gap).any()) and _largest(gap) <= likeness * _largest(b)
 
 
 def why_inconclusive(case: Case) -> tuple[str, str]:
@@ -54,7 +66,14 @@ def why_inconclusive(case: Case) -> tuple[str, str]:
             "The slopes to the left and right differ and analytic lies between them, as it may. "
             "Move the point away from the kink to check the slopes beside it.",
         )
-    if np.isnan(case.numeric[unclear]).any():
+    if case.table.unbounded()[unclear].any():
+        what = "f" if case.point.level == 1 else "its gradient"
+        return (
+            "a jump" if case.point.level == 1 else "a kink (the gradient jumps)",
+            f"The shorter the steps, the greater the slopes: {what} jumps here or is vertical, and "
+            "no slope is right. Move the point away to check beside it.",
+        )
+    if np.isnan(case.table.numeric[unclear]).any():
         return (
             "f is undefined beside this point",
             "A step gives nan or an error, on one side at least. Move the input into f's domain.",
@@ -102,14 +121,14 @@ def _wrong_altogether(case: Case) -> tuple[str, str] | None:
     if broken.any():
         return (
             f"the analytic gradient is {case.analytic[first_place(broken)]}",
-            f"{_places(case, broken)}, where f has a finite slope. Does the vjp divide by 0?",
+            f"{_places(case, broken)}, where slopes of f are finite. Does the vjp divide by 0?",
         )
     if not case.analytic.any():
         return (
             "a zero gradient",
             "Analytic is 0 everywhere, but the result moves with this input.",
         )
-    if not case.numeric.any():
+    if not _largest(case.numeric):
         return (
             "f does not move with this input",
             "Numeric is 0 everywhere. If f rounds, compares or counts, that is its gradient.",
@@ -120,14 +139,15 @@ def _wrong_altogether(case: Case) -> tuple[str, str] | None:
 def _lookalike(case: Case) -> tuple[str, str] | None:
     """Recognise the right numbers with a factor, or in the wrong places."""
     a, n = case.analytic, case.numeric
-    c = float(np.sum(a * n) / np.sum(n * n))
+    c = _factor(a, n)
     if abs(c + 1) < 1e-4 and _alike(a, -n, case.likeness):
         return (
             "a flipped sign",
             "Analytic = -1 * numeric everywhere: one minus too many or too few.",
         )
-    simple = min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6  # one slope is a multiple anyway
-    if _alike(a, c * n, case.likeness) and (n.size > 1 or simple):
+    # One slope is a multiple of the other anyway.
+    simple = c != 0 and min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6
+    if c and _alike(a, c * n, case.likeness) and (np.isfinite(n).sum() > 1 or simple):
         text = f"Analytic = {c:.6g} * numeric everywhere."
         for k in _summed_lengths(case):
             if abs(c * k - 1) < 1e-4:
@@ -136,7 +156,23 @@ def _lookalike(case: Case) -> tuple[str, str] | None:
     for candidate, cause in _arrangements(case) if case.table.whole else ():
         if _alike(a, candidate, case.likeness):
             return cause, "Analytic holds the numeric values, in other places."
+    if n.size > 2 and _alike(np.sort(a, axis=None), np.sort(n, axis=None), case.likeness):
+        return (
+            "the gradient goes to other elements",
+            "Analytic holds the numeric values, in other places. Does the vjp find other indices "
+            "than the forward: the smallest for the largest, another order or axis?",
+        )
     return None
+
+
+def _factor(a: np.ndarray, n: np.ndarray) -> float:
+    """Return the factor that makes ``n`` as much like ``a`` as one can, 0 if none does."""
+    known = np.isfinite(a) & np.isfinite(n)
+    size = _largest(n[known])
+    if not size:
+        return 0.0
+    unit = n[known] / size  # its squares do not vanish
+    return float(np.sum(a[known] / size * unit) / np.sum(unit * unit))
 
 
 def _summed_lengths(case: Case) -> list[int]:
@@ -209,7 +245,7 @@ def _right_for_ones(case: Case) -> tuple[str, str] | None:
     found = pull_back(point.graph, ones)[case.i]
     if point.flat.size < 2:
         return None
-    table, _ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
+    table, *_ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
     if table.verdicts() != 0:
         return None
     return (
@@ -220,12 +256,13 @@ def _right_for_ones(case: Case) -> tuple[str, str] | None:
 
 
 def _wrong_in_places(case: Case) -> tuple[str, str] | None:
-    if not case.table.whole or case.wrong.all():
+    if not case.table.whole or case.wrong[case.verdicts != 1].all():
         return None
     a, n = case.analytic[case.wrong], case.numeric[case.wrong]
-    text = "The other elements are right."
-    c = float(np.sum(a * n) / np.sum(n * n)) if n.any() else math.nan
-    if a.size > 1 and _alike(a, c * n, 1e-3):
+    text = "The other elements are right"
+    text += " or inconclusive." if (case.verdicts == 1).any() else "."
+    c = _factor(a, n)
+    if a.size > 1 and c and _alike(a, c * n, 1e-3):
         text += f" There analytic = {c:.6g} * numeric."
     if case.table.kink[case.wrong].all():
         text += " They are kinks, and analytic is not between the slopes."

@@ -22,6 +22,7 @@ from tinynn.testing.points import (
     call_again,
     first_place,
     float_outputs,
+    length,
     point_at,
     pull_back,
     rounding_between,
@@ -143,6 +144,11 @@ def _check(
         raise
     if not report or level == order:
         return report
+    if any(
+        g is not None and not np.isfinite(g).all() for g in pull_back(point.graph, point.cotangents)
+    ):
+        note = f"order {level + 1} was not checked: the gradient of order {level} is not finite."
+        return replace(report, notes=(*report.notes, note))
 
     def gradients(*tensors: Tensor) -> list[Any]:
         xs, cotangents = list(tensors[: len(arrays)]), tensors[len(arrays) :]
@@ -172,7 +178,7 @@ def _compare(point: Point, names: list[str]) -> GradcheckReport:
     ]
     if any((table.verdicts() == 2).any() for table in tables):
         for table, error in zip(tables, _rounding_of_gradients(point), strict=True):
-            table.noise = table.noise + (error if table.whole else np.linalg.norm(error))
+            table.noise = table.noise + (error if table.whole else length(error))
     entries = tuple(
         _entry(Case(point, i, names, tables, *gs))
         for i, gs in enumerate(zip(found, halved, strict=True))

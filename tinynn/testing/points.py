@@ -183,6 +183,14 @@ def random_signs(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarr
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape))
 
 
+def length(x: np.ndarray) -> float:
+    """Return the Euclidean length of an array, whose squares may be too large or small."""
+    largest = float(np.abs(x).max(initial=0))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(x / largest))
+
+
 def first_place(mask: np.ndarray) -> tuple[int, ...]:
     """Return the index tuple of the first element that is true."""
     return tuple(np.argwhere(mask)[0].tolist())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynn.testing.points import Point, flattened, graph_at, pull_back
+from tinynn.testing.points import Point, flattened, graph_at, length, pull_back
 
 # Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
 PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
@@ -19,7 +19,7 @@ STEPS = [0.7 * 2.0 ** -(5 + 2 * k) for k in range(11)]  # for the others: 2e-2 t
 
 
 class Slope(NamedTuple):
-    """A numeric slope, how far off it may be, and the one-sided slopes."""
+    """A numeric slope, how far off it may be, and the one-sided slopes; those may be infinite."""
 
     numeric: float
     noise: float
@@ -41,7 +41,7 @@ class Line:
         self.moved = np.zeros(self.point.base.shape, bool)  # outputs that have, so far
         self.peak = np.abs(self.point.flat * self.point.base)  # size of each, so far
         x = self.point.inputs[self.i]
-        self.grain = self.point.eps * float(np.linalg.norm(x * self.direction))
+        self.grain = self.point.eps * length(x * self.direction)
 
     def products(self, h: complex) -> np.ndarray:
         """Return by how much each output moves L, for a step of h."""
@@ -65,7 +65,7 @@ class Line:
         """How far off the slope may be for the rounding of inputs, and of outputs that moved."""
         outputs = np.fmax(self.point.noise, self.point.eps * self.peak)[self.moved]
         inputs = self.grain * (abs(slope.left) + abs(slope.right))
-        return (float(np.linalg.norm(outputs)) + inputs) / slope.h
+        return (length(outputs) + inputs) / slope.h
 
     def hidden(self, h: float, analytic: float) -> float:
         """How much of the analytic slope rests on outputs that move less than rounding shows."""
@@ -76,7 +76,7 @@ class Line:
         share = pull_back(self.point.graph, cotangents)[self.i]
         if share is None or not np.isfinite(share).all():
             return 0.0
-        rounding = float(np.linalg.norm(self.point.noise[~self.moved])) / h
+        rounding = length(self.point.noise[~self.moved]) / h
         return min(abs(analytic - float(np.sum(share * self.direction))), rounding)
 
     def complex_slope(self) -> float:
@@ -118,7 +118,7 @@ def slope_along(
     is met by chance.
     """
     found: list[Slope] = []
-    kink = None
+    kink = steep = None
     for scale in scales:
         ladder: list[Slope] = []
         for slope in _ladder(line, scale):
@@ -129,13 +129,18 @@ def slope_along(
             agrees = abs(slope.numeric - target) <= goal and noise <= trust
             if agrees and _drawn_together(ladder, goal):
                 return slope._replace(noise=noise)
+        steep = _unbounded(ladder, line) or steep
         noise, straddling = _unevenness(ladder)
-        if straddling and noise > 100 * line.noise(ladder[-1]) * ladder[-1].h:
-            kink = ladder[straddling - 1]._replace(noise=0.0, kink=True)
+        bent = [s for s in ladder[:straddling] if abs(s.right - s.left) > 100 * line.noise(s)]
+        if bent:
+            at = bent[-1]._replace(noise=line.noise(bent[-1]), kink=True)
+            kink = at if kink is None or at.noise < kink.noise else kink
             ladder = ladder[straddling:]
         found += [s._replace(noise=s.noise + line.noise(s) + noise / s.h) for s in ladder]
     seen = [s for s in found if s.left or s.right]  # other steps were too short for f to change
     best = _consistent(seen or found)
+    if steep and not best.noise <= max(goal, 0.1 * abs(best.numeric)):
+        return steep
     if kink and not best.noise <= 0.1 * abs(kink.right - kink.left):
         return kink._replace(numeric=(kink.left + kink.right) / 2)
     if best.noise > 0.1 * goal:
@@ -149,6 +154,25 @@ def _drawn_together(ladder: list[Slope], goal: float) -> bool:
     """Tell whether left and right slope approach each other, as at a kink they do not."""
     bends = [abs(s.right - s.left) for s in ladder[-2:]]
     return bends[-1] <= goal or (len(bends) > 1 and bends[1] <= 0.5 * bends[0])
+
+
+def _unbounded(ladder: list[Slope], line: Line) -> Slope | None:
+    """Return the last slope, with infinite sides, if slopes grow without bound as steps shrink.
+
+    They grow like 1/h where the function jumps, like a root or logarithm of it where it rises
+    vertically. Slopes that tend to a limit change by less from step to step.
+    """
+    if len(ladder) < 4:
+        return None
+    last = ladder[-1]
+    sides = []
+    for slopes in ([s.left for s in ladder[-4:]], [s.right for s in ladder[-4:]]):
+        growth = [b - a for a, b in itertools.pairwise(slopes)]
+        steady = all(0.9 * a * a < a * b for a, b in itertools.pairwise(growth))
+        visible = abs(growth[-1]) > 100 * line.noise(last._replace(left=0.0, right=0.0))
+        sides.append(math.copysign(math.inf, growth[-1]) if steady and visible else slopes[-1])
+    left, right = sides
+    return last._replace(left=left, right=right) if math.isinf(left) or math.isinf(right) else None
 
 
 def _unevenness(ladder: list[Slope]) -> tuple[float, int]:

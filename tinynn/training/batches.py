@@ -1,4 +1,4 @@
-"""Mini-batches, shuffled by an explicit generator."""
+"""Data as arrays, and mini-batches of them, shuffled by an explicit generator."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,40 +6,50 @@ from typing import Any
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import ops
-from tinynn.autodiff.primitive import as_array
+from tinynn.autodiff.primitive import as_array, values
 
 
-class Batches:
-    """An iterable of (x, y) pieces; each iteration shuffles anew. See :func:`batches`."""
+def data(owner: str, name: str, given: Any) -> np.ndarray:
+    """Return what a caller gives as data, an array of real numbers, in the caller's name.
 
-    def __init__(
-        self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None", drop: bool
-    ) -> None:
-        self._x, self._y, self._size, self._rng, self._drop = x, y, size, rng, drop
-
-    def __len__(self) -> int:
-        n = len(self._x)
-        return n // self._size if self._drop else -(-n // self._size)
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        order = None if self._rng is None else self._rng.permutation(len(self._x))
-        for i in range(len(self)):
-            chosen = slice(i * self._size, (i + 1) * self._size)
-            if order is None:
-                yield self._x[chosen].copy(), self._y[chosen].copy()
-            else:
-                yield self._x[order[chosen]], self._y[order[chosen]]
+    Lists, Tensors, and what NumPy takes for an array (pandas, memory maps) will do; a map of a
+    file is not read.
+    """
+    if isinstance(given, Iterator):
+        kind = type(given).__name__
+        kind = f"a {kind}" if kind == "generator" else f"an iterator ({kind}), like a generator"
+        raise TypeError(
+            f"{owner}: {name} is {kind}, which has no length and can be read only once. Make an "
+            "array of it: numpy.stack(list(...))."
+        )
+    try:
+        array = values(as_array(owner, given))
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            f"{owner}: {name}: nested lists must have equal lengths. Pad them. (NumPy: {error})"
+        ) from None
+    if array.dtype.kind not in "fiub":
+        got, advice = check.shown(given), ""
+        if hasattr(given, "to_numpy"):  # pandas, with columns of several kinds
+            got = f"a {type(given).__name__}"
+            advice = f" Give {name}.to_numpy(float), of its columns of numbers."
+        raise TypeError(
+            f"{owner}: {name} must be an array of numbers, got {got}, of dtype {array.dtype}."
+            f"{advice}"
+        )
+    return array
 
 
 def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets as arrays of equal, non-zero length."""
-    xs, ys = (ops.values(as_array(owner, a)) for a in (x, y))
+    xs, ys = (data(owner, name, given) for name, given in (("x", x), ("y", y)))
     for name, array in (("x", xs), ("y", ys)):
-        if array.ndim == 0 or array.dtype.kind not in "fiub":
+        if array.ndim == 0:
             raise TypeError(
                 f"{owner}: {name} must be an array of numbers with samples along its first axis, "
-                f"got shape {array.shape}, dtype {array.dtype}."
+                f"got {check.shown(array)}."
             )
     if len(xs) != len(ys):
         raise ValueError(
@@ -49,6 +59,36 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     if not len(xs):
         raise ValueError(f"{owner}: x and y hold no samples.")
     return xs, ys
+
+
+class Batches:
+    """An iterable of (x, y) pieces; each iteration shuffles anew. See :func:`batches`."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None" = None
+    ) -> None:
+        self.x, self.y, self.size, self.rng, self.drop_last = x, y, size, rng, False
+
+    def __len__(self) -> int:
+        n = len(self.x)
+        return n // self.size if self.drop_last else -(-n // self.size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        order = None if self.rng is None else self.rng.permutation(len(self.x))
+        for i in range(len(self)):
+            chosen = slice(i * self.size, (i + 1) * self.size)
+            if order is None:
+                yield self.x[chosen].copy(), self.y[chosen].copy()
+            else:
+                yield self.x[order[chosen]], self.y[order[chosen]]
+
+
+def shuffled(owner: str, x: Any, y: Any, batch_size: int, shuffle: bool, rng: Any) -> Batches:
+    """Return the batches, having checked what ``owner`` was given."""
+    xs, ys = paired(owner, x, y)
+    size = check.integer(owner, "batch_size", batch_size, at_least=1)
+    shuffle = check.flag(owner, "shuffle", shuffle)
+    return Batches(xs, ys, size, check.generator(owner, rng) if shuffle else None)
 
 
 def batches(
@@ -64,19 +104,16 @@ def batches(
 
     ``x``: (samples, ...), ``y``: (samples, ...); the pieces are copies. With ``shuffle`` each
     iteration draws a new order from ``rng``, a Generator or a seed. The last batch may be smaller
-    unless ``drop_last``. Raises ValueError if the lengths differ.
+    unless ``drop_last``. Raises ValueError if the lengths differ, TypeError for what is no array.
 
     >>> [y.tolist() for x, y in batches(np.zeros((5, 2)), np.arange(5), 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     """
-    xs, ys = paired("batches", x, y)
-    size = check.integer("batches", "batch_size", batch_size, at_least=1)
-    drop = check.flag("batches", "drop_last", drop_last)
-    if drop and size > len(xs):
+    found = shuffled("batches", x, y, batch_size, shuffle, rng)
+    found.drop_last = check.flag("batches", "drop_last", drop_last)
+    if not len(found):
         raise ValueError(
-            f"batches: batch_size {size} is larger than the {len(xs)} samples, and drop_last "
-            "leaves no batch at all. Choose a smaller batch_size."
+            f"batches: batch_size {found.size} is larger than the {len(found.x)} samples, and "
+            "drop_last leaves no batch at all. Choose a smaller batch_size."
         )
-    shuffled = check.flag("batches", "shuffle", shuffle)
-    generator = check.generator("batches", rng) if shuffled else None
-    return Batches(xs, ys, size, generator, drop)
+    return found

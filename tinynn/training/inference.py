@@ -1,24 +1,27 @@
 """predict(): a model's output for arrays of any length, in bounded memory."""
 
 import math
-import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from types import SimpleNamespace
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import ops
 from tinynn.autodiff.graph import no_grad
-from tinynn.autodiff.primitive import as_array
-from tinynn.nn.layer import Layer, Reach, mode, reach_of, takes_as_one_series
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn import observe
+from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Sequential
-from tinynn.training.steps import Forward
+from tinynn.nn.observe import mode, title
+from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
+from tinynn.training.batches import data
+from tinynn.training.progress import progress_bar
+from tinynn.training.steps import Forward, eager_forward, forward
 from tinynn.training.threads import available, one_blas_thread, spread
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
+SMALL = 2**12  # numbers of an input, up to which to ask how to cut it takes longer than to compute
 PIECE = 2**16  # numbers that a piece is then, 256 KB of float32: larger ones are hardly faster
 
 
@@ -53,40 +56,34 @@ def predict(
     array([ 1.,  3.,  6.,  9., 12.,  9.], dtype=float32)
     """
     check_model("predict", model)
-    array = ops.values(as_array("predict", x))
-    if array.ndim == 0 or array.dtype.kind not in "fiub":
+    array = data("predict", "x", x)
+    if array.ndim == 0:
         raise TypeError(f"predict: x must be an array of numbers, got {check.shown(x)}.")
-    check.flag("predict", "progress", progress)
+    shown = check.flag("predict", "progress", progress)
     if threads is not None:
         threads = check.integer("predict", "threads", threads, at_least=1)
-    if batch_size is None and array.ndim == 2 and _knows_batches(model):  # quicker as a batch
-        how = {"piece_length": piece_length, "threads": threads, "progress": progress}
-        try:
-            return predict(model, array[None], **how)[0]  # type: ignore[arg-type]
-        except (ValueError, TypeError) as error:  # name shapes without the axis that was added
-            error.args = (re.sub(r"\(1, (\d+, \d+\))", r"(\1", str(error)),)
-            raise
     reach, piece, size = _portions(model, array, piece_length)
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
-        if size < len(array):
-            advice = "Add a batch axis, x[None], or leave out batch_size."
-            check_samples("predict", model, array, size, advice)
-    forward, total = Forward(model), _steps(array)
+    cut = batch_size is not None and size < len(array)
+    once = size >= len(array) and (piece is None or piece >= array.shape[-2])
+    advice = "Add a batch axis, x[None], or leave out batch_size."
     with (
         no_grad(),
         mode(model, training=False),
-        _bar(total, progress) as shown,
-        one_blas_thread() as alone,
+        one_series_refused("predict", model, array, size if cut else None, advice),
+        progress_bar(shown, _steps(array), "predict", unit=" steps", unit_scale=True) as bar,
+        one_blas_thread() if array.size > SMALL else nullcontext(False) as alone,
     ):
         if threads is None:
-            threads = available() if alone and reach_of(model) is not None else 1
+            threads = available() if alone and reach is not None else 1
+        run = _Run(
+            (eager_forward if once else forward)(model), reach or ReceptiveField(), piece, bar
+        )
         if size >= len(array):
-            return _over_time(forward, array, reach, piece, shown, threads)
+            return run.over_time(array, threads)
         groups = spread(
-            lambda i, worker: _over_time(
-                forward, array[i * size : (i + 1) * size], reach, piece, shown, 1, worker
-            ),
+            lambda i, worker: run.over_time(array[i * size : (i + 1) * size], 1, worker),
             -(-len(array) // size),
             threads,
         )
@@ -95,15 +92,20 @@ def predict(
 
 def _portions(
     model: Layer, x: np.ndarray, piece_length: int | None
-) -> tuple[Reach, int | None, int]:
-    """Return the model's reach, the steps of a piece or None for all, the samples at a time."""
+) -> tuple[ReceptiveField | None, int | None, int]:
+    """Return the model's reach if it was asked, the steps of a piece, the samples at a time.
+
+    None for the steps: all of them.
+    """
     if piece_length is not None:
         _check_piece(model, x, piece_length)
-    reach = reach_of(model) if x.ndim in (2, 3) else None
+    elif x.size <= SMALL:
+        return None, None, max(1, len(x))
+    reach = receptive_field_of(model) if x.ndim in (2, 3) else None
     if reach is None:
         # Only with three axes is the first one surely that of the samples.
         size = WHOLE // max(1, math.prod(x.shape[1:])) if x.ndim >= 3 else len(x)
-        return Reach(), None, max(1, size)
+        return None, None, max(1, size)
     steps, widest = x.shape[-2], max([x.shape[-1], *_widths(model), 1])
     if piece_length is None and steps * widest > WHOLE:
         piece_length = max(PIECE // widest, 8 * shortest_piece(reach))  # little is computed twice
@@ -112,16 +114,10 @@ def _portions(
     return reach, piece_length, max(1, size)
 
 
-def _knows_batches(model: Layer) -> bool:
-    """Tell whether all layers treat a series in a batch as they do one alone: ours do."""
-    layers = [layer for _, layer in model.named_layers()]
-    ours = all(type(layer).__module__ == Sequential.__module__ for layer in layers)
-    return ours and any(layer.takes_series for layer in layers) and reach_of(model) is not None
-
-
 def _widths(model: Layer) -> list[int]:
     """Return the last axis of each parameter: how many numbers it makes of a step, as a rule."""
-    return [parameter.shape[-1] for parameter in model.parameters() if parameter.ndim]
+    held = (value for _, layer in model.named_layers() for value in vars(layer).values())
+    return [value.shape[-1] for value in held if isinstance(value, Tensor) and value.ndim]
 
 
 def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
@@ -143,9 +139,9 @@ def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
 # ---------------------------------------------------------------- cutting along time
 
 
-def known_reach(owner: str, model: Layer, otherwise: str) -> Reach:
+def known_reach(owner: str, model: Layer, otherwise: str) -> ReceptiveField:
     """Return the model's reach, or raise ValueError that names the layer that has none."""
-    reach = reach_of(model)
+    reach = receptive_field_of(model)
     if reach is None:
         raise ValueError(
             f"{owner}: an output of {first_layer(model, lambda r: r is None)} may depend on the "
@@ -155,10 +151,11 @@ def known_reach(owner: str, model: Layer, otherwise: str) -> Reach:
     return reach
 
 
-def first_layer(model: Layer, test: Callable[[Reach | None], bool]) -> str:
+def first_layer(model: Layer, test: Callable[[ReceptiveField | None], bool]) -> str:
     """Return the first layer whose reach is such; a Sequential's is that of its layers."""
-    path, layer = next((path, layer) for path, layer in _links(model) if test(reach_of(layer)))
-    return f"{path or 'model'} ({type(layer).__name__})"
+    return next(
+        title(path, layer) for path, layer in _links(model) if test(receptive_field_of(layer))
+    )
 
 
 def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -170,13 +167,15 @@ def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         yield from _links(part, f"{path}.layers.{i}" if path else f"layers.{i}")
 
 
-def shortest_piece(reach: Reach) -> int:
+def shortest_piece(reach: ReceptiveField) -> int:
     """Return how long a piece must be to give an output that sees no cut, wherever it begins."""
     back = -(-reach.left // reach.stride)
     return (back + 2) * reach.stride + reach.right - 1
 
 
-def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int, int | None]]:
+def _cuts(
+    length: int, reach: ReceptiveField, piece: int
+) -> Iterator[tuple[int, int, int, int | None]]:
     """Yield (start, stop, first, last): of x[start:stop] the outputs [first:last] are right.
 
     A piece begins at a multiple of the stride, and its length has the same remainder by it as the
@@ -193,52 +192,44 @@ def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int
         start += ((last or 0) - back) * stride
 
 
-def _over_time(
-    forward: Forward,
-    x: np.ndarray,
-    reach: Reach,
-    piece: int | None,
-    shown: Any,
-    threads: int,
-    worker: int = 0,
-) -> np.ndarray:
-    """Return the model's output for ``x``, piece by piece, on this or on several threads."""
-    if piece is None or piece >= x.shape[-2]:
-        y = forward(x, worker)
-        shown.update(_steps(x))
-        return y
-    before = (slice(None),) * (x.ndim - 2)
-    axis, length = x.ndim - 2, x.shape[-2]
-    cuts = list(_cuts(length, reach, piece))
-    start, stop, _, last = cuts[0]
-    y = forward(x[(*before, slice(start, stop))], worker)
-    outputs = y.shape[axis] + (length - stop) // reach.stride
-    result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
-    result[(*before, slice(0, last))] = y[(*before, slice(0, last))]
-    shown.update(_steps(x[(*before, slice(0, stop))]))
+class _Run:
+    """A run of a model over series, in pieces."""
 
-    def run(i: int, thread: int) -> None:
-        start, stop, first, last = cuts[i + 1]
-        y = forward(x[(*before, slice(start, stop))], max(worker, thread))
-        at = start // reach.stride
-        kept = slice(at + first, outputs if last is None else at + last)
-        result[(*before, kept)] = y[(*before, slice(first, last))]
-        shown.update(_steps(x[(*before, slice(cuts[i][1], stop))]))
+    def __init__(
+        self, forward: Forward, reach: ReceptiveField, piece: int | None, bar: Any
+    ) -> None:
+        self.forward, self.reach, self.piece, self.bar = forward, reach, piece, bar
 
-    spread(run, len(cuts) - 1, threads)
-    return result
+    def over_time(self, x: np.ndarray, threads: int, worker: int = 0) -> np.ndarray:
+        """Return the model's output for ``x``, piece by piece, on this or on several threads."""
+        if self.piece is None or self.piece >= x.shape[-2]:
+            y = self.forward(x, worker)
+            self.bar.update(_steps(x))
+            return y
+        before, stride = (slice(None),) * (x.ndim - 2), self.reach.stride
+        axis, length = x.ndim - 2, x.shape[-2]
+        cuts = list(_cuts(length, self.reach, self.piece))
+        start, stop, _, last = cuts[0]
+        y = self.forward(x[(*before, slice(start, stop))], worker)
+        outputs = y.shape[axis] + (length - stop) // stride
+        result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
+        result[(*before, slice(0, last))] = y[(*before, slice(0, last))]
+        self.bar.update(_steps(x[(*before, slice(0, stop))]))
+
+        def run(i: int, thread: int) -> None:
+            start, stop, first, last = cuts[i + 1]
+            y = self.forward(x[(*before, slice(start, stop))], max(worker, thread))
+            at = start // stride
+            kept = slice(at + first, outputs if last is None else at + last)
+            result[(*before, kept)] = y[(*before, slice(first, last))]
+            self.bar.update(_steps(x[(*before, slice(cuts[i][1], stop))]))
+
+        spread(run, len(cuts) - 1, threads)
+        return result
 
 
 def _steps(x: np.ndarray) -> int:
     return math.prod(x.shape[: max(1, x.ndim - 1)])
-
-
-def _bar(total: int, progress: bool) -> Any:
-    if not progress:
-        return nullcontext(SimpleNamespace(update=lambda steps: None))
-    from tqdm import tqdm  # costs more to import than all of tinynn
-
-    return tqdm(total=total, desc="predict", unit=" steps", unit_scale=True)
 
 
 # ---------------------------------------------------------------- checks that fit shares
@@ -250,11 +241,26 @@ def check_model(owner: str, model: Any) -> None:
         raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
 
 
-def check_samples(owner: str, model: Layer, x: np.ndarray, size: int, advice: str) -> None:
-    """Refuse one series (length, channels), whose steps would be cut up as if samples."""
-    path = takes_as_one_series(model, x[:size])
-    if path is not None:
-        raise ValueError(
-            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
-            f"{path} takes for one series (length, channels). {advice}"
+def one_series_refused(
+    owner: str, model: Layer, x: np.ndarray, size: int | None, advice: str
+) -> AbstractContextManager[None]:
+    """Refuse, inside, one series (length, channels) whose steps would be cut up as if samples.
+
+    ``size``: how many rows of ``x`` the model is given at a time, None if all is well. Of tinynn's
+    own layers it is known what they make of them. Where a layer is the user's own, which may add
+    the missing axis itself, a call shows it.
+    """
+    if size is None or x.ndim != 2:
+        return nullcontext()
+
+    def message(layer: str) -> str:
+        return (
+            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which {layer} "
+            f"takes for one series (length, channels). {advice}"
         )
+
+    layers = model.named_layers()
+    taker = next((title(path, layer) for path, layer in layers if layer.takes_series), None)
+    if taker and all(type(layer).__module__.startswith("tinynn.") for _, layer in layers):
+        raise ValueError(message(taker))
+    return observe.one_series_refused(model, x[:size], message)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
-from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import losses
-from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
-from tinynn.training.batches import batches, paired
-from tinynn.training.inference import check_model, check_samples
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import first_nonfinite_layer, mode
+from tinynn.training.batches import Batches, paired, shuffled
+from tinynn.training.inference import check_model, one_series_refused
 from tinynn.training.optimizers import Optimizer
-from tinynn.training.steps import EagerStep
+from tinynn.training.progress import progress_bar
+from tinynn.training.steps import EagerStep, Loss, scalar, training_step
+from tinynn.training.threads import one_blas_thread
 
 Callback = Callable[[int, dict[str, float]], Any]
 
@@ -49,7 +51,7 @@ def fit(
     rng: "check.Seed" = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
-    compile: bool = True,
+    compile: bool | str = "auto",
     chunk: int | str | None = "auto",
     threads: int | None = None,
 ) -> History:
@@ -61,13 +63,13 @@ def fit(
     ``callbacks``: functions ``(epoch, logs)``, called after each epoch, counted from 0; one that
     returns True ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
 
-    By default the first two steps on each shape of batch are recorded, and the later ones replayed
-    as :func:`tinynn.compile` does, equal to rounding; where that cannot be, or with
-    ``compile=False``, every step runs eagerly, and the History's ``eager`` says why. A loss of your
-    own that reads Python values which change during an epoch needs ``compile=False``. ``chunk``:
-    samples of a batch that are computed at a time, their gradients added up with the weights of
-    the loss's mean; "auto" for as many as fit the cache, None for all. ``threads``: how many
-    chunks at a time, None for as many as pay. Equal settings give equal numbers.
+    With ``compile="auto"`` the steps are recorded once and replayed, which is quicker and equal to
+    rounding, where every part is known to depend on nothing but its arguments and on Tensors:
+    tinynn's own layers, losses and optimizers. All else runs as it is written, and the History's
+    ``eager`` says why. ``compile=True`` is your word that it holds for your own parts, too; False:
+    never. ``chunk``: samples of a batch that are computed at a time where the loss is a mean over
+    them, "auto" for as many as fit the cache, None for all. ``threads``: how many chunks at a
+    time, None for as many as pay. Equal settings give equal numbers.
 
     Returns a History: the mean loss over the samples of each epoch, and the validation loss.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
@@ -82,59 +84,32 @@ def fit(
     3.0
     """
     check_model("fit", model)
-    xs, ys = paired("fit", x, y)
+    pieces = shuffled("fit", x, y, batch_size, shuffle, rng)
     given = losses.get("fit", loss)
-
-    def criterion(prediction: Any, target: Any) -> Tensor:
-        return _scalar(given(prediction, target))
-
     epochs = check.integer("fit", "epochs", epochs, at_least=1)
-    size = check.integer("fit", "batch_size", batch_size, at_least=1)
     check.flag("fit", "progress", progress)
     _check_optimizer(model, optimizer)
-    hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if callable(callbacks) or not all(callable(hook) for hook in hooks):
-        raise TypeError(
-            f"fit: callbacks must be a list of functions (epoch, logs), got "
-            f"{check.shown(callbacks)}."
-        )
-    validation = None if validation_data is None else _validation(validation_data)
-    for array in (xs, *(validation or ())[:1]):
-        check_samples("fit", model, array, size, "Add a batch axis: x[None] and y[None].")
-    pieces = batches(xs, ys, size, shuffle=shuffle, rng=rng)
+    how = _checked_compilation(compile, chunk, threads)
+    hooks = _checked_callbacks(callbacks)
+    held_out = None if validation_data is None else _validation(validation_data, pieces.size)
     history = History()
-    step = EagerStep(model, criterion, optimizer)
-    with mode(model, training=True):
-        for epoch in range(epochs):
-            title = f"Epoch {epoch + 1}/{epochs}"
-            with _bar(len(pieces), title, progress) as bar, quiet():
-                logs = {"loss": _epoch(model, pieces, step, title, bar)}
-                if validation is not None:
-                    logs["val_loss"] = _evaluate(model, *validation, criterion, size, title)
-                bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
-            history.append(logs)
-            answers = [hook(epoch, dict(logs)) for hook in hooks]
-            if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
-                break
+    step = training_step(model, given, optimizer, **how)
+    run = _Run(model, given, step, epochs, progress)
+    for data in filter(None, (pieces, held_out)):
+        with run.checked_first(data):
+            pass  # what is known without calling the model is said before anything is changed
+    try:
+        with mode(model, training=True), one_blas_thread():
+            for epoch in range(epochs):
+                logs = run.epoch(epoch, pieces, held_out)
+                history.append(logs)
+                answers = [hook(epoch, dict(logs)) for hook in hooks]
+                if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
+                    break
+    finally:
+        history.eager = step.eager
+        step.close()
     return history
-
-
-def _bar(total: int, title: str, progress: bool) -> Any:
-    if not progress:
-        return nullcontext(_NoBar())
-    from tqdm import tqdm  # costs more to import than all of tinynn
-
-    return tqdm(total=total, desc=title)
-
-
-class _NoBar:
-    disable = True
-
-    def update(self) -> None:
-        """Show nothing."""
-
-    def set_postfix(self, logs: Any) -> None:
-        """Show nothing."""
 
 
 def quiet() -> np.errstate:
@@ -143,50 +118,65 @@ def quiet() -> np.errstate:
     return np.errstate(**warned)  # type: ignore[arg-type]
 
 
-def _epoch(model: Layer, pieces: Any, step: EagerStep, title: str, bar: Any) -> float:
-    total, samples, shown = 0.0, 0, 0.0
-    for i, (x, y) in enumerate(pieces):
-        number = step(x, y)
-        if not math.isfinite(number):
-            where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
-            raise _nonfinite(model, x, y, f"fit: the loss is {number} in {where}")
-        total += number * len(x)
-        samples += len(x)
-        if not bar.disable and time.monotonic() - shown > 0.1:
-            shown = time.monotonic()
-            bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
-        bar.update()
-    for path, parameter in model.named_parameters():
-        if not np.isfinite(parameter._data).all():
-            raise FloatingPointError(
-                f"fit: parameter {path} is no longer finite after {title.lower()}. "
-                "Use a smaller learning rate, or tinynn.clip_grad_norm."
-            )
-    return total / samples
+class _Run:
+    """The epochs of one call of fit()."""
 
+    def __init__(
+        self, model: Layer, loss: Loss, step: EagerStep, epochs: int, progress: bool
+    ) -> None:
+        self.model, self.loss, self.step = model, loss, step
+        self.epochs, self.progress = epochs, progress
 
-def _evaluate(
-    model: Layer, x: np.ndarray, y: np.ndarray, criterion: Callable[..., Any], size: int, title: str
-) -> float:
-    total = 0.0
-    with no_grad(), mode(model, training=False):
-        for i, (xb, yb) in enumerate(batches(x, y, size, shuffle=False)):
-            number = criterion(model(xb), yb).item()
+    def epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
+        """Take the steps of an epoch, return its figures."""
+        title = f"Epoch {epoch + 1}/{self.epochs}"
+        self.step.begin_epoch()
+        with progress_bar(self.progress, len(pieces), title) as bar, quiet():
+            logs = {"loss": self._train(pieces, title, bar, first=not epoch)}
+            if held_out is not None:
+                logs["val_loss"] = self._evaluate(held_out, title, first=not epoch)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
+        return logs
+
+    def checked_first(self, pieces: Batches) -> AbstractContextManager[None]:
+        """Refuse, at the model's first call inside, one series that is taken for samples."""
+        advice = "Add a batch axis: x[None] and y[None]."
+        return one_series_refused("fit", self.model, pieces.x, pieces.size, advice)
+
+    def _train(self, pieces: Batches, title: str, bar: Any, first: bool) -> float:
+        total, samples, shown = 0.0, 0, 0.0
+        for i, (x, y) in enumerate(pieces):
+            with self.checked_first(pieces) if first and not i else nullcontext():
+                number = self.step(x, y)
             if not math.isfinite(number):
-                where = f"{title}, batch {i + 1}".lower()
-                raise _nonfinite(model, xb, yb, f"fit: the validation loss is {number} in {where}")
-            total += number * len(xb)
-    return total / len(x)
+                where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
+                raise _nonfinite(self.model, x, y, f"fit: the loss is {number} in {where}")
+            total += number * len(x)
+            samples += len(x)
+            if not bar.disable and time.monotonic() - shown > 0.1:
+                shown = time.monotonic()
+                bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
+            bar.update()
+        for path, parameter in self.model.named_parameters():
+            if not np.isfinite(parameter._data).all():
+                raise FloatingPointError(
+                    f"fit: parameter {path} is no longer finite after {title.lower()}. "
+                    "Use a smaller learning rate, or tinynn.clip_grad_norm."
+                )
+        return total / samples
 
-
-def _scalar(value: Any) -> Tensor:
-    if not isinstance(value, Tensor) or value.size != 1:
-        raise TypeError(
-            "fit: the loss must return a scalar Tensor, got "
-            f"{'shape ' + str(value.shape) if isinstance(value, Tensor) else type(value).__name__}."
-            " Use reduction='mean', and tinynn's operations."
-        )
-    return value
+    def _evaluate(self, pieces: Batches, title: str, first: bool) -> float:
+        total = 0.0
+        with no_grad(), mode(self.model, training=False):
+            for i, (x, y) in enumerate(pieces):
+                with self.checked_first(pieces) if first and not i else nullcontext():
+                    number = scalar(self.loss(self.model(x), y)).item()
+                if not math.isfinite(number):
+                    where = f"{title}, batch {i + 1}".lower()
+                    what = f"fit: the validation loss is {number} in {where}"
+                    raise _nonfinite(self.model, x, y, what)
+                total += number * len(x)
+        return total / len(pieces.x)
 
 
 def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
@@ -225,7 +215,33 @@ def _check_optimizer(model: Layer, optimizer: Any) -> None:
         )
 
 
-def _validation(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"fit: validation_data must be a pair (x, y), got {check.shown(data)}.")
-    return paired("fit: validation_data", *data)
+def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, Any]:
+    if not (isinstance(compile, (bool, np.bool_)) or compile == "auto"):
+        raise (ValueError if isinstance(compile, str) else TypeError)(
+            f'fit: compile must be "auto", True or False, got {check.shown(compile)}.'
+        )
+    if chunk not in ("auto", None):
+        chunk = check.integer("fit", "chunk", chunk, at_least=1)
+    if threads is not None:
+        threads = check.integer("fit", "threads", threads, at_least=1)
+    if not compile and (chunk not in ("auto", None) or threads not in (None, 1)):
+        raise ValueError(
+            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got {compile}."
+        )
+    return {"compile": compile, "chunk": chunk, "threads": threads}
+
+
+def _checked_callbacks(callbacks: Any) -> list[Callback]:
+    hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if callable(callbacks) or not all(callable(hook) for hook in hooks):
+        raise TypeError(
+            f"fit: callbacks must be a list of functions (epoch, logs), got "
+            f"{check.shown(callbacks)}."
+        )
+    return hooks
+
+
+def _validation(pair: Any, size: int) -> Batches:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"fit: validation_data must be a pair (x, y), got {check.shown(pair)}.")
+    return Batches(*paired("fit: validation_data", *pair), size)

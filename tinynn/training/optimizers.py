@@ -1,17 +1,20 @@
 """Optimizers: rules that move parameters against their gradients."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import inspected, primitive
-from tinynn.autodiff.memory import joined, parts_of
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.words import explained
+from tinynn.nn.argument_hints import with_hints
+
+JOINED = 2**15  # elements of all parameters, up to which one array of them is quicker than each
+
+Slots = dict[str, np.ndarray]
 
 
 def _checked_parameters(
@@ -45,7 +48,7 @@ def _checked_parameters(
 
 
 class _Number:
-    """An attribute that is checked whenever it is set."""
+    """An attribute that is checked whenever it is set; it is read from the instance's own dict."""
 
     def __init__(self, **bounds: float) -> None:
         self.bounds = bounds
@@ -53,34 +56,65 @@ class _Number:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, instance: Any, owner: type) -> float:
-        return instance.__dict__[self.name]
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = self.checked(type(instance).__name__, value)
 
-    def __set__(self, instance: Any, value: float) -> None:
-        owner = type(instance).__name__
-        instance.__dict__[self.name] = check.real(owner, self.name, value, **self.bounds)
+    def checked(self, owner: str, value: Any) -> Any:
+        return check.real(owner, self.name, value, **self.bounds)
+
+
+class _Flag(_Number):
+    def checked(self, owner: str, value: Any) -> bool:
+        return check.flag(owner, self.name, value)
+
+
+class _Joined(NamedTuple):
+    """All parameters as one flat array: its parts in their shapes, and the slots of the whole."""
+
+    weights: np.ndarray
+    parts: list[np.ndarray]
+    slots: Slots
 
 
 class Optimizer:
-    """Base of the optimizers: a subclass writes ``_updated``, a pure function.
+    """Base of the optimizers. To write one, subclass it and write its rule, :meth:`updated`.
 
     A step computes all new values first and then takes them over; if it is interrupted between,
-    it goes back, so that a model is never left between two steps.
+    it goes back, so that a model is never left between two steps. ``iterations`` counts the steps.
+
+    What a subclass may say as class attributes: ``slot_names``, the names of the arrays that the
+    rule keeps for each parameter; ``elementwise = True`` if it treats each element alike and by
+    itself, for then it may be given many parameters as one flat array. Whoever writes the rule
+    anew, says both anew. Every number or flag that is an attribute, such as ``learning_rate``, is
+    part of the state, unless its name begins with ``_``.
+
+    >>> class Signs(Optimizer):
+    ...     def updated(self, w, g, slots):
+    ...         return w - self.learning_rate * np.sign(g), {}
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> (w * w).sum().backward(); Signs([w], learning_rate=0.5).step(); w
+    Tensor([ 0.5, -1.5], requires_grad=True)
     """
 
-    learning_rate = _Number(at_least=0)
-    _settings: tuple[str, ...] = ("learning_rate",)
-    _slot_names: tuple[str, ...] = ()
+    learning_rate: float = _Number(at_least=0)  # type: ignore[assignment]
+    slot_names: tuple[str, ...] | None = None  # None: any that the rule returns
+    elementwise = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if vars(cls).keys() & {"updated", "_updated"}:  # what it inherits may not hold
+            cls.elementwise = vars(cls).get("elementwise", False)
+            cls.slot_names = vars(cls).get("slot_names")
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
         self.parameters = _checked_parameters(type(self).__name__, parameters)
         self.learning_rate = learning_rate
         self.iterations = 0
-        self._slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        self._replayed: Any = None  # fit()'s settings and recorded step, for its next call
+        self._slots: list[Slots] = [{} for _ in self.parameters]
+        self._joined: _Joined | None = None  # if it is not None, the slots are in there
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_replayed": None}  # a copy records anew
+        return {**self.__dict__, "_slots": self._slots_apart(), "_joined": None}
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -97,168 +131,188 @@ class Optimizer:
             )
         self._step()
 
-    @effect("update")
+    def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+        """Return the new value of a parameter and its new slots: the rule, a pure function.
+
+        ``w``: the parameter's value; ``g``: its gradient, of w's shape and dtype; ``slots``: the
+        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape;
+        w, g and the old slots stay as they are. ``self.iterations`` is the number of steps before
+        this one. Parameters in half precision come, and their slots are kept, in single precision.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: write updated(self, w, g, slots).")
+
+    def _updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+        return self.updated(w, g, slots)  # the name by which older subclasses write their rule
+
+    # ------------------------------------------------------------ a step
+
+    @effect
     def _step(self) -> None:
-        new = [
-            None if p.grad is None else self._updated(p._data, p.grad, slots)
-            for p, slots in zip(self.parameters, self._slots, strict=True)
-        ]
-        before = [(p._data, p._ownership) for p in self.parameters], self._slots, self.iterations
+        """Take a step on the gradients that there are."""
+        gradients = [getattr(p, "_grad", None) for p in self.parameters]
+        joins = self._may_join() and all(g is not None for g in gradients)
+        values, slots, joined = self._all_at_once(gradients) if joins else self._each(gradients)
+        before = [(p._data, p._ownership) for p in self.parameters]
+        own = self._slots, self._joined, self.iterations
         try:
-            self._slots = [n[1] if n else s for n, s in zip(new, self._slots, strict=True)]
-            self.iterations += 1
-            for p, n in zip(self.parameters, new, strict=True):
-                if n:
-                    p._replace(n[0])
+            self._slots, self._joined, self.iterations = slots, joined, self.iterations + 1
+            for p, value in zip(self.parameters, values, strict=True):
+                if value is not None:
+                    p._replace(value)
         except BaseException:
-            for p, held in zip(self.parameters, before[0], strict=True):
+            for p, held in zip(self.parameters, before, strict=True):
                 p._data, p._ownership = held
-            self._slots, self.iterations = before[1:]
+            self._slots, self._joined, self.iterations = own
             raise
 
-    def _bound(
-        self, weights: list[np.ndarray], gradients: list[np.ndarray], places: Sequence[int]
-    ) -> Callable[[], None]:
-        """Return a function that takes a step on fixed arrays, in place, for a compiled step.
+    def _may_join(self) -> bool:
+        """Tell whether all parameters may be given to the rule as one array, and it pays."""
+        if not self.elementwise or vars(self).keys() & {"updated", "_updated"}:
+            return False
+        if self._joined is not None:
+            return True
+        first = self.parameters[0].dtype
+        names = self._slots[0].keys()
+        return (
+            len(self.parameters) > 1
+            and sum(p.size for p in self.parameters) <= JOINED
+            and all(p.dtype == first for p in self.parameters)
+            and all(slots.keys() == names for slots in self._slots)
+        )
 
-        ``weights``: the data of the parameters at ``places``, ``gradients``: of the same shapes.
-        """
-        return _Bound(self, weights, gradients, places).step
+    def _all_at_once(
+        self, gradients: Sequence[Any]
+    ) -> tuple[list[np.ndarray], list[Slots], _Joined]:
+        held = self._joined
+        if held is None:
+            arrays = self._slots
+            slots = {k: np.concatenate([s[k].ravel() for s in arrays]) for k in arrays[0]}
+        else:
+            slots = held.slots
+        if held is not None and all(
+            p._data is part for p, part in zip(self.parameters, held.parts, strict=True)
+        ):
+            weights = held.weights
+        else:
+            weights = np.concatenate([p._data.ravel() for p in self.parameters])
+        joint = np.concatenate([g.ravel() for g in gradients])
+        weights, slots = self._ruled(weights, joint, slots)
+        parts = self._parts(weights)
+        return parts, [], _Joined(weights, parts, slots)
 
-    def _updated(
-        self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the new value of a parameter and its new slots, in fresh arrays."""
-        raise NotImplementedError
+    def _parts(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Cut a flat array into parts of the parameters' shapes."""
+        parts, start = [], 0
+        for p in self.parameters:
+            shape, size = p._data.shape, p._data.size
+            parts.append(flat[start : start + size].reshape(shape))
+            start += size
+        return parts
+
+    def _slots_apart(self) -> list[Slots]:
+        """Return the slots of each parameter."""
+        if self._joined is None:
+            return self._slots
+        parts = {name: self._parts(flat) for name, flat in self._joined.slots.items()}
+        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
+
+    def _each(self, gradients: Sequence[Any]) -> tuple[list[np.ndarray | None], list[Slots], None]:
+        values: list[np.ndarray | None] = []
+        slots = []
+        for p, g, before in zip(self.parameters, gradients, self._slots_apart(), strict=True):
+            value, after = (None, before) if g is None else self._ruled(p._data, g, before)
+            values.append(value)
+            slots.append(after)
+        return values, slots, None
+
+    def _ruled(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+        """Apply the rule, in single precision to half precision, and check what it returns."""
+        given = w, g
+        if w.dtype == np.float16:
+            given = w.astype(np.float32), g.astype(np.float32)
+        result: Any = self._updated(*given, slots)
+        owner = f"{type(self).__name__}.updated"
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+            raise TypeError(
+                f"{owner}: must return (new value, new slots), a tuple of an array and a dict, got "
+                f"{check.shown(result)}."
+            )
+        value = np.asarray(result[0])
+        if value.shape != w.shape:
+            raise ValueError(
+                f"{owner}: must return a new value of the parameter's shape {w.shape}, got "
+                f"{value.shape}."
+            )
+        if value.dtype != w.dtype:
+            value = value.astype(w.dtype)
+        elif value.base is not None or value is w or value is g:  # whose memory may be another's
+            value = value.copy()
+        return value, result[1]
+
+    # ------------------------------------------------------------ its state
+
+    def _settings(self) -> list[str]:
+        """Return the names of the attributes that are numbers and flags."""
+        kinds = (int, float, np.number, np.bool_)
+        named = (name for name in vars(self) if not name.startswith("_"))
+        return [name for name in named if isinstance(getattr(self, name), kinds)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of all that the next step depends on, beside parameters and gradients."""
-        state: dict[str, Any] = {name: getattr(self, name) for name in self._settings}
-        state["iterations"] = self.iterations
-        for i, slots in enumerate(self._slots):
-            state |= {f"{i}.{name}": array.copy() for name, array in slots.items()}
+        """Return a copy of all that the next step depends on, beside parameters and gradients.
+
+        Numbers and flags go by their names, arrays by "0.velocity": the parameter's place and the
+        slot's name; "optimizer" is the name of the class.
+        """
+        state: dict[str, Any] = {name: getattr(self, name) for name in self._settings()}
+        state["optimizer"] = type(self).__name__
+        for i, slots in enumerate(self._slots_apart()):
+            state |= {f"{i}.{name}": np.array(array) for name, array in slots.items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`; raise ValueError and change nothing if it misfits."""
         owner = type(self).__name__
-        fault = f"{owner}: the state does not fit this optimizer: "
         if not isinstance(state, Mapping):
             raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
-        missing = [name for name in (*self._settings, "iterations") if name not in state]
-        if missing:
+        other = str(state.get("optimizer", owner))
+        fault = f"{owner}: the state does not fit this optimizer: "
+        fault += "" if other == owner else f"it is one of {other}; "
+        names = self._settings()
+        if missing := [name for name in names if name not in state]:
             raise ValueError(f"{fault}{', '.join(missing)} missing.")
-        slots: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        expected = {
-            f"{i}.{name}": (i, name) for i in range(len(slots)) for name in self._slot_names
-        }
-        for key in state:
-            if key in self._settings or key == "iterations":
-                continue
-            if key not in expected:
+        slots: list[Slots] = [{} for _ in self.parameters]
+        for key in state.keys() - {*names, "optimizer"}:
+            place, _, name = str(key).partition(".")
+            known = name if self.slot_names is None else name in self.slot_names
+            if not (known and place.isdecimal() and int(place) < len(slots)):
                 raise ValueError(f"{fault}unexpected entry {key!r}.")
-            i, name = expected[key]
-            array, shape = np.asarray(state[key]), self.parameters[i].shape
-            if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-                raise ValueError(
-                    f"{fault}{key} needs finite floats of shape {shape}, got shape {array.shape}, "
-                    f"dtype {array.dtype}."
-                )
-            slots[i][name] = array.astype(self.parameters[i].dtype)
-        if any(s and s.keys() != set(self._slot_names) for s in slots):
-            raise ValueError(f"{fault}each parameter needs all of {self._slot_names}.")
+            slots[int(place)][name] = _slot(fault, key, state[key], self.parameters[int(place)])
+        if self.slot_names and any(s and s.keys() != set(self.slot_names) for s in slots):
+            raise ValueError(f"{fault}each parameter needs all of {self.slot_names}.")
         iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
-        before = {name: getattr(self, name) for name in self._settings}
+        before = {name: getattr(self, name) for name in names}
         try:
-            for name in self._settings:
-                setattr(self, name, state[name])
+            for name in names:
+                setattr(self, name, _plain(state[name]))
         except (TypeError, ValueError):
-            for name, value in before.items():
-                setattr(self, name, value)
+            vars(self).update(before)
             raise
-        self.iterations, self._slots = iterations, slots
+        self.iterations, self._slots, self._joined = iterations, slots, None
 
 
-class _Bound:
-    """Steps of an optimizer in place, on fixed arrays: all at once where they lie side by side."""
+def _plain(value: Any) -> Any:
+    """Return a number or flag that a file has made an array of."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        weights: list[np.ndarray],
-        gradients: list[np.ndarray],
-        places: Sequence[int],
-    ) -> None:
-        self.optimizer, self.places = optimizer, list(places)
-        self.weights, self.gradients = weights, gradients
-        self.flat: np.ndarray | None = joined(weights)
-        self.g = joined(gradients)
-        self.apart = self.g is None
-        if self.flat is not None and self.g is None:
-            self.g = np.empty_like(self.flat)
-        self.slots: list[dict[str, np.ndarray]] = []  # of the flat array, or of each parameter
-        self.installed: list[dict[str, np.ndarray]] | None = None  # what the optimizer got of them
 
-    def step(self) -> None:
-        """Take one step, whole also if it is interrupted."""
-        optimizer = self.optimizer
-        if optimizer._slots is not self.installed:
-            self._take_over()
-        weights, gradients = self.weights, self.gradients
-        if self.flat is not None and self.g is not None:
-            if self.apart:
-                np.concatenate([g.reshape(-1) for g in gradients], out=self.g)
-            weights, gradients = [self.flat], [self.g]
-        new = [
-            optimizer._updated(w, g, slots)
-            for w, g, slots in zip(weights, gradients, self.slots, strict=True)
-        ]
-        count = optimizer.iterations + 1
-        try:
-            self._finish(weights, new, count)
-        except BaseException:
-            self._finish(weights, new, count)
-            raise
-
-    def _finish(self, weights: list[np.ndarray], new: list[Any], count: int) -> None:
-        for w, (value, _) in zip(weights, new, strict=True):
-            np.copyto(w, value)
-        for slots, (_, values) in zip(self.slots, new, strict=True):
-            for name, value in values.items():
-                if name in slots:
-                    np.copyto(slots[name], value)
-                else:
-                    slots[name] = value
-        self.optimizer.iterations = count
-        if self.optimizer._slots is not self.installed:
-            self._install()
-
-    def _take_over(self) -> None:
-        """Copy the optimizer's slots, which a step or a load outside of this has set."""
-        given = [self.optimizer._slots[i] for i in self.places]
-        self.installed = None
-        self.slots = [{name: a.copy() for name, a in slots.items()} for slots in given]
-        if self.flat is not None:
-            flat: dict[str, np.ndarray] = {}
-            for name in self.optimizer._slot_names:
-                if any(given):
-                    flat[name] = np.zeros_like(self.flat)
-                    parts = parts_of(flat[name], self.weights)
-                    for part, slots in zip(parts, given, strict=True):
-                        part[...] = slots.get(name, 0)
-            self.slots = [flat]
-
-    def _install(self) -> None:
-        """Let the optimizer see the slots that steps are taken on."""
-        own = self.slots
-        if self.flat is not None:
-            parts = {name: parts_of(array, self.weights) for name, array in self.slots[0].items()}
-            count = len(self.places)
-            own = [{name: views[i] for name, views in parts.items()} for i in range(count)]
-        slots = list(self.optimizer._slots)
-        for i, mine in zip(self.places, own, strict=True):
-            slots[i] = mine
-        self.optimizer._slots = self.installed = slots
+def _slot(fault: str, key: str, value: Any, parameter: Tensor) -> np.ndarray:
+    array = np.array(value)
+    if array.shape != parameter.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError(
+            f"{fault}{key} needs finite floats of shape {parameter.shape}, got shape "
+            f"{array.shape}, dtype {array.dtype}."
+        )
+    return array.astype(np.float32 if parameter.dtype == np.float16 else parameter.dtype)
 
 
 class SGD(Optimizer):
@@ -271,6 +325,7 @@ class SGD(Optimizer):
 
     ``parameters``: Tensors that require a gradient. (PyTorch leaves the learning rate out of v,
     the same while it is constant, and adds weight_decay * w to g, the same without momentum.)
+    Every setting can be set at any time; with momentum 0, v is forgotten.
     Raises ValueError or TypeError for values out of range, and for nesterov without momentum.
 
     >>> w = Tensor([1.0], requires_grad=True)
@@ -279,12 +334,13 @@ class SGD(Optimizer):
     Tensor([0.], requires_grad=True)
     """
 
-    momentum = _Number(at_least=0, below=1)
-    weight_decay = _Number(at_least=0)
-    _settings = ("learning_rate", "momentum", "weight_decay")
-    _slot_names = ("velocity",)
+    momentum: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
+    nesterov: bool = _Flag()  # type: ignore[assignment]
+    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    slot_names = ("velocity",)
+    elementwise = True
 
-    @explained
+    @with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -295,15 +351,12 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, learning_rate)
-        self.momentum = momentum
-        self.nesterov = check.flag("SGD", "nesterov", nesterov)
-        self.weight_decay = weight_decay
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, such as 0.9.")
 
-    def _updated(
-        self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+        """Return the new value of a parameter and its velocity."""
         rate = self.learning_rate
         if self.weight_decay:
             w = w - rate * self.weight_decay * w
@@ -330,14 +383,14 @@ class Adam(Optimizer):
     0.5
     """
 
-    beta_1 = _Number(at_least=0, below=1)
-    beta_2 = _Number(at_least=0, below=1)
-    epsilon = _Number(above=0)
-    weight_decay = _Number(at_least=0)
-    _settings = ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay")
-    _slot_names = ("m", "v")
+    beta_1: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
+    beta_2: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
+    epsilon: float = _Number(above=0)  # type: ignore[assignment]
+    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    slot_names = ("m", "v")
+    elementwise = True
 
-    @explained
+    @with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -352,15 +405,15 @@ class Adam(Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.weight_decay = weight_decay
 
-    def _updated(
-        self, w: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        t = self.iterations + 1
-        rate = self.learning_rate
+    def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+        """Return the new value of a parameter and its moments."""
+        t, rate = self.iterations + 1, self.learning_rate
         if self.weight_decay:
             w = w - rate * self.weight_decay * w
-        m = (1 - self.beta_1) * g + self.beta_1 * slots.get("m", 0)
-        v = (1 - self.beta_2) * g * g + self.beta_2 * slots.get("v", 0)
+        m, v = (1 - self.beta_1) * g, (1 - self.beta_2) * g * g
+        if slots:
+            m += self.beta_1 * slots["m"]
+            v += self.beta_2 * slots["v"]
         rate *= math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         return w - rate * m / (np.sqrt(v) + self.epsilon), {"m": m, "v": v}
 

@@ -1,4 +1,7 @@
-"""One training step for fit()."""
+"""One training step of fit(), one forward pass of predict(): eager, or replayed where that can be.
+
+These two functions are the only places that ask for the fast path, and each works without it.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,35 +11,78 @@ import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.training.optimizers import Optimizer
 
-Loss = Callable[[Any, Any], Tensor]
+Loss = Callable[[Any, Any], Any]
+Forward = Callable[..., np.ndarray]
 
 
 class EagerStep:
-    """A step as a user would write it; ``step(x, y)`` returns the loss before it."""
+    """A training step as a user would write it. ``eager``: why it is not replayed; None if it is.
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+    ``begin_epoch`` and ``close`` are for steps that keep something; this one does not.
+    """
+
+    def __init__(
+        self, model: Layer, loss: Loss, optimizer: Optimizer, eager: str | None = None
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.eager = model, loss, optimizer, eager
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Take a step, unless the loss is not finite."""
+        """Take a step, unless the loss is not finite; return the loss before it."""
         self.optimizer.zero_grad()
-        value = self.loss(self.model(x), y)
+        with differentiating(self.optimizer.parameters):
+            value = scalar(self.loss(self.model(x), y))
         number = float(value.item())
         if math.isfinite(number):
             value.backward()
             self.optimizer.step()
         return number
 
+    def begin_epoch(self) -> None:
+        """Callbacks may have changed something: another epoch begins."""
 
-class Forward:
-    """A model's output for plain arrays."""
+    def close(self) -> None:
+        """No step follows."""
 
-    def __init__(self, model: Layer) -> None:
-        self.model = model
 
-    def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
-        """Return the output, in a fresh array."""
-        return np.array(values(self.model(np.asarray(x))))
+def training_step(
+    model: Layer, loss: Loss, optimizer: Optimizer, *, compile: Any, chunk: Any, threads: Any
+) -> EagerStep:
+    """Return the quickest step that these allow."""
+    eager = EagerStep(model, loss, optimizer, "compile=False")
+    if not compile:
+        return eager
+    try:
+        from tinynn.replay import training_step as replayed
+    except ImportError:
+        eager.eager = "tinynn.replay is not installed"
+        return eager
+    return replayed(model, loss, optimizer, eager, compile=compile, chunk=chunk, threads=threads)
+
+
+def eager_forward(model: Layer) -> Forward:
+    """Return a function (x, worker=0) of plain arrays: the model's output, in a fresh array."""
+    return lambda x, worker=0: np.array(values(model(x)))
+
+
+def forward(model: Layer) -> Forward:
+    """Return the same, as quick as it can be when it is called many times."""
+    try:
+        from tinynn.replay import forward as replayed
+    except ImportError:
+        return eager_forward(model)
+    return replayed(model)
+
+
+def scalar(value: Any) -> Tensor:
+    """Return what a loss has returned, a Tensor with one element."""
+    if not isinstance(value, Tensor) or value.size != 1:
+        raise TypeError(
+            "fit: the loss must return a scalar Tensor, got "
+            f"{'shape ' + str(value.shape) if isinstance(value, Tensor) else type(value).__name__}."
+            " Use reduction='mean', and tinynn's operations."
+        )
+    return value

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import _checks as check
-from tinynn.autodiff import ops
 from tinynn.autodiff.graph import no_grad
-from tinynn.autodiff.primitive import as_array
-from tinynn.nn.layer import Layer, mode
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import mode
+from tinynn.training.batches import data
 from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
-from tinynn.training.steps import Forward
+from tinynn.training.steps import forward
 
 
 def stream(model: Layer) -> "Stream":
@@ -46,7 +45,7 @@ class Stream:
                 " begin depends on the length of the series, which a stream cannot know. With "
                 "strides, give padding='causal' or a pair (left, right) in place of 'same'."
             )
-        self.model, self._reach, self._forward = model, reach, Forward(model)
+        self.model, self._reach, self._forward = model, reach, forward(model)
         self.reset()
 
     @property
@@ -60,7 +59,7 @@ class Stream:
     def reset(self) -> None:
         """Forget the series and begin another one."""
         self._kept: np.ndarray | None = None  # the input from step _start on
-        self._none = np.empty(0)  # no outputs, of their shape and dtype
+        self._none: np.ndarray | None = None  # no outputs, of their shape and dtype, once known
         self._start = self._given = 0  # input steps let go, output steps returned
         self._ended = False
 
@@ -72,15 +71,18 @@ class Stream:
         for a shape that does not fit the model or the steps before, RuntimeError after
         :meth:`finish`; then nothing has changed.
         """
-        kept, none = self._joined(x)
+        given, kept = self._joined(x)
         stride, left, right = self._reach[:3]
         steps = self._start + kept.shape[-2]
         certain = max(self._given, -(-(steps - right) // stride))
-        scores = self._scores(kept, certain) if certain > self._given else none
+        scores = self._none
+        if scores is None or certain > self._given:
+            scores = self._certain(kept, certain, given)
         # One output more than is needed, so that finish() never lacks the steps of a window.
         start = max(self._start, (certain - 1 - -(-left // stride)) * stride)
-        kept = kept[..., start - self._start :, :].copy()
-        self._kept, self._none, self._start, self._given = kept, none, start, certain
+        self._kept = kept[..., start - self._start :, :].copy()
+        self._none = scores[..., :0, :].copy()
+        self._start, self._given = start, certain
         return scores
 
     def finish(self) -> np.ndarray:
@@ -103,30 +105,33 @@ class Stream:
             )
 
     def _joined(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the steps kept and ``x``, and no scores in the shape of scores."""
+        """Return ``x`` as an array, and the steps kept with it."""
         self._check_going("push")
-        array = ops.values(as_array("push", x))
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"Stream.push: x must be real numbers, got {check.shown(x)}.")
+        array = data("Stream.push", "x", x)
         if array.ndim not in (2, 3):
             raise ValueError(
                 "Stream.push: x must be (steps, channels) or (series, steps, channels), got shape "
                 f"{array.shape}. Of a single channel, give x[:, None]."
             )
         if self._kept is None:
-            return array, self._no_scores(array)
+            return array, array
         shape = self._kept.shape
         if (*array.shape[:-2], array.shape[-1]) != (*shape[:-2], shape[-1]):
             expected = ", ".join([*map(str, shape[:-2]), "steps", str(shape[-1])])
             raise ValueError(f"Stream.push: x must be ({expected}) as before, got {array.shape}.")
-        return np.concatenate([self._kept, array], axis=-2), self._none
+        return array, np.concatenate([self._kept, array], axis=-2)
 
-    def _no_scores(self, x: np.ndarray) -> np.ndarray:
-        """Return scores for no steps, found by a trial, which also shows whether ``x`` fits."""
-        trial = np.zeros((*x.shape[:-2], shortest_piece(self._reach), x.shape[-1]), x.dtype)
+    def _certain(self, kept: np.ndarray, certain: int, x: np.ndarray) -> np.ndarray:
+        """Return the outputs up to ``certain``; the first call shows whether ``x`` fits."""
+        if self._none is not None:
+            return self._scores(kept, certain)
         try:
+            if certain > self._given:
+                return self._scores(kept, certain)
+            # Too few steps for an output: zeros in their place show shape and dtype of one.
+            trial = np.zeros((*x.shape[:-2], shortest_piece(self._reach), x.shape[-1]), x.dtype)
             with np.errstate(all="ignore"):
-                return self._run(trial)[(slice(None),) * (x.ndim - 2) + (slice(0, 0),)]
+                return self._run(trial)[..., :0, :]
         except ValueError as error:
             raise ValueError(
                 f"Stream.push: x of shape {x.shape} does not fit the model: {error}"

@@ -1,16 +1,12 @@
 """The cores: how many there are for us, and BLAS kept to one thread while we use our own."""
 
-import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
-
-import numpy as np
 
 
 def available() -> int:
@@ -21,31 +17,28 @@ def available() -> int:
 
 
 @cache
-def _blas() -> tuple[Any, Any] | None:
-    """Return the functions that tell and set the threads of the OpenBLAS inside NumPy's wheels."""
-    root = Path(np.__file__).parent
-    for folder in (root.parent / "numpy.libs", root / ".dylibs", root.parent / "numpy" / ".libs"):
-        for path in sorted(folder.glob("*openblas*")):
-            try:
-                library = ctypes.CDLL(str(path))
-            except OSError:
-                continue
-            for prefix in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_"):
-                try:
-                    return (
-                        getattr(library, prefix.format("get")),
-                        getattr(library, prefix.format("set")),
-                    )
-                except AttributeError:
-                    continue
-    return None
+def _blas() -> list[Any]:
+    """Return a control over the threads of each BLAS library that is loaded."""
+    from threadpoolctl import ThreadpoolController  # takes as long as a training step to load
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_threads(counts: Sequence[int]) -> None:
+    for library, count in zip(_blas(), counts, strict=True):
+        # Since version 3.8, only the thread that set a limit first is obeyed until it lets go.
+        let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+        let_go(force=True)
+        library.set_num_threads(count)
+        let_go(force=True)
 
 
 class _Single:
     """Who wants BLAS to keep to one thread: of several at a time, the last one gives it back."""
 
     def __init__(self) -> None:
-        self.lock, self.users, self.before = Lock(), 0, 1
+        self.lock, self.users = Lock(), 0
+        self.before: list[int] = []
 
 
 _single = _Single()
@@ -56,25 +49,21 @@ def one_blas_thread() -> Iterator[bool]:
     """Let each matrix product run on the thread that asks for it; tell whether that is so.
 
     BLAS's own threads gain little on the thin products of small models, and wait for each other
-    when another process holds a core. False where NumPy comes with another BLAS than OpenBLAS.
+    when another process holds a core. False where NumPy comes with a BLAS that cannot be told.
     """
-    found = _blas()
-    if found is None:
-        yield False
-        return
-    get, set_ = found
+    libraries = _blas()
     with _single.lock:
         if not _single.users:
-            _single.before = get()
-            set_(1)
+            _single.before = [library.num_threads for library in libraries]
+            _set_threads([1] * len(libraries))
         _single.users += 1
     try:
-        yield True
+        yield bool(libraries)
     finally:
         with _single.lock:
             _single.users -= 1
             if not _single.users:
-                set_(_single.before)
+                _set_threads(_single.before)
 
 
 def pool(threads: int) -> Any:

@@ -54,7 +54,7 @@ def floats(x: Any) -> Any:
 
     NumPy's own functions give half precision for the smallest integers, or wrap around.
     """
-    x = np.asarray(x)
+    x = x if hasattr(x, "dtype") else np.asarray(x)
     return x.astype(np.float64) if x.dtype.kind in "iub" else x
 
 

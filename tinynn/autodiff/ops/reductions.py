@@ -38,7 +38,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([4., 6.])
     """
-    return add_up(np.asarray(x), axis, keepdims)
+    return add_up(x if hasattr(x, "dtype") else np.asarray(x), axis, keepdims)
 
 
 def in_single(f: Callable[..., Any]) -> Callable[..., Any]:

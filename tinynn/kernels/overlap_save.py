@@ -6,8 +6,6 @@ with a fixed matrix, the coefficients are multiplied with the kernel's, frequenc
 a second fixed matrix leads back: matrix products throughout, no FFT (overlap-save; the adjoint in x
 is overlap-add). Real and imaginary parts stand side by side, channel by channel; the two real
 coefficients, of frequency 0 and size / 2, share the first pair of places.
-
-As lanes.py, of which these are the fast counterparts, it makes lists of calls to be replayed.
 """
 
 import math
@@ -16,10 +14,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from tinynn.autodiff.conv import outputs_per_row
-from tinynn.autodiff.lanes import Call, Lane
+from tinynn.kernels.padded_batch import Call, PaddedBatch
+from tinynn.kernels.toeplitz import outputs_per_row
 
 SLOWER = 1.6  # how much longer a multiplication takes in these many small products
 
@@ -44,8 +41,9 @@ def best_size(taps: int, channels: int, filters: int) -> int | None:
 
 
 def room(taps: int, channels: int, filters: int) -> int:
-    """Return how many rows behind the last gap the blocks of a convolution may touch."""
-    return 2 * (best_size(taps, channels, filters) or 0) + taps
+    """Return how many rows behind the last pitch the blocks of a convolution may touch."""
+    size = best_size(taps, channels, filters)
+    return 2 * size + taps if size else 0
 
 
 @cache
@@ -61,28 +59,34 @@ def _matrices(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     return there.astype(dtype), np.ascontiguousarray(back, dtype)
 
 
-class Blocks:
-    """The blocks of a lane for kernels of ``taps`` steps, and what was transformed already.
+class OverlapSave:
+    """The three maps by block transforms, for one group; see the protocol ``Way``.
 
     ``known``: arrays by name, transforms that the maps of one convolution share, and scratch;
-    ``names``: of the first and of the second argument of the map, in there.
+    ``names``: of the first and of the second argument of the map, in there. A name stands for one
+    array of one content.
     """
 
-    def __init__(
-        self, size: int, taps: int, lane: Lane, known: dict[Any, np.ndarray], names: Sequence[Any]
-    ) -> None:
-        self.size, self.taps, self.step = size, taps, size - taps + 1
-        self.dtype = lane.flat.dtype
-        self.count = -(-lane.pitch * len(lane.array) // self.step)
-        self.there, self.back = _matrices(size, self.dtype.str)
-        self.known, self.names = known, names
+    spreads_nan = True
 
-    def _view(self, lane: Lane, first: int, length: int) -> np.ndarray:
+    def __init__(
+        self, size: int, taps: int, dtype: np.dtype[Any],
+        known: dict[Any, np.ndarray] | None = None, names: Sequence[Any] = (0, 1),
+    ) -> None:  # fmt: skip
+        self.size, self.taps, self.step, self.dtype = size, taps, size - taps + 1, dtype
+        self.there, self.back = _matrices(size, dtype.str)
+        self.known = {} if known is None else known
+        self.names = [(name, size, taps) for name in names]
+
+    def _count(self, batch: PaddedBatch) -> int:
+        return -(-batch.pitch * batch.series // self.step)
+
+    def _blocks(self, batch: PaddedBatch, first: int, length: int) -> np.ndarray:
         """View (count, length, channels): blocks of ``length`` steps, ``step`` apart."""
-        channels = lane.flat.shape[1]
-        start = lane.flat[lane.gap + first :]
-        one, item = channels * self.dtype.itemsize, self.dtype.itemsize
-        return as_strided(start, (self.count, length, channels), (self.step * one, one, item))
+        by_row = batch.flat.shape[2] * self.dtype.itemsize
+        shape = self._count(batch), length, batch.flat.shape[2]
+        strides = self.step * by_row, by_row, self.dtype.itemsize
+        return np.ndarray(shape, self.dtype, batch.flat, (batch.gap + first) * by_row, strides)
 
     def _scratch(self, *shape: int) -> np.ndarray:
         """Return memory that the next map may use again."""
@@ -100,8 +104,12 @@ class Blocks:
         """Return the calls, if any are left, that transform blocks into ``known[key]``."""
         if key in self.known:
             return []
-        self.known[key] = np.empty((self.count, self.size, blocks.shape[2]), self.dtype)
+        self.known[key] = np.empty((len(blocks), self.size, blocks.shape[2]), self.dtype)
         return [(np.matmul, (matrix, blocks, self.known[key]))]
+
+    def _gradient_spectrum(self, key: Any, g: PaddedBatch) -> list[Call]:
+        """Transform blocks of ``step`` steps, each with zeros behind it."""
+        return self._spectrum(key, self.there[:, : self.step], self._blocks(g, 0, self.step))
 
     def _kernel(self, key: Any, kernel: np.ndarray) -> list[Call]:
         """Transform a kernel (taps, channels, filters) into (size / 2, 2 channels, 2 filters)."""
@@ -123,13 +131,16 @@ class Blocks:
             (np.copyto, (table[0, 1, :, 1], imaginary[0])),
         ]
 
-    def correlate(
-        self, x: Lane, kernel: np.ndarray, left: int, y: Lane, bias: np.ndarray | None = None
-    ) -> list[Call]:
-        """As :func:`tinynn.autodiff.lanes.correlate`."""
-        calls = self._spectrum(self.names[0], self.there, self._view(x, -left, self.size))
+    def forward(
+        self, x: PaddedBatch, kernel: np.ndarray, left: int, y: PaddedBatch,
+        bias: np.ndarray | None = None,
+    ) -> list[Call]:  # fmt: skip
+        """Correlate the series of ``x`` with ``kernel`` into ``y``; add ``bias`` (filters,)."""
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
+        calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
         calls += self._kernel(self.names[1], kernel)
-        product = self._scratch(self.count, self.size, kernel.shape[2])
+        count = self._count(x)
+        product = self._scratch(count, self.size, kernel.shape[2])
         spectrum = self._by_frequency(self.known[self.names[0]])
         calls.append(
             (np.matmul, (spectrum, self.known[self.names[1]], self._by_frequency(product)))
@@ -138,45 +149,49 @@ class Blocks:
             constant = np.empty_like(bias)
             calls.append((np.multiply, (bias, np.array(self.size, bias.dtype), constant)))
             calls.append((np.add, (product[:, 0], constant, product[:, 0])))
-        outputs = self._view(y, 0, self.step)
+        outputs = self._blocks(y, 0, self.step)
         calls.append((np.matmul, (self.back[: self.step], product, outputs)))
-        return calls + y.clear(self.count * self.step)
+        return calls + y.clear(count * self.step)
 
-    def correlate_input(self, g: Lane, kernel: np.ndarray, left: int, x: Lane) -> list[Call]:
-        """As :func:`tinynn.autodiff.lanes.correlate_input`."""
-        calls = self._spectrum(
-            self.names[0], self.there[:, : self.step], self._view(g, 0, self.step)
-        )
+    def input_gradient(
+        self, g: PaddedBatch, kernel: np.ndarray, left: int, x: PaddedBatch
+    ) -> list[Call]:
+        """Multiply with the conjugate coefficients; where the blocks of ``x`` overlap, add."""
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
+        calls = self._gradient_spectrum(self.names[0], g)
         calls += self._kernel(self.names[1], kernel)
-        product = self._scratch(self.count, self.size, kernel.shape[1])
+        count, channels = self._count(g), kernel.shape[1]
+        product = self._scratch(count, self.size, channels)
         table = self.known[self.names[1]].transpose(0, 2, 1)
         spectrum = self._by_frequency(self.known[self.names[0]])
-        rest = self._scratch(self.count, self.taps - 1, kernel.shape[1])
-        after = self._view(x, self.step - left, self.taps - 1)
-        last = x.flat[x.gap - left + self.count * self.step :][: self.taps - 1]
+        rest = self._scratch(count, self.taps - 1, channels)
+        after = self._blocks(x, self.step - left, self.taps - 1)
+        flat = x.flat[0]
+        last = flat[x.gap - left + count * self.step :][: self.taps - 1]
         return [
             *calls,
             (np.matmul, (spectrum, table, self._by_frequency(product))),
-            (np.matmul, (self.back[: self.step], product, self._view(x, -left, self.step))),
+            (np.matmul, (self.back[: self.step], product, self._blocks(x, -left, self.step))),
             (last.fill, (0,)),
             (np.matmul, (self.back[self.step :], product, rest)),
             (np.add, (after, rest, after)),
-            (x.flat[: x.gap].fill, (0,)),
-            *x.clear(self.count * self.step + self.taps),
+            (flat[: x.gap].fill, (0,)),
+            *x.clear(count * self.step + self.taps),
         ]
 
-    def correlate_kernel(self, x: Lane, g: Lane, left: int, kernel: np.ndarray) -> list[Call]:
-        """As :func:`tinynn.autodiff.lanes.correlate_kernel`."""
-        taps, channels, filters = kernel.shape
-        calls = self._spectrum(self.names[0], self.there, self._view(x, -left, self.size))
-        calls += self._spectrum(
-            self.names[1], self.there[:, : self.step], self._view(g, 0, self.step)
-        )
+    def kernel_gradient(
+        self, x: PaddedBatch, g: PaddedBatch, left: int, out: np.ndarray
+    ) -> list[Call]:
+        """Multiply the coefficients of ``x`` and ``g``, summed over all blocks, and lead back."""
+        out = out if out.ndim == 3 else out[0]
+        taps, channels, filters = out.shape
+        calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
+        calls += self._gradient_spectrum(self.names[1], g)
         products = np.empty((self.size // 2, 2, channels, 2, filters), self.dtype)
         table = products.reshape(-1, 2 * channels, 2 * filters)
         xs, gs = (self._by_frequency(self.known[name]) for name in self.names)
         parts = np.empty((self.size // 2, 2, channels, filters), self.dtype)
-        out = np.empty((taps, channels * filters), self.dtype)
+        kernel = np.empty((taps, channels * filters), self.dtype)
         return [
             *calls,
             (np.matmul, (xs.transpose(0, 2, 1), gs, table)),
@@ -184,6 +199,6 @@ class Blocks:
             (np.subtract, (products[:, 1, :, 0], products[:, 0, :, 1], parts[:, 1])),
             (np.copyto, (parts[0, 0], products[0, 0, :, 0])),
             (np.copyto, (parts[0, 1], products[0, 1, :, 1])),
-            (np.matmul, (self.back[:taps], parts.reshape(self.size, -1), out)),
-            (np.copyto, (kernel, out.reshape(kernel.shape))),
+            (np.matmul, (self.back[:taps], parts.reshape(self.size, -1), kernel)),
+            (np.copyto, (out, kernel.reshape(out.shape))),
         ]

@@ -1,4 +1,4 @@
-"""Constructors that explain themselves to those who come from other libraries."""
+"""Hints for those who come from other libraries: what an argument is called here."""
 
 import difflib
 import functools
@@ -20,10 +20,13 @@ HERE = {  # what others call it: what it may be called here
     "input_dim": ("in_features", "in_channels"),
     "input_shape": ("in_features", "in_channels"),
     "kernel_size": ("pool_size",),
+    "seed": ("rng",),
+    "generator": ("rng",),
+    "random_state": ("rng",),
 }
 
 
-def explained(
+def with_hints(
     init: Callable[Concatenate[Self, P], None],
 ) -> Callable[Concatenate[Self, P], None]:
     """Make a constructor say which argument was meant, or which are needed; a decorator."""
@@ -34,7 +37,7 @@ def explained(
     ]
 
     @functools.wraps(init)
-    def explaining(self: Self, *args: P.args, **kwargs: P.kwargs) -> None:
+    def hinting(self: Self, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             signature.bind(self, *args, **kwargs)
         except TypeError as error:
@@ -50,4 +53,4 @@ def explained(
             ) from None
         init(self, *args, **kwargs)
 
-    return cast("Callable[Concatenate[Self, P], None]", explaining)
+    return cast("Callable[Concatenate[Self, P], None]", hinting)

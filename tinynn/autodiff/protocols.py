@@ -1,0 +1,199 @@
+"""NumPy's protocols: which of its functions is which operation, and advice for all the others."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from tinynn._trees import tree_map
+from tinynn.autodiff import ops
+from tinynn.autodiff.graph import Node
+
+# An operation is found by the name that it shares with NumPy's function.
+COUNTERPARTS: dict[Any, Any] = {
+    getattr(np, name): f for name, f in vars(ops).items() if callable(f) and hasattr(np, name)
+}
+COUNTERPARTS |= {np.positive: lambda x: x, np.float_power: ops.power}
+
+COMPARISONS = {
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.isnan, np.isfinite, np.isinf, np.bitwise_and, np.bitwise_or, np.invert),
+    *(np.logical_and, np.logical_or, np.logical_not),
+}
+
+ON_SHAPES = {  # these ask for shape and dtype alone
+    getattr(np, name)
+    for name in "shape ndim size zeros_like ones_like empty_like iscomplexobj isrealobj".split()
+}
+
+ON_VALUES = {
+    getattr(np, name)
+    for name in (
+        "all any allclose isclose array_equal array_equiv argsort nonzero flatnonzero "
+        "count_nonzero full_like result_type can_cast shares_memory may_share_memory array2string "
+        "array_repr array_str"
+    ).split()
+}
+
+# What gives the same value from tinynn's operations, for NumPy's default arguments. A test
+# computes each of these and compares it with NumPy.
+ADVICE = {
+    "log2": "tinynn.log(x) / math.log(2)",
+    "log10": "tinynn.log(x) / math.log(10)",
+    "exp2": "2.0 ** x",
+    "reciprocal": "1 / x",
+    "cbrt": "tinynn.sign(x) * tinynn.abs(x) ** (1 / 3)",
+    "fabs": "tinynn.abs(x)",
+    "hypot": "tinynn.sqrt(x * x + y * y)",
+    "logaddexp": "tinynn.maximum(x, y) + tinynn.softplus(-tinynn.abs(x - y))",
+    "arcsin": "tinynn.arctan(x / tinynn.sqrt(1 - x * x))",
+    "arccos": "math.pi / 2 - tinynn.arctan(x / tinynn.sqrt(1 - x * x))",
+    "arctan2": (
+        "tinynn.arctan(x / y) + tinynn.where(y < 0, tinynn.where(x < 0, -math.pi, math.pi), 0)"
+    ),
+    "arcsinh": "tinynn.sign(x) * tinynn.log(tinynn.abs(x) + tinynn.sqrt(x * x + 1))",
+    "arccosh": "tinynn.log(x + tinynn.sqrt(x * x - 1))",
+    "arctanh": "0.5 * tinynn.log((1 + x) / (1 - x))",
+    "radians": "x * (math.pi / 180)",
+    "deg2rad": "x * (math.pi / 180)",
+    "degrees": "x * (180 / math.pi)",
+    "rad2deg": "x * (180 / math.pi)",
+    "sinc": (
+        "tinynn.where(x == 0, 1, tinynn.sin(math.pi * x) / tinynn.where(x == 0, 1, math.pi * x))"
+    ),
+    "remainder": "x - y * numpy.floor(numpy.asarray(x / y))",
+    "amax": "tinynn.max(x)",
+    "amin": "tinynn.min(x)",
+    "ptp": "tinynn.max(x) - tinynn.min(x)",
+    "average": "tinynn.mean(x)",
+    "nansum": "tinynn.sum(tinynn.where(numpy.isnan(x), 0, x))",
+    "nanmean": (
+        "tinynn.sum(tinynn.where(numpy.isnan(x), 0, x)) / numpy.count_nonzero(~numpy.isnan(x))"
+    ),
+    "nan_to_num": "tinynn.where(numpy.isnan(x), 0, x)",
+    "median": (
+        "tinynn.mean(tinynn.ravel(x)[numpy.argsort(x, axis=None)][(x.size - 1) // 2 : "
+        "x.size // 2 + 1])"
+    ),
+    "cov": (
+        "(x - tinynn.mean(x, -1, keepdims=True)) @ (x - tinynn.mean(x, -1, keepdims=True)).T "
+        "/ (x.shape[-1] - 1)"
+    ),
+    "diff": "x[..., 1:] - x[..., :-1]",
+    "cumprod": "tinynn.stack([tinynn.prod(tinynn.ravel(x)[: i + 1]) for i in range(x.size)])",
+    "sort": "x[(*numpy.indices(x.shape)[:-1], numpy.argsort(x))]",
+    "take": "tinynn.ravel(x)[y]",
+    "take_along_axis": "x[(*numpy.indices(y.shape)[:-1], y)]",
+    "trace": "tinynn.sum(x[numpy.diag_indices(min(x.shape[:2]))], axis=0)",
+    "diagonal": "tinynn.moveaxis(x[numpy.diag_indices(min(x.shape[:2]))], 0, -1)",
+    "tril": "tinynn.where(numpy.tri(*x.shape[-2:], dtype=bool), x, 0)",
+    "triu": "tinynn.where(numpy.tri(*x.shape[-2:], -1, dtype=bool), 0, x)",
+    "fliplr": "x[:, ::-1]",
+    "flipud": "x[::-1]",
+    "tile": "tinynn.concatenate([x] * y, axis=-1)",
+    "vstack": "tinynn.concatenate([tinynn.reshape(x, (1, -1)) if x.ndim < 2 else x for x in xs])",
+    "hstack": "tinynn.concatenate(xs, axis=0 if xs[0].ndim < 2 else 1)",
+    "column_stack": (
+        "tinynn.concatenate([tinynn.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in xs], axis=1)"
+    ),
+    "inner": "tinynn.tensordot(x, y, axes=(-1, -1))",
+    "vdot": "tinynn.sum(tinynn.ravel(x) * tinynn.ravel(y))",
+    "convolve": (
+        "tinynn.conv1d(x[None, :, None], tinynn.flip(y)[:, None, None], padding=y.size - 1)"
+        "[0, :, 0]"
+    ),
+    "correlate": "tinynn.conv1d(x[None, :, None], y[:, None, None])[0, :, 0]",
+    "linalg.norm": "tinynn.sqrt(tinynn.sum(x * x))",
+    "add.reduce": "tinynn.sum(x, axis=0)",
+    "multiply.reduce": "tinynn.prod(x, axis=0)",
+    "maximum.reduce": "tinynn.max(x, axis=0)",
+    "minimum.reduce": "tinynn.min(x, axis=0)",
+    "add.accumulate": "tinynn.cumsum(x, axis=0)",
+    "add.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) + y",
+    "subtract.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) - y",
+    "multiply.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) * y",
+}
+
+
+class OperatorsDefer:
+    """A method that NumPy finds in the class, while an instance says None.
+
+    NumPy looks in the class, for its functions and operators. Masked arrays and arrays built on
+    NDArrayOperatorsMixin look at the instance: None lets a Tensor's own operators do the work.
+    """
+
+    def __init__(self, method: Any) -> None:
+        self.method = method
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.method if instance is None else None
+
+
+def array_ufunc(tensor: Node, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Return what a ufunc of NumPy gives for Tensors, or say what to do."""
+    name = ufunc.__name__
+    refuse_out(name, kwargs)
+    if method == "__call__" and not kwargs:
+        if ufunc in COMPARISONS:
+            return compared(ufunc, *args)
+        if ufunc in COUNTERPARTS:
+            return COUNTERPARTS[ufunc](*args)
+    wanted = name if method == "__call__" else f"{name}.{method}"
+    if kwargs and ufunc in COUNTERPARTS:
+        wanted += f" with {', '.join(sorted(kwargs))}="
+    raise no_counterpart(wanted)
+
+
+def array_function(tensor: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Return what a function of NumPy gives for Tensors, or say what to do."""
+    if func in COUNTERPARTS:
+        refuse_out(func.__name__, kwargs)
+        op = COUNTERPARTS[func]
+        try:
+            inspect.signature(op).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{op.__name__}: {error}. Of a Tensor it takes {inspect.signature(op)}."
+            ) from None
+        return op(*args, **kwargs)
+    if func in ON_SHAPES:
+        args, kwargs = tree_map(_of_its_shape, (args, kwargs))
+        return func(*args, **kwargs)
+    if func in ON_VALUES:
+        args, kwargs = tree_map(
+            lambda x: np.asarray(x) if isinstance(x, Node) else x, (args, kwargs)
+        )
+        return func(*args, **kwargs)
+    module = func.__module__.removeprefix("numpy").lstrip(".")
+    raise no_counterpart(f"{module}.{func.__name__}".lstrip("."))
+
+
+def compared(ufunc: np.ufunc, *args: Any) -> Any:
+    """Return a comparison, or a property of each element."""
+    if ufunc.nin == 1:
+        return ops.holds(args[0], ufunc)
+    return ops.compare(args[0], args[1], ufunc)
+
+
+def _of_its_shape(x: Any) -> Any:
+    """Return an array without values in place of a Tensor."""
+    return np.empty(x._data.shape, x._data.dtype) if isinstance(x, Node) else x
+
+
+def refuse_out(name: str, kwargs: dict[str, Any]) -> None:
+    """Raise TypeError if a result is to go into an array."""
+    if kwargs.get("out") is not None:
+        raise TypeError(
+            f"numpy.{name}: out= (or an in-place operator on an ndarray) cannot hold a Tensor's "
+            "result, its gradient would be lost. Assign the result instead."
+        )
+
+
+def no_counterpart(name: str) -> TypeError:
+    """Return the error for a function of NumPy that no operation stands for."""
+    advice = ADVICE.get(name)
+    compose = f"Compose it: {advice}. Or call" if advice else "Call"
+    return TypeError(
+        f"numpy.{name} has no counterpart in tinynn, and its gradient would be lost. {compose} it "
+        "on numpy.asarray(tensor) if no gradient is wanted."
+    )

@@ -1,0 +1,76 @@
+"""Which way for which sizes.
+
+- A filter for each channel, stride 1, at most four taps: tap by tap (depthwise.py).
+- Replayed convolutions, long kernels of many channels: block transforms (overlap_save.py), where
+  they need fewer multiplications (``best_size``). They are exact only to the size of the largest
+  output, so a caller of single operations is never given them.
+- All else: products with block-Toeplitz matrices (toeplitz.py).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynn.kernels import overlap_save
+from tinynn.kernels.depthwise import Depthwise
+from tinynn.kernels.geometry import Fold, Pair, layout
+from tinynn.kernels.overlap_save import OverlapSave, best_size
+from tinynn.kernels.padded_batch import Way
+from tinynn.kernels.toeplitz import Toeplitz
+
+TOEPLITZ = Toeplitz()
+FEW_TAPS = 4  # of a depthwise convolution: with more, products are faster
+
+
+def room(taps: int, channels: int, filters: int) -> int:
+    """Return the room that padded batches need for the products of a convolution, done any way."""
+    return max(f(taps, channels, filters) for f in (Toeplitz.room, overlap_save.room))
+
+
+def way(
+    taps: int, channels: int, filters: int, dtype: np.dtype[Any],
+    known: dict[Any, np.ndarray] | None = None, names: Sequence[Any] = (0, 1),
+) -> Way:  # fmt: skip
+    """Return the way for calls that are repeated, of one group, stride 1 and dilation 1.
+
+    ``known`` and ``names``: transforms to share, see :class:`OverlapSave`.
+    """
+    size = best_size(taps, channels, filters)
+    return TOEPLITZ if size is None else OverlapSave(size, taps, dtype, known, names)
+
+
+class Plan(NamedTuple):
+    """How a single convolution is computed: a way, and where series stand in padded batches."""
+
+    way: Way
+    fold: Fold | None  # how to fold stride, dilation and groups away; None if the way needs none
+    left: int
+    x_layout: Pair  # pitch and gap of batches of inputs
+    g_layout: Pair  # the same of gradients of outputs, for the input gradient
+    room: int
+
+
+@lru_cache(maxsize=512)
+def plan(
+    length: int, kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], strides: int,
+    padding: Pair, dilation: int, groups: int,
+) -> Plan:  # fmt: skip
+    """Return the plan for inputs of ``length`` steps and a kernel of that shape."""
+    taps, width, filters = kernel
+    left, reach = padding[0], dilation * (taps - 1)
+    way: Way = TOEPLITZ
+    fold, room = None, 0
+    depthwise = groups == filters > 1 == width == strides and taps <= FEW_TAPS
+    if depthwise and dtype.char in "fd" and dtype.isnative:
+        way = Depthwise(dilation)
+    else:
+        if not strides == dilation == groups == 1:
+            fold = Fold(length, taps, outputs, strides, padding, dilation, groups)
+            left, taps, width = 0, fold.folded_taps, width * fold.chunk
+            length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
+        further = max(0, -left, left - reach)  # an input gradient crops, or pads by less than 0
+        room = Toeplitz.room(taps, width, filters // groups) + further
+    layouts = layout(length, left, outputs, reach), layout(outputs, reach - left, length, reach)
+    return Plan(way, fold, left, *layouts, room)

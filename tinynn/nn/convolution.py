@@ -1,0 +1,154 @@
+"""Conv1d: small kernels slid over a series."""
+
+from typing import Any
+
+import numpy as np
+
+from tinynn import _checks as check
+from tinynn.autodiff import conv, ops
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.activations import Activation as ActivationFunction
+from tinynn.nn.argument_hints import with_hints
+from tinynn.nn.initializers import Initializer
+from tinynn.nn.layers import Weighted, as_input
+from tinynn.nn.receptive_field import ReceptiveField, of_windows
+
+
+class Conv1d(Weighted):
+    """One-dimensional convolution: small kernels slid over a series, one feature map each.
+
+    Takes (batch, length, in_channels) or (length, in_channels), returns (..., output length,
+    filters). ``kernel``: (kernel_size, in_channels // groups, filters), not flipped; ``bias``:
+    (filters,). ``padding``: "valid", "same" (an odd zero goes right), "same_lower" (left),
+    "causal", an int or a pair (left, right); ``padding_mode`` fills the padded steps: zeros,
+    reflect, replicate or circular. Strides and dilation may be combined. The activation is linear
+    unless given, as in Keras: a name, a callable or None. Raises ValueError or TypeError for
+    arguments or inputs that do not fit.
+
+    >>> layer = Conv1d(1, 4, kernel_size=3, padding="same", activation="relu", rng=0)
+    >>> layer(np.ones((2, 10, 1))).shape
+    (2, 10, 4)
+    """
+
+    takes_series = True
+    per_sample = True
+
+    @with_hints
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        padding: conv.Padding = "valid",
+        padding_mode: str = "zeros",
+        dilation_rate: int = 1,
+        groups: int = 1,
+        activation: str | ActivationFunction | None = "linear",
+        use_bias: bool = True,
+        kernel_initializer: "str | Initializer" = "glorot_uniform",
+        bias_initializer: "str | Initializer" = "zeros",
+        dtype: Any = "float32",
+        rng: "check.Seed" = None,
+    ) -> None:
+        self.in_channels = check.integer("Conv1d", "in_channels", in_channels, at_least=1)
+        self.filters = check.integer("Conv1d", "filters", filters, at_least=1)
+        self.kernel_size = check.integer("Conv1d", "kernel_size", kernel_size, at_least=1)
+        self.strides = check.integer("Conv1d", "strides", strides, at_least=1)
+        self.padding = conv.checked_padding("Conv1d", padding)
+        self.padding_mode = check.choice("Conv1d", "padding_mode", padding_mode, conv.PADDING_MODES)
+        self.dilation_rate = check.integer("Conv1d", "dilation_rate", dilation_rate, at_least=1)
+        self.groups = check.integer("Conv1d", "groups", groups, at_least=1)
+        for name, n in (("in_channels", self.in_channels), ("filters", self.filters)):
+            if n % self.groups:
+                raise ValueError(f"Conv1d: groups must divide {name}, got {self.groups} and {n}.")
+        shape = (self.kernel_size, self.in_channels // self.groups, self.filters)
+        initial = kernel_initializer, bias_initializer
+        self._make(shape, activation, use_bias, *initial, dtype, rng)
+
+    @property
+    def receptive_field(self) -> int:
+        """How many input steps one output sees, first to last."""
+        return self.dilation_rate * (self.kernel_size - 1) + 1
+
+    def output_length(self, length: int) -> int:
+        """Return the number of output steps for ``length`` input steps.
+
+        >>> Conv1d(1, 1, 5, strides=2).output_length(20)
+        8
+        """
+        length = check.integer("Conv1d", "length", length, at_least=0)
+        field, stride = self.receptive_field, self.strides
+        return conv.output_length("Conv1d", length, field, stride, self.padding)
+
+    def output_positions(self, length: int) -> np.ndarray:
+        """Return the input index under the centre tap, (kernel_size - 1) // 2, of each output.
+
+        >>> Conv1d(1, 1, 5, strides=2).output_positions(10)
+        array([2, 4, 6])
+        """
+        steps = np.arange(self.output_length(length))
+        left, _ = conv.padding_pair(self.padding, length, self.receptive_field, self.strides)
+        return steps * self.strides - left + self.dilation_rate * ((self.kernel_size - 1) // 2)
+
+    def __repr__(self) -> str:
+        shown = {"strides": 1, "padding": "valid", "padding_mode": "zeros", "dilation_rate": 1}
+        shown["groups"] = 1
+        extra = [f"{k}={getattr(self, k)!r}" for k, v in shown.items() if getattr(self, k) != v]
+        sizes = [f"{self.in_channels}", f"{self.filters}", f"kernel_size={self.kernel_size}"]
+        return f"Conv1d({', '.join([*sizes, *extra, f'activation={self.activation_name!r}'])})"
+
+    def forward(self, x: Any) -> Tensor:
+        """Return activation(convolution of x with the kernel + bias)."""
+        x = as_input("Conv1d", x, self.dtype)
+        single = len(x.shape) == 2
+        bias = None if self.bias is None else self.bias.shape
+        how: tuple[Any, ...] = (self.padding, self.padding_mode, self.strides)
+        filled, settings = _settings(
+            x.shape, self.kernel.shape, bias, *how, self.dilation_rate, self.groups
+        )
+        if filled:
+            x = conv.pad1d(x, filled, self.padding_mode)
+        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **settings)
+        y = y if self.bias is None else ops.add(y, self.bias)
+        return self.activation(ops.reshape(y, y.shape[1:]) if single else y)
+
+    def reach(self) -> ReceptiveField | None:
+        """Return the stride, and the steps before and after that an output sees."""
+        if self.padding_mode == "circular" or self._pointwise() is None:
+            return None
+        mirrored = self.padding_mode == "reflect"
+        return of_windows(self.receptive_field, self.strides, self.padding, mirrored)
+
+
+@check.remembered
+def _settings(
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, padding: Any,
+    padding_mode: str, strides: int, dilation_rate: int, groups: int,
+) -> tuple[conv.Pair | None, dict[str, Any]]:  # fmt: skip
+    """Check that all fits; return what to pad by the mode, and the settings of the convolution."""
+    channels = kernel[1] * groups
+    if len(x) not in (2, 3) or x[-1] != channels:
+        raise ValueError(
+            f"Conv1d: the input must be (batch, length, {channels}) or (length, {channels}), "
+            f"got shape {x}.{_axis_hint(x, channels)}"
+        )
+    if kernel[2] % groups or bias not in (None, kernel[2:]):
+        raise ValueError(
+            f"Conv1d: a kernel {kernel} of {groups} groups and a bias {bias} do not fit. Make a "
+            "new layer for another size."
+        )
+    extent = dilation_rate * (kernel[0] - 1) + 1
+    padding = conv.checked_padding("Conv1d", padding)
+    conv.output_length("Conv1d", x[-2], extent, strides, padding)
+    pair = conv.padding_pair(padding, x[-2], extent, strides)
+    filled = pair if padding_mode != "zeros" and pair != (0, 0) else None
+    how: dict[str, Any] = {"strides": strides, "dilation": dilation_rate, "groups": groups}
+    return filled, how | {"padding": (0, 0) if filled else pair}
+
+
+def _axis_hint(shape: tuple[int, ...], channels: int) -> str:
+    if channels == 1 and len(shape) in (1, 2):
+        return " If it is (batch, length) or (length,), add the channel's axis: x[..., None]."
+    return conv.channels_hint(shape, channels)

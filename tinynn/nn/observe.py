@@ -1,0 +1,120 @@
+"""A look at a model at work: which layer is called with what, without a change to any of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.primitive import shape_of, values
+
+if TYPE_CHECKING:
+    from tinynn.nn.layer import Layer
+
+Call = tuple[str, "Layer", Any, Any]  # path, layer, input, output
+
+
+@contextmanager
+def mode(model: "Layer", *, training: bool) -> Iterator[None]:
+    """Switch a model's mode, and afterwards each layer back to the one that it was in."""
+    before = [(layer, layer.training) for _, layer in model.named_layers()]
+    try:
+        if any(was is not training for _, was in before):
+            model.train(training)
+        yield
+    finally:
+        for layer, was in before:
+            layer.training = was
+
+
+def title(path: str, layer: "Layer") -> str:
+    """Return a layer's path and class, as messages name it."""
+    return f"{path or 'model'} ({type(layer).__name__})"
+
+
+@contextmanager
+def _watched(
+    layers: list[tuple[str, "Layer"]],
+    before: Callable[[str, "Layer", Any], None],
+    after: Callable[[str, "Layer", Any, Any], None],
+) -> Iterator[None]:
+    """Call ``before`` and ``after`` with each call of a layer's ``forward`` inside."""
+    own = [vars(layer).get("forward") for _, layer in layers]
+
+    def watching(path: str, layer: "Layer", forward: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            x, y = args[0] if args else None, None
+            before(path, layer, x)
+            try:
+                y = forward(*args, **kwargs)
+            finally:
+                after(path, layer, x, y)
+            return y
+
+        return watched
+
+    try:
+        for path, layer in layers:
+            vars(layer)["forward"] = watching(path, layer, layer.forward)
+        yield
+    finally:
+        for (_, layer), forward in zip(layers, own, strict=True):
+            vars(layer).pop("forward", None)
+            if forward is not None:
+                vars(layer)["forward"] = forward
+
+
+@contextmanager
+def observed(model: "Layer") -> Iterator[list[Call]]:
+    """Collect every call of a layer inside, in the order in which they end.
+
+    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
+    """
+    calls: list[Call] = []
+    layers = model.named_layers()
+    attributes = [vars(layer).copy() for _, layer in layers]
+    try:
+        with _watched(layers, lambda *call: None, lambda *call: calls.append(call)):
+            yield calls
+    finally:
+        for (_, layer), before in zip(layers, attributes, strict=True):
+            for name in vars(layer).keys() - before.keys():
+                del vars(layer)[name]
+            vars(layer).update(before)
+
+
+def first_nonfinite_layer(model: "Layer", x: Any) -> str | None:
+    """Return the path of the first layer whose output for ``x`` is not finite, if there is one."""
+    with no_grad(), observed(model) as calls:
+        with np.errstate(all="ignore"):
+            model(x)
+        for path, layer, _, y in calls:
+            for part in y if isinstance(y, (list, tuple)) else [y]:
+                if not np.isfinite(values(part)).all():
+                    return title(path, layer)
+    return None
+
+
+def takes_as_series(layer: "Layer", x: Any, steps: int) -> bool:
+    """Tell whether a layer takes ``x`` for one series of so many ``steps``."""
+    return layer.takes_series and len(shape_of(x)) == 2 and shape_of(x)[0] == steps
+
+
+@contextmanager
+def one_series_refused(model: "Layer", x: Any, message: Callable[[str], str]) -> Iterator[None]:
+    """Refuse, at the calls of ``model`` inside, to take the samples ``x`` for time steps.
+
+    The layers alone do not show it, for a model may add the missing axis itself: what they are
+    called with does. Raises ValueError with ``message(layer)``, the layer by path and class, from
+    the first layer that takes a matrix as long as the matrix ``x`` for one series.
+    """
+    layers = model.named_layers() if len(shape_of(x)) == 2 else []
+    steps = shape_of(x)[0] if layers else 0
+
+    def look(path: str, layer: "Layer", given: Any) -> None:
+        if takes_as_series(layer, given, steps):
+            raise ValueError(message(title(path, layer)))
+
+    with _watched([pair for pair in layers if pair[1].takes_series], look, lambda *call: None):
+        yield

@@ -1,0 +1,119 @@
+"""Pooling: one value for the steps of a window, or for all steps of a series."""
+
+from typing import Any, ClassVar
+
+from tinynn import _checks as check
+from tinynn.autodiff import conv, ops
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.argument_hints import with_hints
+from tinynn.nn.layer import Layer
+from tinynn.nn.layers import as_input
+from tinynn.nn.receptive_field import ReceptiveField, of_windows
+
+
+class _Pool1d(Layer):
+    takes_series = True
+    per_sample = True
+    _pool: ClassVar[Any]
+
+    @with_hints
+    def __init__(
+        self, pool_size: int = 2, *, strides: int | None = None, padding: str = "valid"
+    ) -> None:
+        owner = type(self).__name__
+        self.pool_size = check.integer(owner, "pool_size", pool_size, at_least=1)
+        self.strides = self.pool_size
+        if strides is not None:
+            self.strides = check.integer(owner, "strides", strides, at_least=1)
+        self.padding = check.choice(owner, "padding", padding, ("valid", "same"))
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}({self.pool_size}, strides={self.strides}, padding={self.padding!r})"
+
+    def forward(self, x: Any) -> Tensor:
+        """Return one value for each window and channel."""
+        owner = type(self).__name__
+        x = _series(owner, x)
+        conv.output_length(owner, x.shape[-2], self.pool_size, self.strides, self.padding)
+        return self._pool(x, self.pool_size, strides=self.strides, padding=self.padding)
+
+    def reach(self) -> ReceptiveField:
+        """Return the stride, and the steps before and after that an output sees."""
+        return of_windows(self.pool_size, self.strides, self.padding)
+
+
+class MaxPool1d(_Pool1d):
+    """Largest value in each window: (..., length, channels) to fewer steps.
+
+    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
+
+    >>> MaxPool1d(2)([[1.0], [3.0], [2.0], [0.0]]).ravel()
+    Tensor([3., 2.])
+    """
+
+    _pool = staticmethod(conv.max_pool1d)
+
+
+class AvgPool1d(_Pool1d):
+    """Mean of each window, of real samples only: (..., length, channels) to fewer steps.
+
+    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
+
+    >>> AvgPool1d(2, padding="same")([[1.0], [3.0], [4.0]]).ravel()
+    Tensor([2., 4.])
+    """
+
+    keeps_linear = True
+    _pool = staticmethod(conv.avg_pool1d)
+
+
+class _GlobalPool1d(Layer):
+    takes_series = True
+    per_sample = True
+    _over: ClassVar[Any]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def forward(self, x: Any) -> Tensor:
+        """Return one value for each channel."""
+        x = _series(type(self).__name__, x)
+        if x.shape[-2] == 0:
+            raise ValueError(
+                f"{type(self).__name__}: the input must have at least one step, got shape "
+                f"{x.shape}."
+            )
+        return self._over(x, axis=-2)
+
+
+class GlobalMaxPool1d(_GlobalPool1d):
+    """Largest value over all steps: (batch, length, channels) to (batch, channels).
+
+    >>> GlobalMaxPool1d()([[[1.0], [3.0]], [[2.0], [0.0]]]).ravel()
+    Tensor([3., 2.])
+    """
+
+    _over = staticmethod(ops.max)
+
+
+class GlobalAvgPool1d(_GlobalPool1d):
+    """Mean over all steps: (batch, length, channels) to (batch, channels).
+
+    >>> GlobalAvgPool1d()([[[1.0], [3.0]], [[2.0], [0.0]]]).ravel()
+    Tensor([2., 1.])
+    """
+
+    keeps_linear = True
+    _over = staticmethod(ops.mean)
+
+
+def _series(owner: str, x: Any) -> Tensor:
+    """Return ``x`` as a Tensor (batch, length, channels) or (length, channels)."""
+    x = as_input(owner, x)
+    if x.ndim not in (2, 3):
+        raise ValueError(
+            f"{owner}: the input must be (batch, length, channels) or (length, channels), got "
+            f"shape {x.shape}."
+        )
+    return x

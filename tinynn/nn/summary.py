@@ -1,0 +1,113 @@
+"""The table of a model's layers, and the notes on linear maps in a row."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.observe import Call, mode, observed, takes_as_series, title
+
+if TYPE_CHECKING:
+    from tinynn.nn.layer import Layer
+
+
+def summary(model: "Layer", input_shape: Iterable[int | None]) -> str:
+    """Return the table; see :meth:`tinynn.Layer.summary`."""
+    if not isinstance(input_shape, Iterable):
+        raise TypeError(
+            f"summary: input_shape must be a tuple such as (length, channels), got {input_shape!r}."
+        )
+    shape: tuple[Any, ...] = tuple(input_shape)
+    calls = _calls(model, shape[1:] if shape[:1] == (None,) else shape)
+    counted: set[int] = set()
+    table: list[tuple[str, ...]] = [("layer", "type", "activation", "output", "parameters")]
+    for path, layer, _, output in calls:
+        below = {id(t) for _, part in layer.named_layers()[1:] for t in part.parameters()}
+        own = [t for t in layer.parameters() if id(t) not in below]
+        if below and not own:
+            continue  # only holds other layers
+        size = sum(t.size for t in own if id(t) not in counted)
+        counted |= {id(t) for t in own}
+        batched = ", ".join(["batch", *map(str, np.shape(output)[1:])])
+        kind, name = type(layer).__name__, getattr(layer, "activation_name", "-")
+        table.append((path or "(self)", kind, name, f"({batched})", f"{size:,}"))
+    total = sum(t.size for t in model.parameters())
+    return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
+
+
+def _calls(model: "Layer", shape: tuple[Any, ...]) -> list[Call]:
+    """Return the calls of all layers for one sample of zeros."""
+    fault = f"summary: input_shape {shape}, the shape of one sample without the batch axis,"
+    try:
+        zeros = Tensor(np.zeros((1, *shape), np.float32), requires_grad=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{fault} must be lengths, such as (100, 1): {error}.") from None
+    wrong: Exception | None = None
+    with mode(model, training=False), observed(model) as calls:
+        try:
+            model(zeros)  # requires a gradient, so that every operation is recorded
+        except (ValueError, TypeError) as error:
+            wrong = error
+    for path, layer, given, _ in calls:
+        if len(shape) == 1 and takes_as_series(layer, given, 1):
+            raise ValueError(
+                f"{fault} leaves no axis for the time steps of {title(path, layer)}. Give (length, "
+                "channels), such as (100, 1); a leading None stands for the batch axis."
+            )
+    if wrong is not None:
+        raise ValueError(f"{fault} does not fit the model: {wrong}") from wrong
+    return calls
+
+
+def _aligned(table: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [cell.ljust(w) for cell, w in zip(row[:-1], widths, strict=False)]
+        lines.append("  ".join([*cells, row[-1].rjust(widths[-1])]))
+    return lines
+
+
+def _tensors(results: Any) -> list[Tensor]:
+    parts = results if isinstance(results, (list, tuple)) else [results]
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def _takers(results: list[Tensor]) -> dict[int, set[int]]:
+    """Return which operations took a tensor on the way to the results, both by id."""
+    takers: dict[int, set[int]] = {}
+    stack, seen = list(results), set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or not node._trace:
+            continue
+        seen.add(id(node))
+        for arg in node._trace[1]:
+            if isinstance(arg, Tensor):
+                takers.setdefault(id(arg), set()).add(id(node))
+                stack.append(arg)
+    return takers
+
+
+def _linear_pairs(calls: list[Call]) -> list[str]:
+    """Say where one linear map feeds another, and nothing else, with nothing nonlinear between."""
+    notes = []
+    takers = _takers([part for *_, y in calls for part in _tensors(y)])
+    final = {id(part) for part in _tensors(calls[-1][3])} if calls else set()
+    made_by: dict[int, str] = {}  # by id of a result, the linear map that it came from
+    for path, layer, x, y in calls:
+        inside = _takers(_tensors(y)).get(id(x))
+        alone = y is x or (inside == takers.get(id(x)) and id(x) not in final)
+        before = made_by.get(id(x)) if alone else None
+        if hasattr(layer, "kernel"):
+            if before is not None:
+                notes.append(
+                    f"note: {before} and {path} are two linear maps in a row, which are one linear "
+                    "map; give the first an activation."
+                )
+            if getattr(layer, "activation_name", None) == "linear":
+                made_by[id(y)] = path
+        elif before is not None and getattr(layer, "keeps_linear", False):
+            made_by[id(y)] = before
+    return notes

@@ -1,0 +1,291 @@
+"""Lowering: the operations of a recording as the NumPy calls that they consist of.
+
+The forward of an operation of ours is run once on a :class:`Symbol`, which has a shape and a dtype
+but no values, and tells which NumPy functions it was given to. What asks a Symbol for more stays
+one call. So does every operation of a user: its forward is run at each replay.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from tinynn._trees import tree_leaves, tree_map
+from tinynn.autodiff import ops
+from tinynn.replay.recording import (
+    ArraySpec,
+    Assign,
+    Check,
+    Recording,
+    Ref,
+    Returned,
+    Step,
+    Update,
+)
+from tinynn.replay.speculation import Visibility, is_own, read_at_the_end, read_by
+
+HASHABLE = (int, float, bool, complex, str, type(None), np.ufunc, np.dtype, type)
+
+POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
+
+
+@dataclass(eq=False)
+class Instruction:
+    """``function(*args, **params)`` makes ``result``: a ufunc, its reduce, or a whole operation.
+
+    ``op``: the Primitive that it is, or is a part of; ``exact``: an effect comes before it, so the
+    call can no longer be run again eagerly; ``hidden``: a nan in the result may go unseen.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    params: dict[str, Any]
+    result: Ref
+    op: Any
+    exact: bool = False
+    hidden: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the forward of an operation."""
+        return self.function is self.op.forward
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result is computed from those at its place."""
+        if isinstance(self.function, np.ufunc):
+            return self.function.signature is None
+        return self.whole and (self.op.elementwise or self.op is ops.astype)
+
+
+@dataclass
+class Lowered:
+    """A recording with its steps lowered; ``constants``: by number, what was computed once."""
+
+    specs: list[ArraySpec]
+    constants: dict[int, np.ndarray]
+    steps: list[Any]  # Instruction, Check, Assign, Update
+    gradients: list[tuple[Any, Ref | None]]
+    result: Any
+
+
+def lower(recording: Recording) -> Lowered:
+    """Lower the steps. What is constant or occurs twice is computed once; what is unused, never."""
+    return _Lowering(recording).lowered()
+
+
+class _Lowering:
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.specs = list(recording.specs)
+        self.constants = {
+            i: source.value
+            for i, source in recording.sources.items()
+            if source.kind == "constant" and source.frozen
+        }
+        self.live = {
+            i for i, s in recording.sources.items() if s.kind == "constant" and not s.frozen
+        }
+        self.visibility = Visibility(recording)
+        self.same: dict[Ref, Ref] = {}  # numbers of arrays that are the same as an earlier one
+        self.known: dict[Any, Ref] = {}  # results by what computes them
+        self.body: list[Any] = []
+        self.exact = False
+        self.hidden = True  # whether a nan in the result of this step may go unseen
+
+    def lowered(self) -> Lowered:
+        for part in self.recording.steps:
+            if isinstance(part, Step):
+                self._step(part)
+            else:
+                self.body.append(self._renamed(part))
+                if not isinstance(part, Check):
+                    self.exact = True
+                    self.known.clear()  # the effect may have changed arrays of the user's
+        gradients = [(leaf, g and self.ref(g)) for leaf, g in self.recording.gradients]
+        result = tree_map(self._returned, self.recording.result)
+        lowered = Lowered(self.specs, self.constants, self.body, gradients, result)
+        return replace(lowered, steps=_used(lowered))
+
+    def ref(self, x: Any) -> Any:
+        """Return the number under which an array is computed; plain values as they are."""
+        return self.same.get(x, x) if isinstance(x, Ref) else x
+
+    def _returned(self, x: Any) -> Any:
+        return Returned(self.ref(x.ref), x.kind) if isinstance(x, Returned) else x
+
+    def _renamed(self, part: Any) -> Any:
+        if isinstance(part, Assign):
+            return replace(part, value=self.ref(part.value))
+        if isinstance(part, Update):
+            return replace(part, gradients=[g and self.ref(g) for g in part.gradients])
+        return replace(part, args=tuple(map(self.ref, part.args)))
+
+    def _step(self, step: Step) -> None:
+        op, args = step.op, tuple(map(self.ref, step.args))
+        if not is_own(op):
+            self._add(op.forward, args, step.params, step.result, op)
+            return
+        if op is ops.astype and self._converts_nothing(args[0], step.result):
+            self.same[step.result] = args[0]
+            return
+        if self._folded(step, args):
+            return
+        self.hidden = self.visibility.hides(step.result)
+        y = self._inside(step, args)
+        if y is None:
+            spec = self.specs[step.result.index]
+            y = self._emit(op.forward, args, step.params, spec, op)
+        self.same[step.result] = y
+
+    def _converts_nothing(self, x: Any, result: Ref) -> bool:
+        return (
+            isinstance(x, Ref)
+            and x.index not in self.live
+            and self.specs[x.index].dtype == self.specs[result.index].dtype
+        )
+
+    def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
+        """Compute a step on constants now; tell whether it is one."""
+        if not all(x.index in self.constants for x in args if isinstance(x, Ref)):
+            return False
+        arrays = [self.constants[x.index] if isinstance(x, Ref) else x for x in args]
+        with np.errstate(all="ignore"):
+            self.constants[step.result.index] = np.asarray(step.op.forward(*arrays, **step.params))
+        return True
+
+    def _inside(self, step: Step, args: tuple[Any, ...]) -> Ref | None:
+        """Emit what an operation consists of, and return the result; None if that is not clear."""
+        spec = self.specs[step.result.index]
+        mark, known = len(self.body), len(self.known)
+        symbols = [Symbol(self, step.op, x) if isinstance(x, Ref) else x for x in args]
+        try:
+            y = step.op.forward(*symbols, **step.params)
+            if isinstance(y, Symbol) and self.specs[y.ref.index] == spec and y.ref not in args:
+                return y.ref
+        except Exception:  # whatever an operation does with values that are none
+            pass
+        del self.body[mark:]
+        while len(self.known) > known:
+            self.known.popitem()
+        return None
+
+    def _emit(
+        self, function: Any, args: tuple[Any, ...], params: dict[str, Any], spec: ArraySpec, op: Any
+    ) -> Ref:
+        """Return the number of what a call gives, computed before or here."""
+        key = _key(function, args, params)
+        if key is not None and key in self.known:
+            return self.known[key]
+        ref = Ref(len(self.specs))
+        self.specs.append(spec)
+        self._add(function, args, params, ref, op)
+        if key is not None:
+            self.known[key] = ref
+        return ref
+
+    def _add(self, function: Any, args: Any, params: dict[str, Any], ref: Ref, op: Any) -> None:
+        self.body.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
+
+
+def _key(function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Return what makes a result the same again, or None if that cannot be told."""
+    parts = [*args, *tree_leaves(list(params.values()))]
+    if not all(isinstance(x, (Ref, *HASHABLE)) for x in parts):
+        return None
+    shown = [(type(x), x if isinstance(x, Ref) else repr(x)) for x in args]  # 0.0 is not -0.0
+    return function, tuple(shown), repr(sorted(params.items()))
+
+
+def _used(lowered: Lowered) -> list[Any]:
+    """Return the steps without operations of ours whose results nobody reads."""
+    read = set(read_at_the_end(lowered))
+    kept = []
+    for part in reversed(lowered.steps):
+        idle = isinstance(part, Instruction) and part.result not in read and is_own(part.op)
+        if not idle:
+            kept.append(part)
+            read.update(read_by(part))
+    return kept[::-1]
+
+
+# ---------------------------------------------------------------- arrays without values
+
+
+def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    raise TypeError("a Symbol has no values")
+
+
+class Symbol(NDArrayOperatorsMixin):
+    """An array of which only shape and dtype are known; NumPy's functions of it are emitted."""
+
+    def __init__(self, lowering: _Lowering, op: Any, ref: Ref) -> None:
+        self.lowering, self.op, self.ref = lowering, op, ref
+        spec = lowering.specs[ref.index]
+        self.shape, self.dtype, self.ndim, self.size = spec.shape, spec.dtype, spec.ndim, spec.size
+
+    def __float__(self) -> float:
+        """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""
+        if self.ndim or self.lowering.exact or self.lowering.hidden:
+            _refuse(self)
+        return 0.0
+
+    __array__ = __bool__ = __int__ = __index__ = __complex__ = _refuse
+    __len__ = __iter__ = __getitem__ = __setitem__ = __contains__ = _refuse
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Emit a call of a ufunc, or its reduction along axes."""
+        params = {n: v for n, v in kwargs.items() if not _says_nothing(n, v)}
+        if any(isinstance(x, np.ndarray) and x.ndim for x in inputs):
+            _refuse(self)  # made inside, of what cannot be seen
+        if method == "reduce" and params.keys() <= {"axis", "dtype", "keepdims"}:
+            function, shape = ufunc.reduce, _reduced(inputs[0].shape, params)
+        elif method == "__call__" and not params and ufunc.nout == 1:
+            if ufunc is np.power and type(inputs[1]) in (int, float) and inputs[1] in POWERS:
+                ufunc, inputs = POWERS[inputs[1]], inputs[:1]  # as the operator ** of an array
+            function, shape = ufunc, _shape(ufunc, [np.shape(x) for x in inputs])
+        else:
+            _refuse(self)
+        args = tuple([x.ref if isinstance(x, Symbol) else x for x in inputs])
+        spec = ArraySpec(shape, _dtype(function, inputs, params))
+        return Symbol(
+            self.lowering, self.op, self.lowering._emit(function, args, params, spec, self.op)
+        )
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Tell whether a keyword of a NumPy function says what is so anyway."""
+    if value is None or value is np._NoValue:
+        return name != "axis"
+    return value is {"where": True, "keepdims": False}.get(name)
+
+
+def _shape(ufunc: np.ufunc, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of a ufunc's result."""
+    if ufunc is np.matmul:
+        (*lead_a, n, k), (*lead_b, k_, m) = shapes
+        if k != k_:
+            raise ValueError("shapes do not fit")
+        return *np.broadcast_shapes(tuple(lead_a), tuple(lead_b)), n, m
+    if ufunc.signature is not None:
+        raise TypeError("of a generalised ufunc the shapes are not known")
+    return np.broadcast_shapes(*shapes)
+
+
+def _reduced(shape: tuple[int, ...], params: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of an array reduced along axes."""
+    axis = params.get("axis", 0)
+    axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
+    if params.get("keepdims"):
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def _dtype(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> np.dtype[Any]:
+    """Return the dtype of a call's result, found on single elements."""
+    ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, Symbol) else x for x in inputs]
+    with np.errstate(all="ignore"):
+        return np.asarray(function(*ones, **params)).dtype

@@ -1,0 +1,173 @@
+"""Weights in files: NumPy's .npz, never pickle, and never half a file where a good one was."""
+
+import io
+import os
+import stat
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tinynn.nn.layer import Layer
+
+_File = str | bytes | os.PathLike[str] | BinaryIO
+
+
+def save(file: _File, model: Layer) -> None:
+    """Write a model's state, an .npz archive with one array for each dotted path.
+
+    ``file``: a path, or a binary file object such as io.BytesIO, which is written to where it
+    stands. To a path the archive is written under another name and then renamed, so the path holds
+    either the old or the new weights, whole. Its name is taken as it is, a link is followed, and
+    the permissions of a file that is replaced are kept. Raises TypeError if ``model`` is no Layer
+    or the file is opened for text, OSError if it cannot be written.
+
+    >>> from tinynn import Dense
+    >>> memory = io.BytesIO()
+    >>> save(memory, Dense(2, 1, rng=0))
+    >>> load(memory, Dense(2, 1, rng=1)).bias.shape
+    (1,)
+    """
+    state = _checked("save", model).state_dict()
+    if not _is_path("save", file, "write"):
+        memory = io.BytesIO()
+        _write(memory, state)
+        file.write(memory.getvalue())  # type: ignore[union-attr]
+        return
+    try:
+        _write_whole(os.path.realpath(os.fsdecode(file)), state)  # type: ignore[arg-type]
+    except OSError as error:
+        raise _named("save", file, error) from error
+
+
+def load(file: _File, model: Layer) -> Layer:
+    """Read weights written by :func:`save` into ``model``, and return it.
+
+    ``file``: a path, or a binary file object. Raises FileNotFoundError if there is no such file;
+    ValueError, naming the file, if it is not such an archive, is damaged, holds pickled objects,
+    or does not fit the model (every missing, unexpected or misshapen entry is listed). The model
+    is then left as it was.
+    """
+    _checked("load", model)
+    name = _name(file)
+    if _is_path("load", file, "read"):
+        if os.path.isdir(file):  # type: ignore[arg-type]
+            raise ValueError(f"load: {name} is a folder, not a file.")
+        try:
+            with open(file, "rb") as opened:  # type: ignore[arg-type]
+                state = _read(opened, name)
+        except OSError as error:
+            raise _named("load", file, error) from error
+    else:
+        state = _read(file, name)
+    try:
+        model.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"load: {name}: {error}") from None
+    return model
+
+
+def _checked(owner: str, model: Any) -> Layer:
+    if not isinstance(model, Layer):
+        raise TypeError(
+            f"{owner}: the second argument must be a Layer, got {type(model).__name__}. "
+            f"The order is {owner}(path, model)."
+        )
+    return model
+
+
+def _is_path(owner: str, file: Any, method: str) -> bool:
+    """Tell a path from a file object, and refuse what is neither."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return True
+    if not hasattr(file, method):
+        raise TypeError(
+            f"{owner}: the first argument must be a path or a binary file object to {method}, got "
+            f"{type(file).__name__}."
+        )
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(
+            f"{owner}: the file must be opened in binary mode, '{method[0]}b', not for text."
+        )
+    return False
+
+
+def _name(file: Any) -> str:
+    """Return what a message calls the file."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return os.fsdecode(file)
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else f"the {type(file).__name__}"
+
+
+def _named(owner: str, file: Any, error: OSError) -> OSError:
+    """Return the error in the name of the file that was asked for."""
+    return OSError(error.errno, f"{owner}: {error.strerror or error}", _name(file))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write_whole(target: str, state: dict[str, np.ndarray]) -> None:
+    """Replace the file ``target`` all at once."""
+    before = os.stat(target) if os.path.exists(target) else None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        with open(target, "wb") as device:  # such as a pipe: it is not for us to replace
+            _write(device, state)
+        return
+    if before is not None and not os.access(target, os.W_OK):
+        raise PermissionError(13, "Permission denied, the file is read-only")
+    temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            if before is not None:
+                os.chmod(temporary, stat.S_IMODE(before.st_mode))
+            _write(file, state)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def _write(file: Any, state: dict[str, np.ndarray]) -> None:
+    """Write an .npz archive; numpy.savez would refuse an array named "file"."""
+    import zipfile  # costs a tenth of importing NumPy, and only files need it
+
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in state.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read(file: Any, name: str) -> dict[str, np.ndarray]:
+    import zipfile
+
+    try:
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            paths = [member.removesuffix(".npy") for member in names]
+            if len(set(paths)) != len(paths):
+                raise ValueError("it holds two arrays of one name")
+            return {
+                path: _member(archive, member) for path, member in zip(paths, names, strict=True)
+            }
+    except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"load: {name} is not a readable weight file of tinynn.save: {reason}. "
+            "The model was left as it was."
+        ) from error
+
+
+def _member(archive: Any, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # also makes zipfile check the sum of a member read to its end
+            raise ValueError(f"{name} has bytes after its array")
+    return array
