@@ -1,4 +1,4 @@
-"""Derivatives at 0, infinity and ties, and behind where: right where one exists, else to be seen."""
+"""Derivatives at 0, at infinity and behind where: right where one exists, else to be seen."""
 
 import math
 
@@ -188,7 +188,7 @@ def test_the_deviation_of_a_constant_row_has_gradient_0(value, count, f):
     assert tnn.std(rows[0]) == tnn.var(rows[0]) == 0
 
 
-# ---------------------------------------------------------------- activations and losses at the ends
+# ---------------------------------------------------------------- the ends of the range
 
 
 @pytest.mark.parametrize(
