@@ -104,7 +104,9 @@ def test_long_kernels_of_many_channels(channels, taps):
 @pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"groups": 2}])
 def test_other_convolutions_between_them(options):
     k = kernels([2, 4], [5], "float64")[0]
-    inner = tnn.Tensor(RNG(3).normal(size=(3, 4 // options.get("groups", 1), 4)), requires_grad=True)
+    inner = tnn.Tensor(
+        RNG(3).normal(size=(3, 4 // options.get("groups", 1), 4)), requires_grad=True
+    )
 
     def step(x):
         k.grad = inner.grad = None
