@@ -15,6 +15,7 @@ import numpy as np
 
 from tinynn.autodiff.graph import leaf_gradients
 from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
 from tinynn.replay.program import NotFinite, Program
@@ -142,7 +143,8 @@ class ReplayedStep:
         if isinstance(self.loss, partial):
             tracer.guards.value(self.loss)
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
-        value = scalar(self.loss(self.model(x), y))
+        with differentiating(self.optimizer.parameters):
+            value = scalar(self.loss(self.model(x), y))
         for leaf, share in leaf_gradients("backward", value, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
