@@ -151,17 +151,9 @@ class Layer:
         state = super().__getstate__()
         if not isinstance(state, dict):  # there are slots, or nothing at all
             return state
-
-        def computed(part: Any) -> bool:
-            return isinstance(part, Tensor) and part._trace is not None
-
-        def detached(part: Any) -> Any:
-            return part.detach() if computed(part) else part
-
-        return {
-            name: tree_map(detached, value) if any(map(computed, tree_leaves(value))) else value
-            for name, value in state.items()
-        }
+        held = {name: tree_leaves(value) for name, value in state.items()}
+        computed = {name for name, parts in held.items() if any(map(_has_graph, parts))}
+        return state | {name: tree_map(_detached, state[name]) for name in computed}
 
     # ------------------------------------------------------------ modes
 
@@ -205,6 +197,14 @@ def _entering(layer: Layer, arg: Any) -> Any:
 # ---------------------------------------------------------------- what a layer holds
 
 
+def _has_graph(part: Any) -> bool:
+    return isinstance(part, Tensor) and part._trace is not None
+
+
+def _detached(part: Any) -> Any:
+    return part.detach() if _has_graph(part) else part
+
+
 def _kept(tensor: Tensor) -> bool:
     """Tell whether it is a result that is kept for inspection, and so no state."""
     trained = tensor.requires_grad and tensor._trace is None
@@ -232,7 +232,7 @@ def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
     if isinstance(value, np.ndarray):
         held = value.tolist() if value.dtype == object else None
     elif isinstance(value, (set, frozenset, deque, MappingView)):
-        held = list(value)
+        held = [*value]  # type: ignore[misc]
     elif isinstance(value, types.MappingProxyType):
         held = dict(value)
     elif isinstance(value, functools.partial):

@@ -187,8 +187,8 @@ def mean_absolute_error(
 
 @mean_over_samples
 def huber(
-    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None, reduction:
-    str = "mean",
+    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
+    reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
