@@ -67,6 +67,26 @@ def test_the_last_to_leave_may_be_another_thread(two):
 
 
 @blas
+def test_a_limit_that_another_thread_has_set_is_no_obstacle(two):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with threadpoolctl.threadpool_limits(2):
+            entered.set()
+            leave.wait(10)
+
+    worker = threading.Thread(target=other)
+    worker.start()
+    entered.wait(10)
+    with one_blas_thread():
+        assert set(counts()) == {1}
+    assert counts() == two
+    leave.set()
+    worker.join()
+
+
+@blas
 def test_fit_and_predict_give_them_back(two):
     seen = []
 

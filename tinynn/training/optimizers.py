@@ -253,7 +253,7 @@ class Optimizer:
 
     def _settings(self) -> list[str]:
         """Return the names of the attributes that are numbers and flags."""
-        kinds = (bool, int, float, np.number, np.bool_)
+        kinds = (int, float, np.number, np.bool_)
         named = (name for name in vars(self) if not name.startswith("_"))
         return [name for name in named if isinstance(getattr(self, name), kinds)]
 

@@ -37,7 +37,7 @@ def matmul(a: Any, b: Any) -> Any:
     >>> matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
     array([3., 7.])
     """
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
     if a.dtype == b.dtype == np.float16:
         return np.matmul(widened(a), widened(b)).astype(np.float16)
     return np.matmul(a, b)
