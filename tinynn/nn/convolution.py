@@ -9,7 +9,6 @@ from tinynn.autodiff import conv, ops
 from tinynn.autodiff.tensor import Tensor
 from tinynn.kernels import geometry
 from tinynn.nn.activations import Activation as ActivationFunction
-from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.initializers import Initializer
 from tinynn.nn.layers import Weighted, as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
@@ -34,7 +33,7 @@ class Conv1d(Weighted):
     takes_series = True
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self, in_channels: int, filters: int, kernel_size: int, *, strides: int = 1,
         padding: geometry.Padding = "valid", padding_mode: str = "zeros", dilation_rate: int = 1,

@@ -1,16 +1,13 @@
 """The base class of layers and models: what it is made of, its state, its modes."""
 
-import functools
 import itertools
-import types
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MappingView
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn._trees import tree_items, tree_leaves, tree_map
+from tinynn._trees import PLAIN, hidden_parts, tree_items, tree_leaves, tree_map
 from tinynn.autodiff.graph import RESULT, Node
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import Primitive, as_array, values
@@ -218,35 +215,8 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
-                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                held = {k: v for k, v in vars(part).items() if type(v) not in PLAIN}
                 yield from _members(held, at, seen)
-
-
-_PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
-_CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
-
-
-def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
-    """Yield the Tensors and Layers in an object that is not searched, as far as can be seen."""
-    held: Any = None
-    if isinstance(value, np.ndarray):
-        held = value.tolist() if value.dtype == object else None
-    elif isinstance(value, (set, frozenset, deque, MappingView)):
-        held = [*value]  # type: ignore[misc]
-    elif isinstance(value, types.MappingProxyType):
-        held = dict(value)
-    elif isinstance(value, functools.partial):
-        held = [value.func, value.args, value.keywords]
-    elif isinstance(value, types.MethodType):
-        held = [value.__self__]
-    else:
-        slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-        held = [getattr(value, name, None) for name in slots] + [getattr(value, "__dict__", None)]
-    for part in tree_leaves(held):
-        if isinstance(part, (Tensor, Layer)):
-            yield part
-        elif depth and not (type(part) in _PLAIN or isinstance(part, _CLOSED)):
-            yield from _inside(part, depth - 1)
 
 
 def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any]) -> None:
@@ -262,14 +232,14 @@ def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any])
         raise TypeError(f"{owner}: the attribute {at!r} {what}. {advice}")
 
     for name, value in tree_items(vars(layer)):
-        if type(value) in _PLAIN or isinstance(value, _CLOSED):
+        if type(value) in PLAIN or isinstance(value, (Tensor, Layer, Primitive)):
             continue
         kind = type(value).__name__
         chained = isinstance(value, (itertools.chain, itertools.cycle))
-        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
+        if chained or (hasattr(value, "__next__") and type(value).__module__ == "builtins"):
             advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
             refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
-        for part in filter(missed, _inside(value)):
+        for part in filter(missed, hidden_parts(value, (Tensor, Layer))):
             what = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
             refuse(name, what)
     for name, value in vars(layer).items():

@@ -12,7 +12,6 @@ from tinynn.autodiff.primitive import as_array, fresh
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
-from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.initializers import Initializer
 from tinynn.nn.layer import Layer
 from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
@@ -90,7 +89,7 @@ class Dense(Weighted):
 
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self, in_features: int, units: int, activation: str | ActivationFunction | None = "linear",
         *, use_bias: bool = True, kernel_initializer: "str | Initializer" = "glorot_uniform",
@@ -181,7 +180,7 @@ class Dropout(Layer):
     keeps_linear = True
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
         self.rate = check.real("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = check.generator("Dropout", rng)

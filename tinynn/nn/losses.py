@@ -25,7 +25,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mean_over_samples(loss: F) -> F:
-    """State of a loss that, unless reduced otherwise, it is the mean of those of the samples."""
+    """State that a loss is the mean of the losses of the samples; a decorator.
+
+    ``fit`` may then compute a batch in several chunks. Told ``reduction="sum"``, it is their sum.
+
+    >>> @mean_over_samples
+    ... def mean_fourth_power(prediction, target):
+    ...     return ((prediction - target) ** 4).mean()
+    """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
     return loss
 
@@ -346,13 +353,11 @@ def sparse_categorical_crossentropy(
 # ---------------------------------------------------------------- by name
 
 TABLE: dict[str, Callable[..., Any]] = {
-    "mean_squared_error": mean_squared_error,
-    "mean_absolute_error": mean_absolute_error,
-    "huber": huber,
-    "binary_crossentropy": binary_crossentropy,
-    "focal": focal,
-    "categorical_crossentropy": categorical_crossentropy,
-    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    loss.__name__: loss
+    for loss in (
+        *(mean_squared_error, mean_absolute_error, huber, binary_crossentropy, focal),
+        *(categorical_crossentropy, sparse_categorical_crossentropy),
+    )
 }
 
 ALIASES = {  # as in Keras

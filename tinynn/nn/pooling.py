@@ -6,7 +6,6 @@ from tinynn import _checks as check
 from tinynn.autodiff import conv, ops
 from tinynn.autodiff.tensor import Tensor
 from tinynn.kernels import geometry
-from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
@@ -17,7 +16,7 @@ class _Pool1d(Layer):
     per_sample = True
     _pool: ClassVar[Any]
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self, pool_size: int = 2, *, strides: int | None = None, padding: str = "valid"
     ) -> None:
