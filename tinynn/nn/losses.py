@@ -37,9 +37,6 @@ def mean_over_samples(loss: F) -> F:
     return loss
 
 
-# ---------------------------------------------------------------- arguments
-
-
 def _constant(owner: str, name: str, value: Any) -> Any:
     """Return an argument that no gradient flows to; an array as it is, for it may change later."""
     if isinstance(value, Node) and value._requires_grad:
@@ -161,9 +158,6 @@ def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: s
     return _cast(loss, given.dtype)
 
 
-# ---------------------------------------------------------------- of numbers
-
-
 @mean_over_samples
 def mean_squared_error(
     prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
@@ -208,9 +202,6 @@ def huber(
     inner = ops.minimum(size, delta)
     loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
     return _reduced("huber", loss, given, sample_weight, reduction)
-
-
-# ---------------------------------------------------------------- of two classes
 
 
 def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
@@ -281,9 +272,6 @@ def focal(
     return _reduced("focal", loss, given, sample_weight, reduction)
 
 
-# ---------------------------------------------------------------- of several classes
-
-
 def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
     if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
@@ -349,8 +337,6 @@ def sparse_categorical_crossentropy(
     loss = ops.negative(ops._take_last(log_p, classes))
     return _reduced(owner, loss, given, sample_weight, reduction)
 
-
-# ---------------------------------------------------------------- by name
 
 TABLE: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
