@@ -15,15 +15,15 @@ from tinynn.autodiff import conv
 from tinynn.kernels import choose
 from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
 from tinynn.kernels.toeplitz import Toeplitz
-from tinynn.replay.lowering import Instruction, Lowered
-from tinynn.replay.recording import ArraySpec, Ref
+from tinynn.replay.lowering import Instruction
+from tinynn.replay.recording import ArraySpec, Recording, Ref
 from tinynn.replay.speculation import MAPS, read_at_the_end, read_by
 
 
 class Layout:
     """Pitches by the number of an array, and the padded batches that were made."""
 
-    def __init__(self, lowered: Lowered) -> None:
+    def __init__(self, lowered: Recording) -> None:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
         self.maps = [step for step in self.steps if self.is_map(step)]
@@ -101,7 +101,7 @@ class Layout:
             if self.specs[i].shape[1] > pitch:
                 del self.pitch[i]
 
-    def _find_biases(self, lowered: Lowered) -> None:
+    def _find_biases(self, lowered: Recording) -> None:
         """Find convolutions of which nothing is used but the sum with a bias that is known then."""
         reads = Counter(ref for part in lowered.steps for ref in read_by(part))
         reads.update(read_at_the_end(lowered))

@@ -16,8 +16,8 @@ from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
 from tinynn.replay.buffers import Buffers, aligned, side_by_side
 from tinynn.replay.layout import Layout
-from tinynn.replay.lowering import Instruction, Lowered
-from tinynn.replay.recording import ArraySpec, Assign, Check, Ref, Source, Update
+from tinynn.replay.lowering import Instruction
+from tinynn.replay.recording import ArraySpec, Assign, Check, Recording, Ref, Source, Update
 from tinynn.replay.speculation import is_own, read_after_effects, read_at_the_end, read_by
 
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
@@ -38,11 +38,9 @@ class Plan:
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.
     """
 
-    def __init__(
-        self, lowered: Lowered, sources: dict[int, Source], order: Sequence[Any] | None
-    ) -> None:
+    def __init__(self, lowered: Recording, order: Sequence[Any] | None) -> None:
         self.lowered, self.specs, self.layout = lowered, lowered.specs, Layout(lowered)
-        self.arrays: dict[int, np.ndarray] = dict(lowered.constants)
+        self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[Any]] = {
             "argument": [],
             "leaf": [],
@@ -58,7 +56,7 @@ class Plan:
         self._made = {step.result for step in lowered.steps if isinstance(step, Instruction)}
         self._sums: dict[Ref, Ref] = {}  # by a sum with a bias: the convolution that has made it
         self._plan_gradients(lowered.gradients, order)
-        for index, source in sources.items():
+        for index, source in lowered.sources.items():
             self._source(index, source)
         for part in lowered.steps:
             self._part(part)

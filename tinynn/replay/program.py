@@ -8,7 +8,7 @@ import numpy as np
 from tinynn._trees import tree_map
 from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
-from tinynn.replay.lowering import Lowered, lower
+from tinynn.replay.lowering import lower
 from tinynn.replay.planning import NotFinite, Plan
 from tinynn.replay.recording import Recording, Ref, Returned, Update
 from tinynn.replay.speculation import read_at_the_end
@@ -35,7 +35,7 @@ class Program:
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
-        plan = Plan(lowered, recording.sources, order)
+        plan = Plan(lowered, order)
         self.calls, self.late = plan.calls, plan.late
         self.flat_gradient = plan.flat_gradient if order is not None else None
         self.largest, self.light = plan.largest, plan.light
@@ -123,7 +123,7 @@ class Program:
         return array.copy() if array.ndim else array[()]  # a NumPy scalar, as of eager code
 
 
-def _left(lowered: Lowered) -> list[tuple[Any, Ref | None]]:
+def _left(lowered: Recording) -> list[tuple[Any, Ref | None]]:
     """Return the gradients to be set at the end: but not those with which an optimizer stepped."""
     set_before: dict[int, Ref | None] = {}
     for part in lowered.steps:
