@@ -64,7 +64,7 @@ class Plan:
             self._call(np.copyto, target, self.arrays[ref.index])
         if not self.late:
             self._verify()
-        self.largest = max((a.nbytes for a in self.arrays.values()), default=0)
+        self.largest = max((self.specs[i].nbytes for i in self.arrays), default=0)
         self.light = all(_work(call) < WORTH_THREADS for call in (*self.calls, *self.late))
 
     def _plan_gradients(self, gradients: list[Any], order: Sequence[Any] | None) -> None:
@@ -80,13 +80,15 @@ class Plan:
             self.flat_gradient, parts = side_by_side(shapes, dtype)
             for leaf, part in zip(leaves, parts, strict=True):
                 ref = found.get(id(leaf))
-                if ref in self._made and ref.index not in self._targets and self._is(ref, part):
+                if ref in self._made and self._computes(ref.index, part):
                     self._targets[ref.index] = part
                 elif ref is not None:
                     self._copied.append((part, ref))
 
-    def _is(self, ref: Ref, array: np.ndarray) -> bool:
-        return self.specs[ref.index] == ArraySpec(array.shape, array.dtype)
+    def _computes(self, index: int, part: np.ndarray) -> bool:
+        """Tell whether a result can be computed into a part of the flat gradient."""
+        elsewhere = index in self._targets or index in self.layout.pitch
+        return not elsewhere and self.specs[index] == ArraySpec(part.shape, part.dtype)
 
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
