@@ -42,7 +42,8 @@ BELOW = {  # what each part may import, beside itself and _validate
     "training": [*FLOOR_1, "nn", "testing"],
     "plots": [*FLOOR_1, "nn", "training"],
 }
-LATE = {"concurrent", "matplotlib", "threadpoolctl", "tqdm", "zipfile"}  # optional or slow: imported when used
+# Optional or slow: imported when used.
+LATE = {"concurrent", "matplotlib", "threadpoolctl", "tqdm", "zipfile"}
 
 
 def dotted(path):

@@ -328,7 +328,7 @@ def _unchanged(trace: Trace) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if as_nodes and not isinstance(gradient, Node) or gradient is None:
+    if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "

@@ -218,12 +218,12 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
-                yield from _members(vars(part), at, seen)
+                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                yield from _members(held, at, seen)
 
 
 _PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
 _CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
-_ITERATORS = (types.GeneratorType, map, filter, zip, reversed, itertools.chain, itertools.cycle)
 
 
 def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
@@ -265,7 +265,8 @@ def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any])
         if type(value) in _PLAIN or isinstance(value, _CLOSED):
             continue
         kind = type(value).__name__
-        if isinstance(value, _ITERATORS):
+        chained = isinstance(value, (itertools.chain, itertools.cycle))
+        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
             advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
             refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
         for part in filter(missed, _inside(value)):
@@ -295,26 +296,3 @@ def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndar
     if lost.any():
         return ("out of range", f"has values that {tensor.dtype} cannot hold"), array
     return None, cast
-
-
-# Names that training still asks for here.
-from tinynn.nn.observe import first_nonfinite_layer as first_nonfinite_layer  # noqa: E402
-from tinynn.nn.observe import mode as mode  # noqa: E402
-from tinynn.nn.receptive_field import receptive_field_of as reach_of  # noqa: E402,F401
-
-Reach = ReceptiveField
-
-
-def takes_as_one_series(model: Layer, x: Any) -> str | None:
-    """Return the layer for which the rows of a matrix are time steps, by a trial."""
-    from tinynn.autodiff.graph import no_grad
-    from tinynn.nn.observe import one_series_refused
-
-    found: list[str] = []
-    try:
-        with no_grad(), mode(model, training=False), np.errstate(all="ignore"):
-            with one_series_refused(model, x, lambda layer: found.append(layer) or layer):
-                model(x)
-    except Exception:
-        pass
-    return found[0] if found else None

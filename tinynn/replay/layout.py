@@ -7,6 +7,7 @@ one convolution and the next, at one pitch: the number of steps from one series 
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class Layout:
         return place in self.batches and self.batches[place].pitch == self.pitch[index]
 
     def with_gaps(
-        self, step: Instruction, function: np.ufunc, args: tuple[Any, ...], out: np.ndarray
+        self, step: Instruction, function: Callable[..., Any], args: tuple[Any, ...], out: np.ndarray
     ) -> tuple[tuple[Any, ...], np.ndarray]:
         """Return arguments and result of a ufunc with the gaps, if zeros stay zeros there.
 

@@ -202,7 +202,7 @@ class Plan:
         """Add the call of an instruction that fills an array."""
         function, batch = step.function, self.layout.batch_at(step.args[0], args[0])
         if step.op is ops.astype:
-            args, out = self.layout.with_gaps(step, np.positive, args, out)
+            args, out = self.layout.with_gaps(step, np.asarray, args, out)
             self._call(np.copyto, out, args[0], "unsafe")
         elif step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
             self._now.append(batch.total(out))

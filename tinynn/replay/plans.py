@@ -83,9 +83,9 @@ class Plan:
 class Plans:
     """The plans of one function, by the kind of arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, credit: float = CREDIT) -> None:
         self._plans: dict[Hashable, Plan] = {}
-        self.credit = CREDIT
+        self.credit = credit
         self.made = 0
         self._seen: dict[Hashable, int] = {}
 

@@ -213,6 +213,7 @@ class Tracer:
 
     def _at(self, leaf: Any, node: Traced) -> Traced:
         """Return ``node`` as the value of a leaf, through which gradients reach it."""
+        # The walk back compares what an argument holds with what it held: so that of the leaf.
         trace = Trace(current, (leaf,), (leaf._data,), {}) if leaf._requires_grad else None
         return self._alias(node, Traced, trace)
 
@@ -386,6 +387,8 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
+        if id(value) in self._made:
+            value = self._leaf(value)
         if isinstance(value, Traced):
             if value._requires_grad:
                 self.refuse(

@@ -144,7 +144,9 @@ def _check(
         raise
     if not report or level == order:
         return report
-    if any(g is not None and not np.isfinite(g).all() for g in pull_back(point.graph, point.cotangents)):
+    if any(
+        g is not None and not np.isfinite(g).all() for g in pull_back(point.graph, point.cotangents)
+    ):
         note = f"order {level + 1} was not checked: the gradient of order {level} is not finite."
         return replace(report, notes=(*report.notes, note))
 

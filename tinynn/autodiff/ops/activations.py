@@ -157,8 +157,8 @@ def _with_tails(f: Callable[[Any], Any], x: Any, end: float) -> Any:
     There the formulas would multiply 0 by infinity.
     """
     x = as_array("gelu", x)
-    inner = compare(abs(x), end, np.less_equal)
-    return where(inner, f(where(inner, x, 0)), relu(x))
+    beyond = compare(abs(x), end, np.greater)
+    return where(beyond, relu(x), f(where(beyond, 0, x)))
 
 
 def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:

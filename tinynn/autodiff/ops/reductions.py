@@ -15,6 +15,7 @@ from tinynn.autodiff.ops.arithmetic import (
     astype,
     divide,
     guarded_divide,
+    guarded_multiply,
     multiply,
     subtract,
 )
@@ -87,7 +88,7 @@ def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
 
 
 def _norm_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    return _kept(g, x, axis) * guarded_divide(x, _kept(y, x, axis))
+    return guarded_divide(guarded_multiply(_kept(g, x, axis), x), _kept(y, x, axis))
 
 
 @primitive(_norm_vjp, passes_nan=True)
@@ -208,7 +209,8 @@ def _place(x: Any, axis: int | None, keepdims: bool, find: Callable[..., Any]) -
 
 def _logsumexp_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     absent = equal(_kept(y, x, axis), -math.inf)  # all are -inf
-    return _kept(g, x, axis) * where(absent, 0, softmax(where(absent, 0, x), axis))
+    shares = where(absent, 0, softmax(where(absent, 0, x), axis))
+    return guarded_multiply(_kept(g, x, axis), shares)
 
 
 @primitive(_logsumexp_vjp, passes_nan=True)
@@ -224,7 +226,16 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _as_given(y if keepdims else np.squeeze(y, axis=axis), x)
 
 
-@primitive(lambda g, y, x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)), passes_nan=True)
+def _softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
+    along = sum(guarded_multiply(g, y), axis=axis, keepdims=True)
+    return guarded_multiply(g - along, y)
+
+
+def _log_softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
+    return g - guarded_multiply(sum(g, axis=axis, keepdims=True), exp(y))
+
+
+@primitive(_softmax_vjp, passes_nan=True)
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Exponentials along ``axis``, scaled to sum to 1.
 
@@ -235,7 +246,7 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
     return _as_given(power / np.sum(power, axis=axis, keepdims=True), x)
 
 
-@primitive(lambda g, y, x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True), passes_nan=True)
+@primitive(_log_softmax_vjp, passes_nan=True)
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Logarithm of :func:`softmax`, without underflow.
 

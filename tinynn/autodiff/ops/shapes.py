@@ -129,7 +129,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     >>> stack([np.ones(3), np.zeros(3)]).shape
     (2, 3)
     """
-    arrays = list(arrays)
+    arrays = [as_array("stack", x) for x in arrays]
     shapes = sorted({shape_of(x) for x in arrays})
     if len(shapes) != 1:
         raise ValueError(
