@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "exp": lambda x: ops.exp(-x * x),
     "x / (1 + x^2)": lambda x: x / (1 + x * x),
     "softmax": ops.softmax,
+    "step": lambda x: x * ops.astype(x > 0, x.dtype),
     "cut": lambda x: x[:, 1:],
     "pool": lambda x: tnn.max_pool1d(x, 2),
 }

@@ -145,7 +145,7 @@ def test_draws_are_made_anew_or_those_that_are_given_once():
 def test_a_draw_of_another_shape_is_left_to_eager_code():
     shapes = iter([(3,), (1,)])
     p = program(lambda x: x + tnn.fresh(lambda: np.ones(next(shapes))), np.zeros(3))
-    with pytest.raises(NotFinite, match=r"a draw has shape \(1,\)"):
+    with pytest.raises(NotFinite, match=r"a draw returned shape \(1,\)"):
         p.run([np.zeros(3)])
 
 
@@ -421,7 +421,6 @@ def test_memory_is_used_again():
     p = program(f, np.ones((50, 40)))
     outs = {args[-1].__array_interface__["data"][0] for _, args in p.calls[:-1]}
     assert len(outs) <= 3
-    assert p.largest == 50 * 40 * 8
     x = RNG(0).normal(size=(50, 40))
     close(p.run([x]), f(x))
 

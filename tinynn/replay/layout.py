@@ -138,7 +138,11 @@ class Layout:
         return place in self.batches and self.batches[place].pitch == self.pitch[index]
 
     def with_gaps(
-        self, step: Instruction, function: Callable[..., Any], args: tuple[Any, ...], out: np.ndarray
+        self,
+        step: Instruction,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        out: np.ndarray,
     ) -> tuple[tuple[Any, ...], np.ndarray]:
         """Return arguments and result of a ufunc with the gaps, if zeros stay zeros there.
 

@@ -5,7 +5,7 @@ result of an elementwise instruction takes the place of an argument that nobody 
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -41,12 +41,7 @@ class Plan:
     def __init__(self, lowered: Recording, order: Sequence[Any] | None) -> None:
         self.lowered, self.specs, self.layout = lowered, lowered.specs, Layout(lowered)
         self.arrays: dict[int, np.ndarray] = {}
-        self.sources: dict[str, list[Any]] = {
-            "argument": [],
-            "leaf": [],
-            "gradient": [],
-            "draw": [],
-        }
+        self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
         self.late: list[Call] = []
         self._now = self.calls
@@ -64,7 +59,6 @@ class Plan:
             self._call(np.copyto, target, self.arrays[ref.index])
         if not self.late:
             self._verify()
-        self.largest = max((self.specs[i].nbytes for i in self.arrays), default=0)
         self.light = all(_work(call) < WORTH_THREADS for call in (*self.calls, *self.late))
 
     def _plan_gradients(self, gradients: list[Any], order: Sequence[Any] | None) -> None:
@@ -82,7 +76,7 @@ class Plan:
                 ref = found.get(id(leaf))
                 if ref in self._made and self._computes(ref.index, part):
                     self._targets[ref.index] = part
-                elif ref is not None:
+                elif ref is not None and order is not None:
                     self._copied.append((part, ref))
 
     def _computes(self, index: int, part: np.ndarray) -> bool:
@@ -133,13 +127,13 @@ class Plan:
 
     def _verify(self) -> None:
         """Have all that is read from now on checked, before anything takes effect."""
-        late = {
-            r.index for r in read_after_effects(self.lowered) & self._made if r.index in self.arrays
-        }
-        found = [self.arrays[i] for i in sorted(late)]
+        late = {ref.index for ref in read_after_effects(self.lowered) & self._made}
+        late &= self.arrays.keys()
+        found = [self.arrays[i] for i in sorted(late - self._targets.keys())]
         if self.flat_gradient is not None and self._targets.keys() <= late:
-            rest = sorted(late - self._targets.keys())
-            found = [self.flat_gradient, *[self.arrays[i] for i in rest]]
+            found.append(self.flat_gradient)
+        else:
+            found += [self.arrays[i] for i in self._targets.keys() & late]
         floats = [array for array in found if array.dtype.kind in "fc"]
         if floats:
             self._call(check_finite, floats)
@@ -293,11 +287,16 @@ def check_finite(arrays: Sequence[np.ndarray]) -> None:
 def _run(
     function: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any], out: np.ndarray
 ) -> None:
-    y = np.asarray(function(*args, **params))
+    fill(out, function(*args, **params), function.__name__)
+
+
+def fill(out: np.ndarray, y: Any, maker: str) -> None:
+    """Copy what a function of a user's may have made into ``out``."""
+    y = np.asarray(y)
     if y.shape != out.shape or y.dtype != out.dtype:
         raise NotFinite(
-            f"compile: {function.__name__} returned shape {y.shape} and dtype {y.dtype}, when it "
-            f"was recorded {out.shape} and {out.dtype}."
+            f"compile: {maker} returned shape {y.shape} and dtype {y.dtype}, when it was recorded "
+            f"{out.shape} and {out.dtype}."
         )
     np.copyto(out, y)
 
