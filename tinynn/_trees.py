@@ -33,7 +33,11 @@ def tree_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
         return
     for key, part in children:
-        yield from tree_items(part, f"{path}.{key}" if path else str(key))
+        at = f"{path}.{key}" if path else str(key)
+        if isinstance(part, (tuple, list, dict)):
+            yield from tree_items(part, at)
+        else:  # without another call, for there are many
+            yield at, part
 
 
 def tree_leaves(value: Any) -> list[Any]:

@@ -109,6 +109,10 @@ def tiny_var(x, axis=None, ddof=0, keepdims=False):
     return total / (x.size // np.sum(x.real, axis=axis).size - ddof)
 
 
+def tiny_norm(x, axis=None, keepdims=False):
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
 def tiny_std(*args, **params):
     return np.sqrt(tiny_var(*args, **params))
 
@@ -180,6 +184,23 @@ PRIMITIVE_ROWS = [
     *same_broadcast("divide", np.divide, right=positive),
     *same_broadcast("guarded_multiply", np.multiply),
     *same_broadcast("guarded_divide", np.divide, right=positive),
+    *same_broadcast("product_of_gradients", np.multiply),
+    row(
+        "ops._seen_product",
+        lambda h, slope, g: h * slope,
+        normal(2, 3),
+        normal(3),
+        np.zeros(3, bool),
+    ),
+    row(
+        "ops._seen_product",
+        lambda h, slope, g: h * slope,
+        normal(2, 3),
+        normal(3),
+        np.ones(3, bool),
+    ),
+    row("ops._seen_quotient", lambda h, d, g: h / d, normal(2, 3), positive(3), np.zeros(3, bool)),
+    row("ops._seen_quotient", lambda h, d, g: h / d, normal(2, 3), positive(3), np.ones(3, bool)),
     *same_broadcast("power", np.power, left=positive),
     row("ops.power", np.power, normal(3), 2),
     row("ops.power", np.power, normal(3), 3.0),
@@ -233,6 +254,9 @@ PRIMITIVE_ROWS = [
             (apart(0, 3), {"axis": 1}),
         )
     ],
+    row("ops._norm", tiny_norm, normal(2, 3)),
+    row("ops._norm", tiny_norm, normal(2, 3, 2), axis=(0, -1), keepdims=True),
+    row("ops._norm", tiny_norm, normal(2, 3), axis=I64(-1)),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=1),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=I64(-2)),
     row("ops.logsumexp", tiny_logsumexp, normal(2, 3)),

@@ -128,7 +128,9 @@ def test_a_compiled_training_step_equals_the_eager_one(name, optimizer):
     ours, theirs = optimizers[1].state_dict(), optimizers[0].state_dict()
     assert ours.keys() == theirs.keys()
     for key, value in theirs.items():
-        assert_close(ours[key], value)
+        assert ours[key] == value if isinstance(value, str) else True
+        if not isinstance(value, str):
+            assert_close(ours[key], value)
 
 
 def counted(f):
@@ -146,7 +148,7 @@ def test_the_function_itself_no_longer_runs():
     compiled = tnn.compile(step)
     for x, y in batches(model, 10):
         compiled(x, y)
-    assert step.calls == 2
+    assert step.calls == 4  # recorded at the first call; verified at the 2nd, 4th and 8th
 
 
 def test_clipping_is_replayed_whether_it_bites_or_not():
@@ -209,7 +211,7 @@ def test_only_so_many_programs_are_kept():
     for n in range(1, 30):
         for i in range(3):
             assert compiled(np.full(n, i)).tolist() == [2 * i] * n
-    assert len(compiled._plans) == 8
+    assert len(compiled._plans._plans) <= 8
 
 
 def test_random_numbers_are_drawn_anew_and_as_the_eager_function_draws_them():
@@ -361,9 +363,18 @@ def test_a_bias_of_another_dtype_is_added_as_numpy_adds_it(dtype):
             assert abs(found.numpy() - expected.numpy()).max() < 1e-5
 
 
-def test_a_layer_made_or_changed_inside_is_refused():
-    with pytest.raises(NotReplayable, match=r"sets Dense\.\w+, which a replay would not do\. Make"):
-        tnn.compile(lambda x: tnn.Dense(3, 1, rng=0)(x).detach())(A)
+def test_a_layer_that_is_changed_inside_is_refused():
+    class Keeps(tnn.Layer):
+        def forward(self, x):
+            self.last = x
+            return x * 2
+
+    layer = Keeps()
+    with pytest.raises(
+        NotReplayable, match=r"sets Keeps\.last, which a replay would not do\. Make"
+    ):
+        tnn.compile(lambda x: layer(x).detach())(A)
+    assert "last" not in vars(layer)
 
 
 def compiled_equals_eager(f, *shapes, calls=4):
@@ -500,61 +511,149 @@ A, B, C = (np.full(3, float(i)) for i in (1, 2, 3))
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (lambda x: tnn.Tensor(x) * 2 if tnn.Tensor(x).sum() > 2 else x, "the truth of a Tensor"),
-        (lambda x: tnn.Tensor(x) * 2 if x.sum() > 2 else x, "the truth of an array"),
+        (lambda x: tnn.Tensor(x) * 2 if tnn.Tensor(x).sum() > 2 else x, "numbers by its truth"),
+        (lambda x: tnn.Tensor(x) * 2 if x.sum() > 2 else x, "plain numbers by its truth"),
         (lambda x: tnn.Tensor(x) * tnn.Tensor(x).sum().item(), "computes or decides in Python"),
-        (lambda x: tnn.Tensor(x) * float(np.sum(x)), "computes or decides in Python"),
+        (lambda x: tnn.Tensor(x) * float(np.sum(x)), "plain numbers by float()"),
+        (lambda x: tnn.Tensor(x)[: int(x.max())], "plain numbers by int()"),
+        (lambda x: sum(float(v) for v in x), "plain numbers by float()"),
         (lambda x: print(f"{tnn.Tensor(x).sum().item():.3f}"), "computes or decides in Python"),
-        (lambda x: tnn.Tensor(x) * np.sort(x), "in a way that is not recorded"),
-        (lambda x: tnn.Tensor(x)[np.argsort(x)], "a parameter of _getitem depends on its data"),
-        (lambda x: tnn.Tensor(x) * np.array(tnn.Tensor(x) + 1), "NumPy takes the values"),
-        (lambda x: tnn.Tensor(x) * RNG().normal(size=3), "an array of shape (3,) that it made"),
-        (lambda x: tnn.Tensor(x) * np.array(x), "an array of shape (3,) that it made"),
-        (lambda x: x.__setitem__(0, 1.0), "writes into an array in place"),
-        (lambda x: x.__iadd__(1.0), "writes into an array in place"),
-        (lambda x: tnn.Tensor(x).tolist(), "become Python numbers"),
+        (lambda x: tnn.Tensor(x)[np.argsort(x)], "plain numbers by NumPy"),
+        (lambda x: tnn.Tensor(x) * np.array(tnn.Tensor(x) + 1), "plain numbers by NumPy"),
+        (lambda x: tnn.Tensor(x) * np.array(x), "plain numbers by NumPy"),
+        (lambda x: tnn.Tensor(x)[x > 1], "plain numbers by NumPy"),
+        (lambda x: tnn.Tensor(x).tolist(), "plain numbers by tolist()"),
         (
             lambda x: tnn.Tensor(x, requires_grad=True) * 2,
             "a Tensor that still has a graph",
         ),
     ],
 )
-def test_what_cannot_be_replayed_is_refused(f, message):
+def test_what_cannot_be_replayed_is_refused_naming_the_line(f, message):
     import re
 
-    with pytest.raises(NotReplayable, match=re.escape(message)):
-        run(f, (A,), (B,), (C,), (A,), (B,))
+    with pytest.raises(NotReplayable, match=re.escape(message) + r".*test_compile\.py, line \d+"):
+        run(f, (A,))
 
 
-def test_a_python_counter_is_noticed():
-    counter = iter(range(100))
-    with pytest.raises(NotReplayable, match="other plain values"):
-        run(lambda x: tnn.Tensor(x) * next(counter), (A,), (B,), (C,), (A,), (B,))
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tnn.Tensor(x) * np.linalg.norm(x),
+        lambda x: tnn.Tensor(np.correlate(x, x)),
+        lambda x: (x.__setitem__(0, 7.0), tnn.Tensor(x) * 2)[1],
+        lambda x: (x.sort(), tnn.Tensor(x) * 2)[1],
+        lambda x: tnn.Tensor(x) * len(x.strides),
+    ],
+)
+def test_what_takes_no_tensors_runs_as_it_is_and_says_so(f):
+    compiled = tnn.compile(f)
+    assert compiled.eager is None
+    for x in (A, B, C, A):
+        np.testing.assert_array_equal(compiled(x.copy()).numpy(), f(x.copy()).numpy())
+    assert "Error while it was recorded" in compiled.eager
 
 
-def test_a_loop_whose_length_changes_is_noticed():
-    lengths = iter([1, 2, 3, 4, 5, 6])
+def test_a_function_that_fails_fails_as_it_would_and_runs_as_often():
+    calls = []
 
     def f(x):
-        y = tnn.Tensor(x)
-        for _ in range(next(lengths)):
-            y = y * 2
-        return y
+        calls.append(1)
+        return tnn.Tensor(x).reshape(7)
 
-    with pytest.raises(NotReplayable, match=r"it ran \d operations at one call and \d at the next"):
-        run(f, (A,), (B,), (C,), (A,), (B,))
+    with pytest.raises(ValueError, match="reshape"):
+        tnn.compile(f)(A)
+    assert len(calls) == 2  # once rehearsed, once as it is
 
 
-def test_an_argument_that_was_always_the_same_is_not_taken_for_a_constant():
-    # numpy.array copies unheard; only a changed argument can tell that its result is no constant
-    compiled = tnn.compile(lambda x: tnn.Tensor(x) * np.array(x))
+CHANGING = [
+    (lambda x, n: tnn.Tensor(x) * next(n), "multiply was given other plain values"),
+    (lambda x, n: tnn.Tensor(x) * RNG(next(n)).normal(size=3), r"an array of shape \(3,\)"),
+    (
+        lambda x, n: sum(([tnn.Tensor(x)] * (next(n) + 2))[1:], tnn.Tensor(x)),
+        r"it ran \d operations at one call and \d at another",
+    ),
+    (lambda x, n: (tnn.exp, tnn.tanh)[next(n) % 2](tnn.Tensor(x)), "it ran exp .*it ran tanh"),
+    (lambda x, n: (tnn.Tensor(x), next(n)), "it returned other plain values"),
+]
 
-    def never_wrong():
-        for x in (A, A, A, A, B, C, A, B):
-            assert compiled(x).tolist() == (x * x).tolist()
 
-    with pytest.raises(NotReplayable, match="an array of shape"):
-        never_wrong()
+@pytest.mark.parametrize(("f", "message"), CHANGING)
+def test_what_changes_from_call_to_call_is_noticed(f, message):
+    numbers = iter(range(100))
+    compiled = tnn.compile(lambda x: f(x, numbers))
+    compiled(A)
+    with pytest.raises(tnn.ReplayMismatch, match=rf"^compile: a call repeated.*{message}"):
+        compiled(B)
+
+
+def test_a_coin_is_noticed_at_one_of_the_calls_that_are_verified():
+    coins = iter([0, 0, 0, 1, 0, 0, 0])
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) * 2 if next(coins) else tnn.Tensor(x))
+    for _ in range(7):
+        compiled(A)
+    with pytest.raises(tnn.ReplayMismatch, match="it ran 0 operations at one call and 1"):
+        compiled(A)
+
+
+def test_verification_can_be_turned_off():
+    numbers = iter(range(100))
+    compiled = tnn.compile(lambda x: tnn.Tensor(x) * (next(numbers) + 1), verify=False)
+    assert [compiled(A).tolist() for _ in range(9)] == [[1, 1, 1]] * 9
+
+
+def test_an_operation_of_ones_own_that_keeps_count_is_noticed():
+    count = []
+
+    @tnn.primitive(lambda g, y, x: g)
+    def counting(x):
+        count.append(1)
+        return x * len(count)
+
+    with pytest.raises(tnn.ReplayMismatch, match="gave other numbers than the same call"):
+        run(lambda x: counting(tnn.Tensor(x)), (A,))
+
+
+def test_a_rehearsal_changes_nothing():
+    class Keeps(tnn.Layer):
+        def __init__(self):
+            self.w, self.rng = tnn.Tensor([1.0], requires_grad=True), RNG(0)
+            self.drop = tnn.Dropout(0.5, rng=1)
+
+        def forward(self, x):
+            self.w.data = self.w.data + 1
+            tnn.fresh(lambda: self.rng.random(3))
+            y = (self.drop(x) * self.w).sum()
+            y.backward()
+            return y.item() + 1  # refused, after all that
+
+    model = Keeps()
+    states = [g.bit_generator.state for g in (model.rng, model.drop.rng)]
+    with pytest.raises(NotReplayable, match="computes or decides in Python"):
+        tnn.compile(model)(A)
+    assert model.w.tolist() == [1.0]
+    assert model.w.grad is None
+    assert [g.bit_generator.state for g in (model.rng, model.drop.rng)] == states
+
+
+def test_a_tensor_kept_from_a_recording_says_what_it_is():
+    kept = []
+    compiled = tnn.compile(lambda x: kept.append(tnn.Tensor(x) * 2))
+    compiled(A)
+    for use in (lambda t: t + 1, lambda t: t.numpy(), np.asarray, lambda t: t.shape):
+        with pytest.raises(RuntimeError, match="left over from the recording"):
+            use(kept[0])
+
+
+@pytest.mark.parametrize("length", [3, 40])
+def test_a_plain_number_or_shape_that_varies_is_left_alone_and_said(length):
+    compiled = tnn.compile(lambda x, k: tnn.Tensor(x) * k)
+    recorded = counted(compiled._function)
+    compiled._function = recorded
+    for k in range(50):
+        assert compiled(np.ones(length + k % 30), k).tolist() == [k] * (length + k % 30)
+    assert "recorded 3 times" in compiled.eager
+    assert recorded.calls == 50  # three of them rehearsals
 
 
 @pytest.mark.parametrize(
@@ -573,12 +672,6 @@ def test_wrong_arguments_are_refused(argument, message):
 def test_only_functions_are_compiled():
     with pytest.raises(TypeError, match="compile: give a function, got int"):
         tnn.compile(3)
-
-
-def test_errors_of_the_function_come_out_as_they_are():
-    compiled = tnn.compile(lambda x: tnn.Tensor(x).reshape(7))
-    with pytest.raises(ValueError, match="reshape"):
-        compiled(A)
 
 
 def test_targets_are_checked_at_each_replay():
@@ -622,26 +715,3 @@ def test_a_compiled_function_inside_another_is_recorded_with_it():
     outer = tnn.compile(lambda x: inner(x) + 1)
     for i in range(4):
         assert outer(np.full(2, float(i))).tolist() == [2 * i + 1] * 2
-
-
-def test_an_interrupted_step_is_a_whole_step():
-    model = conv_net()
-    optimizer = sgd(model.parameters())
-    compiled = tnn.compile(trainer(model, optimizer))
-    data = list(batches(model, 5))
-    for x, y in data[:4]:
-        compiled(x, y)
-    (plan,) = compiled._plans.values()
-    bound = plan.program([*data[4]]).calls[-1][0].__self__
-    finish, times = bound._finish, iter([0, 1])
-
-    def interrupted(*args):
-        if next(times) == 0:
-            raise KeyboardInterrupt
-        finish(*args)
-
-    bound._finish = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        compiled(*data[4])
-    bound._finish = finish
-    assert optimizer.iterations == 5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.autodiff.record import NotReplayable
+from tinynn import NotReplayable
 
 T = tnn.Tensor
 
@@ -229,9 +229,11 @@ def test_old_values_of_a_parameter_are_kept(take):
 
 
 @pytest.mark.parametrize("take", [lambda w: w.data, lambda w: w[:2], lambda w: w.reshape(2, 1)])
-def test_views_of_a_parameter_from_before_its_update_are_right_or_refused(take):
-    with pytest.raises(NotReplayable, match="the old values of a parameter"):
-        both(lambda: old_values(take), *[(np.array([i, 1.0]),) for i in range(6)])
+def test_views_of_a_parameter_from_before_its_update_keep_the_old_values(take):
+    compiled, step = tnn.compile(old_values(take)), old_values(lambda w: take(T(w.numpy())))
+    for i in range(6):
+        x = np.array([i, 1.0])
+        np.testing.assert_allclose(compiled(x).numpy(), step(x).numpy())
 
 
 def test_a_detached_copy_from_outside_is_no_parameter():
@@ -243,42 +245,6 @@ def test_a_detached_copy_from_outside_is_no_parameter():
         expected = float((x * i * (w.numpy() - [1, 2] + 1)).mean())
         assert compiled(x * i) == pytest.approx(expected)
         w.data = w.data + 1
-
-
-def run(f, *arrays):
-    compiled = tnn.compile(f)
-    for array in arrays:
-        compiled(array)
-
-
-A, B = np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 5.0])
-
-
-@pytest.mark.parametrize(
-    ("f", "message"),
-    [
-        (lambda x: T(x) * np.where(np.abs(x) > 3, 0.0, 1.0), "numpy.where computes"),
-        (lambda x: T(x) * np.count_nonzero(x), "computes with its data|other plain"),
-        (lambda x: T(x) * int(x.max()), "Python numbers by int"),
-        (lambda x: T(x)[: int(x.max())], "Python numbers"),
-        (lambda x: sum(float(v) for v in x), "iterated over"),
-        (lambda x: x.tolist(), "tolist"),
-        (lambda x: T(x) * x.argmax(), "argmax"),
-        (lambda x: np.copyto(x, 1.0), "read-only|in place"),
-        (lambda x: x.sort(), "read-only"),
-        (lambda x: x.fill(0), "read-only"),
-    ],
-)
-def test_numpy_and_python_out_of_hearing_are_refused(f, message):
-    with pytest.raises((NotReplayable, ValueError, TypeError), match=message):
-        run(f, A, B, A, B, A)
-
-
-def test_a_number_computed_from_the_result_in_python_is_refused():
-    import math
-
-    with pytest.raises(NotReplayable, match="returned other plain values"):
-        run(lambda x: math.exp(T(x).sum().item()), A / 9, B / 9, A / 7, B / 7, A)
 
 
 def test_gradients_that_are_sometimes_reset_add_up_rightly():

@@ -1,7 +1,11 @@
 """save and load: round trips, bad files, never half a file."""
 
+import gzip
+import io
 import os
 import pickle
+import stat
+import threading
 import zipfile
 
 import numpy as np
@@ -155,3 +159,107 @@ def test_a_failure_while_saving_leaves_the_good_file(tmp_path, monkeypatch, wher
         tnn.save(path, model(2))
     assert path.read_bytes() == good
     assert os.listdir(tmp_path) == ["w.npz"]
+
+
+# ---------------------------------------------------------------- permissions, and what is no path
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    tnn.save(tmp_path / "w", model(1))
+    os.chmod(tmp_path / "w", mode)
+    (tmp_path / "link").symlink_to(tmp_path / "w")
+    for name in ("w", "link"):
+        tnn.save(tmp_path / name, model(2))
+        assert mode_of(tmp_path / "w") == mode
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+def test_a_new_file_gets_those_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        tnn.save(tmp_path / "w", model())
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "w") == 0o666 & ~mask
+
+
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):
+    tnn.save(tmp_path / "w", model(1))
+    good = (tmp_path / "w").read_bytes()
+    monkeypatch.setattr(files.os, "access", lambda path, how: False)  # root may do anything
+    with pytest.raises(PermissionError, match="save: Permission denied, the file is read-only"):
+        tnn.save(tmp_path / "w", model(2))
+    assert (tmp_path / "w").read_bytes() == good
+    assert os.listdir(tmp_path) == ["w"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    found = []
+    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    tnn.save(tmp_path / "pipe", model(1))
+    reader.join()
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    loaded = tnn.load(io.BytesIO(found[0]), model(2))
+    np.testing.assert_array_equal(loaded[0].kernel.data, model(1)[0].kernel.data)
+
+
+def test_weights_go_to_memory_and_back():
+    file = io.BytesIO()
+    tnn.save(file, model(1))
+    assert not file.closed
+    for start in (0, file.tell()):  # wherever it stands
+        file.seek(start)
+        loaded = tnn.load(file, model(2))
+        np.testing.assert_array_equal(loaded[1].kernel.data, model(1)[1].kernel.data)
+
+
+def test_any_binary_file_object_will_do(tmp_path):
+    with gzip.open(tmp_path / "w.gz", "wb") as file:
+        tnn.save(file, model(1))
+    with gzip.open(tmp_path / "w.gz", "rb") as file:
+        loaded = tnn.load(file, model(2))
+    np.testing.assert_array_equal(loaded[0].kernel.data, model(1)[0].kernel.data)
+
+    class Stream(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def seek(self, *place):
+            raise io.UnsupportedOperation("seek")
+
+        tell = seek
+
+    stream = Stream()
+    tnn.save(stream, model(1))
+    loaded = tnn.load(Stream(stream.getvalue()), model(2))
+    np.testing.assert_array_equal(loaded[0].kernel.data, model(1)[0].kernel.data)
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 500])
+def test_damaged_memory_is_named_and_changes_nothing(length):
+    file = io.BytesIO()
+    tnn.save(file, model(1))
+    target = model(2)
+    before = target.state_dict()
+    with pytest.raises(ValueError, match="load: the BytesIO is not a readable weight file"):
+        tnn.load(io.BytesIO(file.getvalue()[:length]), target)
+    np.testing.assert_equal(target.state_dict(), before)
+    with pytest.raises(ValueError, match=r"load: the BytesIO: load_state_dict: the state does not"):
+        tnn.load(file, model(2, units=3))
+
+
+def test_what_is_no_binary_file_is_refused(tmp_path):
+    for call in (tnn.save, tnn.load):
+        with pytest.raises(TypeError, match=rf"{call.__name__}: the first argument must be a path"):
+            call(3, model())
+        with pytest.raises(TypeError, match=r"must be opened in binary mode, '.b', not for text"):
+            call(io.StringIO(), model())
+    with pytest.raises(FileNotFoundError, match=r"load: No such file .*nowhere\.npz"):
+        tnn.load(tmp_path / "nowhere.npz", model())

@@ -1,7 +1,10 @@
 """fit, predict, batches: histories, modes, interrupts, losses that are no longer finite."""
 
+import gc
+import io
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -319,6 +322,247 @@ def test_a_prediction_of_another_shape_than_the_target_is_an_error_not_a_matrix(
     model = tnn.Dense(3, 1, rng=0)
     with pytest.raises(ValueError, match=r"equal shapes, got \(24, 1\) and \(24,\)"):
         tnn.fit(model, x, y.ravel(), epochs=1, **how(model))
+
+
+def test_a_generator_is_refused_with_advice():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    for data, message in (
+        ({"x": (row for row in x)}, r"fit: x is a generator, .*read only once.*numpy\.stack"),
+        ({"y": iter(y)}, r"fit: y is an iterator \(.*iterator\), like a generator"),
+        ({"validation_data": (map(len, x), y)}, r"fit: validation_data: x is an iterator \(map\)"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            tnn.fit(**{"model": model, "x": x, "y": y, "epochs": 1, **how(model), **data})
+    with pytest.raises(TypeError, match="predict: x is a generator"):
+        tnn.predict(model, (row for row in x))
+    with pytest.raises(TypeError, match="batches: y is a generator"):
+        tnn.batches(x, (row for row in y), 2)
+    with pytest.raises(TypeError, match=r"Stream\.push: x is a generator"):
+        tnn.stream(model).push(row for row in x)
+
+
+def test_pandas_lists_and_memory_maps_are_arrays(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    x, y = problem()
+    np.save(tmp_path / "x.npy", x)
+    frame = pandas.DataFrame(x, index=range(100, 124))
+    losses = []
+    for xs, ys in (
+        (x, y),
+        (x.tolist(), y.tolist()),
+        (frame, pandas.DataFrame(y)),
+        (np.load(tmp_path / "x.npy", mmap_mode="r"), y),
+    ):
+        model = tnn.Dense(3, 1, rng=0)
+        losses.append(tnn.fit(model, xs, ys, epochs=2, **how(model)).history["loss"])
+    np.testing.assert_allclose(losses, [losses[0]] * 4, rtol=1e-6)
+    np.testing.assert_array_equal(tnn.predict(model, frame), tnn.predict(model, x))
+    mixed = pandas.DataFrame({"a": [1.0, 2.0], "b": ["u", "v"]})
+    with pytest.raises(TypeError, match=r"fit: x must be .*, got a DataFrame.* x\.to_numpy\(float"):
+        tnn.fit(model, mixed, y[:2], epochs=1, **how(model))
+    with pytest.raises(ValueError, match="fit: x: nested lists must have equal lengths"):
+        tnn.fit(model, [[1.0], [1.0, 2.0]], y[:2], epochs=1, **how(model))
+
+
+def test_a_memory_map_is_read_batch_by_batch(tmp_path):
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float32", (4000, 1000))
+    model = tnn.Dense(1000, 1, rng=0)
+    arguments = how(model, compile=False)
+    tnn.fit(model, x[:64], np.zeros((64, 1)), epochs=1, **arguments)  # whatever is loaded late
+    tracemalloc.start()
+    try:
+        tnn.fit(model, x, np.zeros((4000, 1)), epochs=1, **arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes / 8
+
+
+# ---------------------------------------------------------------- as the loop written by hand
+
+
+class Counted(tnn.Layer):
+    """A layer that notes how often it is called, with which shapes, and on which it trains."""
+
+    def __init__(self, inner):
+        self.inner, self.calls = inner, []
+
+    def forward(self, x):
+        self.calls.append((np.shape(x), self.training))
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("compile", ["auto", False])
+@pytest.mark.parametrize("validated", [False, True])
+def test_user_code_is_called_as_often_as_by_a_loop_written_by_hand(compile, validated):
+    x = np.random.default_rng(0).normal(size=(10, 7, 1)).astype(np.float32)
+    counts = []
+
+    def loss(prediction, target):
+        counts.append((prediction.shape, type(target)))
+        return tnn.losses.mean_squared_error(prediction, target)
+
+    def make():
+        counts.clear()
+        model = Counted(tnn.Conv1d(1, 1, 3, padding="same", rng=0))
+        return model, tnn.SGD(model.parameters(), 0.1)
+
+    model, sgd = make()
+    pieces = tnn.batches(x, x, 4, rng=0)
+    for _ in range(2):
+        for xb, yb in pieces:
+            sgd.zero_grad()
+            loss(model(xb), yb).backward()
+            sgd.step()
+        if validated:
+            model.eval()
+            with tnn.no_grad():
+                for xb, yb in tnn.batches(x, x, 4, shuffle=False):
+                    loss(model(xb), yb)
+            model.train()
+    expected = model.calls, list(counts), model.state_dict()
+    model, sgd = make()
+    tnn.fit(
+        model, x, x, loss=loss, optimizer=sgd, epochs=2, batch_size=4, rng=0, progress=False,
+        validation_data=(x, x) if validated else None, compile=compile,
+    )  # fmt: skip
+    np.testing.assert_equal((model.calls, counts, model.state_dict()), expected)
+
+
+def test_predict_and_stream_call_a_layer_of_ones_own_once_a_piece():
+    x = np.random.default_rng(0).normal(size=(12, 1)).astype(np.float32)
+    model = Counted(tnn.Dense(1, 1, rng=0))
+    tnn.predict(model, x, batch_size=5)
+    assert [shape for shape, _ in model.calls] == [(5, 1), (5, 1), (2, 1)]
+    model.reach = lambda: (1, 0, 0)
+    model.calls.clear()
+    scores = tnn.stream(model)
+    for start in range(0, 12, 4):
+        scores.push(x[start : start + 4])
+    assert len(model.calls) == 3
+
+
+def test_an_unused_parameter_and_one_of_another_model_do_not_disturb():
+    x, y = problem()
+    runs = []
+    for parts in ((), ("unused",), ("other",), ("unused", "other")):
+        model = tnn.Sequential(tnn.Dense(3, 1, rng=0))
+        parameters = model.parameters()
+        if "unused" in parts:
+            model[0].unused = tnn.Tensor([1.0], requires_grad=True)
+            parameters = model.parameters()
+        if "other" in parts:
+            parameters = [*parameters, tnn.Tensor(np.ones(3), requires_grad=True)]
+        adam = tnn.Adam(parameters, 0.1)
+        tnn.fit(model, x, y, epochs=2, **how(model, optimizer=adam))
+        runs.append(model[0].kernel.numpy())
+        if parts:
+            assert parameters[-1].data[0] == 1
+    np.testing.assert_array_equal(runs, [runs[0]] * 4)
+
+
+def test_parameters_that_the_optimizer_does_not_hold_stay():
+    x, y = problem()
+    model = tnn.Sequential(tnn.Dense(3, 2, rng=0), tnn.Dense(2, 1, rng=1))
+    before = model.state_dict()
+    sgd = tnn.SGD(model[1].parameters(), 0.1)
+    tnn.fit(model, x, y, epochs=1, **how(model, optimizer=sgd))
+    np.testing.assert_array_equal(model[0].kernel.data, before["layers.0.kernel"])
+    assert (model[1].kernel.data != before["layers.1.kernel"]).all()
+
+
+def test_a_gradient_taken_in_the_loss_is_part_of_the_loss():
+    def loss(prediction, target):
+        w = model.kernel[0, 0]
+        slope = tnn.value_and_grad(lambda z: (w * z * z).sum())(np.array([3.0]))[1]  # 6 w
+        return (slope**2).sum() + 0 * prediction.sum()
+
+    model = tnn.Dense(1, 1, dtype="float64", rng=0)
+    before, x = model.kernel.item(), np.ones((4, 1))
+    tnn.fit(model, x, x, epochs=1, compile=False, **how(model, 1e-3, loss=loss))
+    assert model.kernel.item() == pytest.approx(before - 1e-3 * 72 * before)
+
+
+@pytest.mark.parametrize("compile", [False, "auto"])
+def test_nothing_is_left_for_the_garbage_collector(compile):
+    x = np.ones((40, 30, 1), np.float32)
+
+    def run():
+        model = tnn.Sequential(tnn.Conv1d(1, 2, 3, padding="same", rng=0), tnn.Dense(2, 1, rng=0))
+        adam = tnn.Adam(model.parameters())
+        arguments = how(model, optimizer=adam, validation_data=(x, x), compile=compile)
+        tnn.fit(model, x, x, epochs=2, **arguments)
+        tnn.predict(model, x)
+        tnn.predict(model, x[0], piece_length=10, threads=2)
+        scores = tnn.stream(model)
+        scores.push(x[0])
+        scores.finish()
+        adam.load_state_dict(adam.state_dict())
+        tnn.save(io.BytesIO(), model)
+
+    run()  # whatever is loaded late
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"compile": 1}, 'fit: compile must be "auto", True or False, got 1'),
+        ({"compile": "yes"}, "fit: compile must be \"auto\", True or False, got 'yes'"),
+        ({"chunk": 0}, "fit: chunk must be a positive integer, got 0"),
+        ({"threads": 0}, "fit: threads must be a positive integer, got 0"),
+        ({"compile": False, "chunk": 4}, "fit: chunk=4 .* need compile=True, got False"),
+        ({"compile": False, "threads": 2}, "need compile=True"),
+    ],
+)
+def test_settings_of_the_fast_path_are_checked(settings, message):
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    with pytest.raises((ValueError, TypeError), match=message):
+        tnn.fit(model, x, y, epochs=1, **how(model), **settings)
+
+
+def test_without_the_folder_of_the_fast_path_fit_says_so_and_goes_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tinynn.replay", None)  # an import of it fails
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    history = tnn.fit(model, x, y, epochs=1, **how(model))
+    assert history.eager == "tinynn.replay is not installed"
+    assert tnn.fit(model, x, y, epochs=1, compile=False, **how(model)).eager == "compile=False"
+    assert tnn.predict(model, np.ones((9000, 3)), batch_size=100).shape == (9000, 1)
+
+
+def test_errors_are_in_the_name_of_fit():
+    x, y = problem()
+    model = tnn.Dense(3, 1, rng=0)
+    for change, message in (
+        ({"shuffle": "yes"}, "fit: shuffle must be"),
+        ({"rng": "seed"}, "fit: rng must be"),
+        ({"batch_size": 1.5}, "fit: batch_size must be"),
+    ):
+        with pytest.raises(TypeError, match=f"^{message}"):
+            tnn.fit(model, x, y, epochs=1, **{**how(model), **change})
+
+
+def test_a_series_where_samples_are_meant_is_found_at_the_first_call_of_a_layer_of_ones_own():
+    x = np.ones((200, 1), np.float32)
+    model = Counted(tnn.Conv1d(1, 1, 3, padding="same", rng=0))
+    before = model.state_dict()
+    words = r"shape \(200, 1\), which inner \(Conv1d\) takes for one series"
+    with pytest.raises(ValueError, match=f"fit: x must be .*{words}"):
+        tnn.fit(model, x, x, epochs=1, **how(model))
+    assert len(model.calls) == 1
+    np.testing.assert_equal(model.state_dict(), before)
+    assert "forward" not in vars(model.inner)
+    with pytest.raises(ValueError, match=f"predict: x must be .*{words}"):
+        tnn.predict(model, x, batch_size=50)
 
 
 def over_time():

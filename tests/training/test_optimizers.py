@@ -1,6 +1,10 @@
 """SGD and Adam: the documented rules, whole steps, state, refusals."""
 
+import copy
+import io
 import math
+import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -220,3 +224,266 @@ def test_clip_grad_norm_scales_all_gradients_together():
     b.grad = np.array([np.nan, 0, 0])
     with pytest.raises(FloatingPointError, match="the norm of the gradients is nan"):
         tnn.clip_grad_norm([a, b], 1.0)
+
+
+# ---------------------------------------------------------------- states
+
+
+SETTINGS = [
+    (tnn.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (tnn.SGD, {}),
+    (tnn.Adam, {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3, "weight_decay": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("make", "how"), SETTINGS)
+def test_a_state_holds_every_setting_also_after_a_file(make, how):
+    tensors, others = parameters(), parameters()
+    first, second = make(tensors, 0.3, **how), make(others)
+    run(first, tensors, 2)
+    file = io.BytesIO()
+    np.savez(file, **first.state_dict())
+    file.seek(0)
+    second.load_state_dict(dict(np.load(file)))
+    for name in ("learning_rate", "iterations", *how):
+        assert getattr(second, name) == getattr(first, name), name
+        assert type(getattr(second, name)) is type(getattr(first, name)), name
+    for a, b in zip(tensors, others, strict=True):
+        b.data = a.data
+    np.testing.assert_equal(run(second, others, 1), run(first, tensors, 1))
+
+
+def test_numbers_of_ones_own_are_part_of_the_state():
+    class Warm(tnn.SGD):
+        def __init__(self, parameters):
+            super().__init__(parameters, 1.0)
+            self.calls, self._note = 0, 5
+
+        def step(self):
+            self.calls += 1
+            self.learning_rate = min(1.0, self.calls / 4)
+            super().step()
+
+    tensors = parameters()
+    first, second = Warm(tensors), Warm(tensors)
+    run(first, tensors, 2)
+    second.load_state_dict(first.state_dict())
+    assert (second.calls, second.learning_rate) == (2, 0.5)
+    assert "_note" not in first.state_dict()
+
+
+def test_the_state_of_another_rule_is_named():
+    tensors = parameters()
+    adam = tnn.Adam(tensors)
+    run(adam, tensors, 1)
+    with pytest.raises(ValueError, match=r"SGD: the state .* it is one of Adam; momentum"):
+        tnn.SGD(tensors).load_state_dict(adam.state_dict())
+
+
+@pytest.mark.parametrize("make", [lambda p: tnn.SGD(p, 0.1, momentum=0.9), tnn.Adam])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
+def test_a_copy_goes_on_as_the_optimizer_does(make, copied):
+    tensors = parameters()
+    optimizer = make(tensors)
+    run(optimizer, tensors, 3)
+    other = copied(optimizer)
+    np.testing.assert_equal(run(other, other.parameters), run(optimizer, tensors))
+
+
+# ---------------------------------------------------------------- rules of one's own
+
+
+@pytest.mark.parametrize("name", ["updated", "_updated"])
+def test_a_rule_that_is_written_anew_is_called_for_each_parameter(name):
+    def rule(self, w, g, slots):
+        shapes.append(w.shape)
+        return w - self.learning_rate * g / np.sqrt((g * g).mean()), {"age": slots.get("age", 0)}
+
+    shapes = []
+    tensors = parameters()
+    optimizer = type("Normed", (tnn.SGD,), {name: rule})(tensors, 0.1)
+    before = [p.numpy() for p in tensors]
+    run(optimizer, tensors, 1)
+    assert shapes == [(2, 3), (3,), ()]
+    for i, (p, w) in enumerate(zip(tensors, before, strict=True)):
+        g = w * (i + 1)
+        np.testing.assert_allclose(p.data, w - 0.1 * g / np.sqrt((g * g).mean()))
+
+
+@pytest.mark.parametrize("name", ["updated", "_updated"])
+def test_a_rule_may_begin_with_the_one_that_it_replaces(name):
+    def rule(self, w, g, slots):
+        return getattr(super(Decayed, self), name)(0.5 * w, g, slots)
+
+    Decayed = type("Decayed", (tnn.SGD,), {name: rule, "elementwise": True})
+    tensors = parameters()
+    before = [p.numpy() for p in tensors]
+    run(Decayed(tensors, 0.1, momentum=0.5), tensors, 1)
+    for i, (p, w) in enumerate(zip(tensors, before, strict=True)):
+        np.testing.assert_allclose(p.data, 0.5 * w - 0.1 * (w * (i + 1)))
+
+
+def test_a_rule_that_is_set_on_the_optimizer_is_called():
+    tensors = parameters()
+    sgd = tnn.SGD(tensors, 0.1)
+    sgd.updated = lambda w, g, slots: (np.full_like(w, w.ndim), {})
+    assert [p.ravel()[0] for p in run(sgd, tensors, 1)] == [2, 1, 0]
+
+
+def test_overridden_step_and_zero_grad_are_called_by_fit():
+    class Clipped(tnn.SGD):
+        calls = ()
+
+        def step(self):
+            self.calls += ("step",)
+            tnn.clip_grad_norm(self.parameters, 1e-3)
+            super().step()
+
+        def zero_grad(self):
+            self.calls += ("zero_grad",)
+            super().zero_grad()
+
+    model = tnn.Dense(2, 1, rng=0)
+    before, optimizer = model.state_dict(), Clipped(model.parameters(), 1.0)
+    x = np.ones((4, 2))
+    tnn.fit(
+        model, x, 100 * x[:, :1], loss="mse", optimizer=optimizer, epochs=1, batch_size=2,
+        progress=False,
+    )  # fmt: skip
+    assert optimizer.calls == ("zero_grad", "step") * 2
+    assert 0 < max(abs(model.state_dict()[k] - v).max() for k, v in before.items()) < 3e-3
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda w: w, r"Odd\.updated: must return \(new value, new slots\), a tuple"),
+        (lambda w: (w, None), r"must return \(new value, new slots\)"),
+        (lambda w: (w.sum(), {}), r"of the parameter's shape \(2, 3\), got \(\)"),
+    ],
+)
+def test_what_a_rule_returns_is_checked_before_anything_changes(result, message):
+    class Odd(tnn.training.optimizers.Optimizer):
+        def updated(self, w, g, slots):
+            return result(w)
+
+    tensors = parameters()
+    before = [p.numpy() for p in tensors]
+    optimizer = Odd(tensors, 0.1)
+    with pytest.raises((TypeError, ValueError), match=message):
+        run(optimizer, tensors, 1)
+    np.testing.assert_equal([p.data for p in tensors], before)
+    assert optimizer.iterations == 0
+    with pytest.raises(NotImplementedError, match=r"Bare: write updated\(self, w, g, slots\)"):
+        run(type("Bare", (tnn.Optimizer,), {})(tensors, 0.1), tensors, 1)
+
+
+def test_a_rule_that_returns_the_old_value_shares_no_memory_with_a_graph():
+    class Idle(tnn.Optimizer):
+        def updated(self, w, g, slots):
+            return w[...], {}
+
+    w = tnn.Tensor([3.0], requires_grad=True)
+    y = (w * w).sum()
+    w.grad = np.ones(1)
+    Idle([w], 0.1).step()
+    w.data[...] = 0
+    assert tnn.grad(y, [w])[0].tolist() == [6.0]
+
+
+# ---------------------------------------------------------------- all parameters as one array
+
+
+def one_by_one(make):
+    """Return the optimizer with a rule that sees each parameter by itself."""
+    return type(make.__name__, (make,), {"elementwise": False})
+
+
+@pytest.mark.parametrize(("make", "how"), SETTINGS)
+def test_one_array_of_all_parameters_gives_the_numbers_of_each(make, how):
+    found = []
+    for kind in (make, one_by_one(make)):
+        tensors = [tnn.Tensor(p.data, dtype="float32", requires_grad=True) for p in parameters()]
+        optimizer = kind(tensors, 0.1, **how)
+        run(optimizer, tensors, 3)
+        tensors[1].data[...] += 1  # in place, so also in the array of all
+        run(optimizer, tensors, 1)
+        tensors[0].data = np.ones((2, 3))
+        run(optimizer, tensors, 1)
+        for i in (0, 2):  # one has no gradient
+            tensors[i].grad, tensors[1].grad = np.ones(tensors[i].shape), None
+        optimizer.step()
+        found.append((run(optimizer, tensors, 2), optimizer.state_dict()))
+    np.testing.assert_equal(found[0], found[1])
+
+
+def test_slots_that_only_some_parameters_have_are_kept_apart():
+    a, b = (tnn.Tensor([1.0], requires_grad=True) for _ in range(2))
+
+    class First(tnn.SGD):
+        slot_names, elementwise = ("first",), True
+
+        def updated(self, w, g, slots):
+            first = slots.get("first", g)
+            return w - first, {"first": first}
+
+    optimizer = First([a, b], 0.1)
+    a.grad = np.array([1.0])
+    optimizer.step()
+    a.grad, b.grad = np.array([5.0]), np.array([3.0])
+    optimizer.step()
+    assert (a.item(), b.item()) == (1 - 1 - 1, 1 - 3)
+
+
+# ---------------------------------------------------------------- half precision
+
+
+def test_moments_of_half_precision_are_kept_in_single():
+    w = tnn.Tensor(np.ones(4), dtype="float16", requires_grad=True)
+    adam = tnn.Adam([w], 0.01)
+    for _ in range(20):
+        w.grad = np.full(4, 1e-5)  # its square is 0 in half precision
+        adam.step()
+    assert w.dtype == np.float16
+    np.testing.assert_allclose(w.data, 1 - 20 * 0.01, rtol=4e-2)  # epsilon slows it a little
+    state = adam.state_dict()
+    assert state["0.v"].dtype == np.float32
+    assert (state["0.v"] > 0).all()
+    other = tnn.Adam([w], 0.01)
+    other.load_state_dict(state)
+    np.testing.assert_array_equal(other.state_dict()["0.v"], state["0.v"])
+
+
+def test_the_velocity_of_half_precision_adds_up_what_is_small():
+    w = tnn.Tensor([0.0], dtype="float16", requires_grad=True)
+    sgd = tnn.SGD([w], 1e-4, momentum=0.99)
+    for _ in range(300):
+        w.grad = np.array([1e-3])
+        sgd.step()
+    v = -1e-7 * (1 - 0.99**300) / 0.01  # in half precision, 1e-7 has one bit
+    np.testing.assert_allclose(sgd.state_dict()["0.velocity"], v, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- settings that change, memory
+
+
+def test_momentum_that_is_set_to_zero_forgets_the_velocity():
+    w = tnn.Tensor([0.0], requires_grad=True)
+    sgd = tnn.SGD([w], 1.0, momentum=0.5)
+    moves = []
+    for momentum in (0.5, 0.5, 0.0, 0.5, 0.5):
+        sgd.momentum, w.grad, before = momentum, np.ones(1), w.item()
+        sgd.step()
+        moves.append(before - w.item())
+    assert moves == [1, 1.5, 1, 1, 1.5]
+    with pytest.raises(TypeError, match="SGD: nesterov must be True or False, got 1"):
+        sgd.nesterov = 1
+
+
+def test_an_optimizer_dies_with_its_last_reference():
+    tensors = parameters()
+    optimizer = tnn.Adam(tensors)
+    run(optimizer, tensors, 2)
+    dead = weakref.ref(optimizer)
+    del optimizer
+    assert dead() is None

@@ -151,13 +151,13 @@ def grad(
     return shares if create_graph else [owned(share) for share in shares]
 
 
-@effect("own")
+@effect
 def owned(gradient: Any) -> Any:
     """Return a gradient as an array that nobody else has."""
     return np.array(gradient)
 
 
-@effect("gradients")
+@effect
 def gradients(
     caller: str, y: Node, g: Any, targets: Sequence[Node], as_nodes: bool
 ) -> dict[int, Any]:
@@ -328,7 +328,7 @@ def _unchanged(trace: Trace) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if as_nodes and not isinstance(gradient, Node) or gradient is None:
+    if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
 
 
 class Listener(Protocol):
@@ -19,21 +20,36 @@ class Listener(Protocol):
         """Return the result of an operation on arrays and Nodes."""
 
     def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Return what ``plain(*args)`` would return; ``verb`` says what it is for."""
+        """Return what ``plain(*args)`` would return; ``verb`` is the function's name."""
 
 
 listener: ContextVar[Listener | None] = ContextVar("tinynn_listener", default=None)
 
 
-def effect(verb: str) -> Callable[[F], F]:
+def effect(plain: F, verb: str = "") -> F:
     """Let a listener take over a function of positional arguments; a decorator."""
+    verb = verb or plain.__name__
 
-    def decorate(plain: F) -> F:
-        @wraps(plain)
-        def done(*args: Any) -> Any:
-            heard = listener.get()
-            return plain(*args) if heard is None else heard.effect(verb, plain, args)
+    @wraps(plain)
+    def done(*args: Any) -> Any:
+        heard = listener.get()
+        return plain(*args) if heard is None else heard.effect(verb, plain, args)
 
-        return cast("F", done)
+    return cast("F", done)
+
+
+def effects(*names: str) -> Callable[[C], C]:
+    """Let a listener take over methods and properties of a class; a decorator."""
+
+    def decorate(cls: C) -> C:
+        for name in names:
+            member = vars(cls)[name]
+            if isinstance(member, property):
+                getter = effect(cast("Any", member.fget))
+                setter = member.fset and effect(member.fset, f"set_{name}")
+                setattr(cls, name, property(getter, setter, doc=member.__doc__))
+            else:
+                setattr(cls, name, effect(member))
+        return cls
 
     return decorate

@@ -1,17 +1,18 @@
 """The Tensor: an array that remembers how it was computed. Each method is one line over an op."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import graph, ops, protocols
-from tinynn.autodiff.listening import effect
+from tinynn.autodiff.listening import effects
 from tinynn.autodiff.primitive import as_array, refuse_hidden, values
 from tinynn.autodiff.protocols import compared
 
 
+@effects(*"data grad numpy item detach _fill _read _add_gradient".split())
 class Tensor(graph.Node):
     """An n-dimensional array with reverse-mode automatic differentiation.
 
@@ -42,7 +43,6 @@ class Tensor(graph.Node):
         if requires_grad:
             self.requires_grad = requires_grad
 
-    @effect("fill")
     def _fill(self, data: Any, dtype: Any) -> None:
         """Take a copy of ``data`` for the values of a new leaf."""
         try:
@@ -64,7 +64,6 @@ class Tensor(graph.Node):
     # ------------------------------------------------------------ the array and its gradient
 
     @property
-    @effect("data")
     def data(self) -> np.ndarray:
         """The values. A leaf's may be written to, and no pending gradient is hurt by it."""
         if self._ownership is graph.RESULT:
@@ -76,7 +75,6 @@ class Tensor(graph.Node):
         return self._data
 
     @data.setter
-    @effect("set data")
     def data(self, value: Any) -> None:
         if self._trace is not None:
             raise TypeError(
@@ -98,13 +96,11 @@ class Tensor(graph.Node):
         self._ownership = graph.PRIVATE
 
     @property
-    @effect("gradient")
     def grad(self) -> np.ndarray | None:
         """What backward() has added up for this leaf: an ndarray of its shape, or None."""
         return getattr(self, "_grad", None)
 
     @grad.setter
-    @effect("set gradient")
     def grad(self, value: Any) -> None:
         if value is not None:
             value = as_array("Tensor", value)
@@ -117,7 +113,6 @@ class Tensor(graph.Node):
             value = value.astype(self._data.dtype, copy=False)
         self._grad = value
 
-    @effect("add gradient")
     def _add_gradient(self, share: Any) -> None:
         before = getattr(self, "_grad", None)
         self._grad = np.array(share if before is None else before + share)
@@ -182,12 +177,10 @@ class Tensor(graph.Node):
         for leaf, share in graph.leaf_gradients("backward", self, gradient):
             leaf._add_gradient(share)
 
-    @effect("detach")
     def detach(self) -> "Tensor":
         """Return the same values without their history: no gradient flows through."""
         return type(self)._result(self._lend(), None)
 
-    @effect("data")
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as an ndarray."""
         return self._data.copy()
@@ -196,7 +189,6 @@ class Tensor(graph.Node):
         """Return a copy that gradients flow through."""
         return self + 0 if self._data.dtype.kind != "b" else self.detach()
 
-    @effect("item")
     def item(self) -> Any:
         """Return the only element as a Python number."""
         self._refuse_many("item()")
@@ -206,7 +198,6 @@ class Tensor(graph.Node):
         """Return the values as nested lists of Python numbers."""
         return self._read("tolist()").tolist()
 
-    @effect("read")
     def _read(self, how: str) -> np.ndarray:
         """Return the values for Python or NumPy to compute with; ``how`` says by what way."""
         return self._data
@@ -277,7 +268,8 @@ class Tensor(graph.Node):
                 "Tensor: a computed tensor cannot be copied or pickled with its graph. "
                 "Use .detach() for the values, .copy() for a copy in the graph."
             )
-        return _rebuild, (type(self), self._data, self._requires_grad, self.grad)
+        kept = self._ownership is graph.RESULT
+        return _rebuild, (type(self), self._data, self._requires_grad, self.grad, kept)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, index)
@@ -451,13 +443,16 @@ class Tensor(graph.Node):
 
     # ------------------------------------------------------------ NumPy protocols
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._read("NumPy")
-        if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
-            return np.array(self._data, dtype=dtype)
-        view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
-        view.flags.writeable = False
-        return view
+    # Not for type checkers: to them array * tensor would be NumPy's, and an array.
+    if not TYPE_CHECKING:
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            self._read("NumPy")
+            if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
+                return np.array(self._data, dtype=dtype)
+            view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
+            view.flags.writeable = False
+            return view
 
     __array_ufunc__ = protocols.OperatorsDefer(protocols.array_ufunc)
     __array_function__ = protocols.array_function
@@ -465,7 +460,9 @@ class Tensor(graph.Node):
     __array_priority__ = __pandas_priority__ = 1_000_000
 
 
-def _rebuild(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
-    tensor = cls(data, requires_grad=requires_grad)
+def _rebuild(cls: type[Tensor], data: Any, requires: bool, gradient: Any, kept: bool) -> Tensor:
+    tensor = cls(data, requires_grad=requires)
     tensor.grad = gradient
+    if kept:  # a result that was detached is none the less a result
+        tensor._ownership = graph.RESULT
     return tensor

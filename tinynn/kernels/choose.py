@@ -59,17 +59,18 @@ def plan(
 ) -> Plan:  # fmt: skip
     """Return the plan for inputs of ``length`` steps and a kernel of that shape."""
     taps, width, filters = kernel
-    left, fold = padding[0], None
+    left, reach = padding[0], dilation * (taps - 1)
+    way: Way = TOEPLITZ
+    fold, room = None, 0
     depthwise = groups == filters > 1 == width == strides and taps <= FEW_TAPS
     if depthwise and dtype.char in "fd" and dtype.isnative:
-        reach, room, way = dilation * (taps - 1), 0, Depthwise(dilation)
+        way = Depthwise(dilation)
     else:
         if not strides == dilation == groups == 1:
             fold = Fold(length, taps, outputs, strides, padding, dilation, groups)
             left, taps, width = 0, fold.folded_taps, width * fold.chunk
-            length, outputs = fold.folded_steps, fold.folded_outputs
-        reach, way = taps - 1, TOEPLITZ
+            length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
         further = max(0, -left, left - reach)  # an input gradient crops, or pads by less than 0
-        room = way.room(taps, width, filters // groups) + further
+        room = Toeplitz.room(taps, width, filters // groups) + further
     layouts = layout(length, left, outputs, reach), layout(outputs, reach - left, length, reach)
     return Plan(way, fold, left, *layouts, room)

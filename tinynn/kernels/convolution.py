@@ -76,7 +76,12 @@ def _dtypes(a: np.dtype[Any], b: np.dtype[Any]) -> tuple[np.dtype[Any], np.dtype
 
 def _if_finite(result: np.ndarray) -> np.ndarray | None:
     """Return an array if all of it is finite, else None; of large values it may be None, too."""
-    return result if cmath.isfinite(np.add.reduce(result, None)) else None
+    if result.flags.c_contiguous:
+        flat = result.reshape(-1)
+        total = flat.dot(flat)  # half the time of a sum
+    else:
+        total = np.add.reduce(result, None)
+    return result if cmath.isfinite(total) else None
 
 
 @quietly
@@ -93,7 +98,8 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
     y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
     for function, args in way.forward(batch, kernel, left, y):
         function(*args)
-    return _if_finite(y.array if fold is None else fold.unfold_output(y.array))
+    result = y.array if fold is None else fold.unfold_output(y.array)
+    return _if_finite(result) if way.spreads_nan else result
 
 
 @quietly
@@ -126,13 +132,16 @@ def _kernel_gradient(
         batch, g = fold.input(x, room), fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
     kernel = np.empty(shape, g.dtype)
-    if room:
-        gradients = PaddedBatch.of(g, pitch, 0, room, view=False)
+    if room:  # the way reads g with zeros around
+        gradients = PaddedBatch(g.shape, pitch, 0, room, g.dtype)
+        gradients.array[...] = g
     else:
         gradients = PaddedBatch.of(g, g.shape[1])
     for function, args in way.kernel_gradient(batch, gradients, left, kernel):
         function(*args)
-    return _if_finite(kernel if fold is None else fold.unfold_kernel(kernel))
+    if way.spreads_nan and _if_finite(kernel) is None:
+        return None
+    return kernel if fold is None else fold.unfold_kernel(kernel)
 
 
 def _anew(

@@ -58,10 +58,10 @@ def kernel_gradient(
     n, outputs, _ = g.shape
     last = (outputs - 1) * strides + 1
     series = _in_groups(np.pad(x, ((0, 0), padding, (0, 0))), groups)
-    gradients = _in_groups(g, groups).reshape(groups, n * outputs, -1)
+    gradients = _in_groups(g, groups).reshape(groups, n * outputs, g.shape[2] // groups)
     products = []
     for j in range(taps):
         seen = series[:, :, j * dilation :][:, :, :last:strides]
-        seen = seen.reshape(groups, n * outputs, -1)
+        seen = seen.reshape(groups, n * outputs, x.shape[2] // groups)
         products.append(seen.transpose(0, 2, 1) @ gradients)
     return _joined(np.stack(products, axis=1))

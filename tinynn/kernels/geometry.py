@@ -96,8 +96,7 @@ class Fold:
             series = batch.array.reshape(n, self.steps, channels)
             series[:, self.begin : self.begin + self.inside] = x[:, : self.inside]
             return batch
-        folded = batch.flat[:, : self.phases * n * pitch]
-        folded = folded.reshape(self.groups, self.phases, n, self.steps, width)
+        folded = batch.array.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, self.length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self.pieces):
             folded[:, r, :, target] = grouped[:, :, source]
@@ -130,6 +129,8 @@ class Fold:
         """Return the gradient of a kernel as the kernel is."""
         groups, taps, channels, filters = folded.shape
         width = channels // self.chunk
+        if groups == 1:
+            return folded.reshape(taps * self.chunk, width, filters)[: self.taps]
         kernel = folded.reshape(groups, taps * self.chunk, width, filters)[:, : self.taps]
         return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, groups * filters)
 

@@ -67,6 +67,8 @@ class OverlapSave:
     array of one content.
     """
 
+    spreads_nan = True
+
     def __init__(
         self, size: int, taps: int, dtype: np.dtype[Any],
         known: dict[Any, np.ndarray] | None = None, names: Sequence[Any] = (0, 1),
@@ -134,7 +136,7 @@ class OverlapSave:
         bias: np.ndarray | None = None,
     ) -> list[Call]:  # fmt: skip
         """Correlate the series of ``x`` with ``kernel`` into ``y``; add ``bias`` (filters,)."""
-        kernel = kernel.reshape(kernel.shape[-3:])
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
         calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
         calls += self._kernel(self.names[1], kernel)
         count = self._count(x)
@@ -155,7 +157,7 @@ class OverlapSave:
         self, g: PaddedBatch, kernel: np.ndarray, left: int, x: PaddedBatch
     ) -> list[Call]:
         """Multiply with the conjugate coefficients; where the blocks of ``x`` overlap, add."""
-        kernel = kernel.reshape(kernel.shape[-3:])
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
         calls = self._gradient_spectrum(self.names[0], g)
         calls += self._kernel(self.names[1], kernel)
         count, channels = self._count(g), kernel.shape[1]
@@ -181,7 +183,7 @@ class OverlapSave:
         self, x: PaddedBatch, g: PaddedBatch, left: int, out: np.ndarray
     ) -> list[Call]:
         """Multiply the coefficients of ``x`` and ``g``, summed over all blocks, and lead back."""
-        out = out.reshape(out.shape[-3:])
+        out = out if out.ndim == 3 else out[0]
         taps, channels, filters = out.shape
         calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
         calls += self._gradient_spectrum(self.names[1], g)

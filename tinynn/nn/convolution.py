@@ -103,13 +103,14 @@ class Conv1d(Weighted):
         """Return activation(convolution of x with the kernel + bias)."""
         x = as_input("Conv1d", x, self.dtype)
         single = len(x.shape) == 2
-        filled, how = _settings(
-            *(x.shape, self.kernel.shape, None if self.bias is None else self.bias.shape),
-            *(self.strides, self.padding, self.padding_mode, self.dilation_rate, self.groups),
+        bias = None if self.bias is None else self.bias.shape
+        how: tuple[Any, ...] = (self.padding, self.padding_mode, self.strides)
+        filled, settings = _settings(
+            x.shape, self.kernel.shape, bias, *how, self.dilation_rate, self.groups
         )
         if filled:
             x = conv.pad1d(x, filled, self.padding_mode)
-        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **how)
+        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **settings)
         y = y if self.bias is None else ops.add(y, self.bias)
         return self.activation(ops.reshape(y, y.shape[1:]) if single else y)
 
@@ -123,8 +124,8 @@ class Conv1d(Weighted):
 
 @check.remembered
 def _settings(
-    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Any,
-    padding: Any, padding_mode: str, dilation_rate: Any, groups: Any,
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, padding: Any,
+    padding_mode: str, strides: int, dilation_rate: int, groups: int,
 ) -> tuple[conv.Pair | None, dict[str, Any]]:  # fmt: skip
     """Check that all fits; return what to pad by the mode, and the settings of the convolution."""
     channels = kernel[1] * groups

@@ -3,19 +3,17 @@
 import functools
 import itertools
 import types
-from collections import UserDict, UserList, deque
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import fields, is_dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, MappingView
 from typing import Any, Self
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn._trees import tree_items, tree_leaves, tree_map
-from tinynn.autodiff import ops
 from tinynn.autodiff.graph import RESULT, Node
 from tinynn.autodiff.listening import effect
-from tinynn.autodiff.primitive import as_array
+from tinynn.autodiff.primitive import Primitive, as_array, values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.receptive_field import ReceptiveField
 from tinynn.nn.summary import summary
@@ -69,15 +67,16 @@ class Layer:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the output, as ``forward`` does; arrays are given to it as Tensors."""
-        self._entered()
+        args, kwargs = self._enter(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    @effect
+    def _enter(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return the arguments of a call, arrays as Tensors."""
         if kwargs or len(args) != 1 or type(args[0]) is not Tensor:
             args = tuple([_entering(self, arg) for arg in args])
             kwargs = {name: _entering(self, arg) for name, arg in kwargs.items()}
-        return self.forward(*args, **kwargs)
-
-    @effect("layer")
-    def _entered(self) -> None:
-        """Let it be known that the layer is called."""
+        return args, kwargs
 
     def reach(self) -> ReceptiveField | tuple[int, int, int] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
@@ -148,29 +147,21 @@ class Layer:
             tensor._replace(values[path])
 
     def __getstate__(self) -> Any:
-        """Return what a copy or a pickle is made of; results that are kept go without a graph."""
-        for path, value in tree_items(vars(self)):
-            for part in _inside(value):
-                if isinstance(part, Tensor) and part._trace is not None:
-                    raise TypeError(
-                        f"{type(self).__name__}: {path!r} is a {type(value).__name__} with a "
-                        "computed Tensor, which cannot be copied with its graph. Keep it detached."
-                    )
+        """Return what copies and pickles are made of; results that are kept go detached."""
         state = super().__getstate__()
-        if not isinstance(state, dict):  # there are slots
+        if not isinstance(state, dict):  # there are slots, or nothing at all
             return state
+
+        def computed(part: Any) -> bool:
+            return isinstance(part, Tensor) and part._trace is not None
+
+        def detached(part: Any) -> Any:
+            return part.detach() if computed(part) else part
+
         return {
-            name: _exchanged(
-                value, lambda part: isinstance(part, Tensor) and _kept(part), _Kept.without_graph
-            )
+            name: tree_map(detached, value) if any(map(computed, tree_leaves(value))) else value
             for name, value in state.items()
         }
-
-    def __setstate__(self, state: Any) -> None:
-        own, slots = state if isinstance(state, tuple) else (state, None)
-        for name, value in {**(own or {}), **(slots or {})}.items():
-            value = _exchanged(value, lambda part: isinstance(part, _Kept), _Kept.tensor)
-            object.__setattr__(self, name, value)
 
     # ------------------------------------------------------------ modes
 
@@ -227,94 +218,74 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
-                yield from _members(vars(part), at, seen)
+                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                yield from _members(held, at, seen)
 
 
-_ITERATORS = (
-    *(types.GeneratorType, map, filter, zip, reversed, enumerate),
-    *(itertools.chain, itertools.cycle, itertools.islice),
-)
-_COLLECTIONS = (set, frozenset, deque, UserList, KeysView, ValuesView)
-_MAPPINGS = (types.MappingProxyType, UserDict, ItemsView)
-_CLOSED = (type, types.ModuleType, types.FunctionType, np.random.Generator)
+_PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
+_CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
 
 
-def _inside(value: Any) -> list[Any]:
-    """Return what an object that is not searched holds, as far as it can be seen."""
-    held: Any = []
+def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
+    """Yield the Tensors and Layers in an object that is not searched, as far as can be seen."""
+    held: Any = None
     if isinstance(value, np.ndarray):
-        held = value.tolist() if value.dtype == object else []
-    elif isinstance(value, _COLLECTIONS):
+        held = value.tolist() if value.dtype == object else None
+    elif isinstance(value, (set, frozenset, deque, MappingView)):
         held = list(value)
-    elif isinstance(value, _MAPPINGS):
-        held = list(map(list, value if isinstance(value, ItemsView) else value.items()))
+    elif isinstance(value, types.MappingProxyType):
+        held = dict(value)
     elif isinstance(value, functools.partial):
-        held = [value.func, *value.args, value.keywords]
+        held = [value.func, value.args, value.keywords]
     elif isinstance(value, types.MethodType):
-        held = value.__self__
-    elif is_dataclass(value) and not isinstance(value, type):
-        held = [getattr(value, field.name, None) for field in fields(value)]
-    elif not isinstance(value, (Tensor, Layer, *_CLOSED)):
-        held = list(getattr(value, "__dict__", {}).values())
-    return tree_leaves(held)
+        held = [value.__self__]
+    else:
+        slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+        held = [getattr(value, name, None) for name in slots] + [getattr(value, "__dict__", None)]
+    for part in tree_leaves(held):
+        if isinstance(part, (Tensor, Layer)):
+            yield part
+        elif depth and not (type(part) in _PLAIN or isinstance(part, _CLOSED)):
+            yield from _inside(part, depth - 1)
 
 
 def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any]) -> None:
-    """Raise TypeError if ``layer`` hides Layers or parameters that the search has not ``seen``."""
+    """Raise TypeError if ``layer`` holds Layers or parameters where the search does not look."""
 
     def missed(part: Any) -> bool:
         trained = isinstance(part, Tensor) and part.requires_grad and part._trace is None
         return (trained or isinstance(part, Layer)) and id(part) not in seen
 
-    def refuse(name: str, what: str, advice: str) -> None:
+    def refuse(name: str, what: str, advice: str = "") -> None:
         at = f"{path}.{name}" if path else name
+        advice = advice or "Keep it in a list, tuple or dict, or as an attribute of its own."
         raise TypeError(f"{owner}: the attribute {at!r} {what}. {advice}")
 
-    advice = "Keep it in a list, tuple or dict, or as an attribute of its own."
     for name, value in tree_items(vars(layer)):
+        if type(value) in _PLAIN or isinstance(value, _CLOSED):
+            continue
         kind = type(value).__name__
-        if isinstance(value, _ITERATORS):
-            refuse(name, f"is a {kind}: what it holds cannot be seen", "Make it a list.")
+        chained = isinstance(value, (itertools.chain, itertools.cycle))
+        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
+            advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
+            refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
         for part in filter(missed, _inside(value)):
-            held = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
-            refuse(name, held, advice)
+            what = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
+            refuse(name, what)
     for name, value in vars(layer).items():
         if isinstance(value, dict) and any(map(missed, value)):
-            refuse(
-                name, "is a dict with Layers or Tensors for keys, which are not searched", advice
-            )
+            refuse(name, "is a dict with Layers or Tensors for keys, which are not searched")
     for cls in type(layer).__mro__[: type(layer).__mro__.index(Layer)]:
         for name, value in vars(cls).items():
-            if any(map(missed, tree_leaves(value))):
-                held = f"belongs to the class {cls.__name__}, and with it to all its objects"
-                refuse(name, held, "Assign it in __init__, as self.name = ...")
-
-
-class _Kept:
-    """The values of a result that a layer keeps, in a copy of the layer."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    @staticmethod
-    def without_graph(part: Any) -> Any:
-        """Return a kept result as its values alone."""
-        return _Kept(part._data) if isinstance(part, Tensor) and _kept(part) else part
-
-    @staticmethod
-    def tensor(part: Any) -> Any:
-        """Return the result that :meth:`without_graph` was given, detached."""
-        return Tensor._result(part.values, None) if isinstance(part, _Kept) else part
-
-
-def _exchanged(value: Any, meant: Callable[[Any], bool], f: Callable[[Any], Any]) -> Any:
-    """Return ``value`` itself, unless a part of it is meant: then its parts exchanged by ``f``."""
-    return tree_map(f, value) if any(map(meant, tree_leaves(value))) else value
+            held = isinstance(value, (Tensor, Layer, list, tuple, dict))
+            if held and any(map(missed, tree_leaves(value))):
+                what = f"belongs to the class {cls.__name__}, and so to all its objects"
+                refuse(name, what, f"Assign it in __init__: self.{name} = ...")
 
 
 def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndarray]:
     """Return the value in the tensor's dtype; or what is wrong with it."""
-    array = ops.values(value)
+    array = values(value)
     if array.dtype.kind not in "fiub":
         return ("wrong type", f"needs real numbers, got dtype {array.dtype}"), array
     if array.shape != tensor.shape:
@@ -325,26 +296,3 @@ def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndar
     if lost.any():
         return ("out of range", f"has values that {tensor.dtype} cannot hold"), array
     return None, cast
-
-
-# Names that training still asks for here.
-from tinynn.nn.observe import first_nonfinite_layer as first_nonfinite_layer  # noqa: E402
-from tinynn.nn.observe import mode as mode  # noqa: E402
-from tinynn.nn.receptive_field import receptive_field_of as reach_of  # noqa: E402,F401
-
-Reach = ReceptiveField
-
-
-def takes_as_one_series(model: Layer, x: Any) -> str | None:
-    """Return the layer for which the rows of a matrix are time steps, by a trial."""
-    from tinynn.autodiff.graph import no_grad
-    from tinynn.nn.observe import one_series_refused
-
-    found: list[str] = []
-    try:
-        with no_grad(), mode(model, training=False), np.errstate(all="ignore"):
-            with one_series_refused(model, x, lambda layer: found.append(layer) or layer):
-                model(x)
-    except Exception:
-        pass
-    return found[0] if found else None

@@ -2,29 +2,45 @@
 
 Each takes ``prediction`` (a Tensor) and ``target`` (an array or Tensor without gradient) of equal
 shapes, and returns a scalar, or with ``reduction="none"`` one loss per element.
-``sample_weight`` multiplies the unreduced loss, against whose shape it broadcasts;
-``reduction="mean"`` then divides by the number of losses, as Keras does. They raise ValueError
+``sample_weight`` multiplies the unreduced loss, against whose shape it broadcasts, and 0 leaves a
+loss out, whatever it is; ``reduction="mean"`` then divides by the number of losses, as Keras does.
+Losses are finite wherever the mathematics is: a logit of minus infinity with target 0 costs 0.
+Half precision is computed in single precision, and the result rounded once. They raise ValueError
 for shapes or values that do not fit, and TypeError for a target that requires a gradient.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node
-from tinynn.autodiff.primitive import as_array, inspected, values
+from tinynn.autodiff.primitive import as_array, inspected
+from tinynn.autodiff.tensor import Tensor
+
+Array = TypeVar("Array", Tensor, Any)  # what the prediction is, the loss is
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _constant(owner: str, name: str, value: Any) -> np.ndarray:
+def mean_over_samples(loss: F) -> F:
+    """State of a loss that, unless reduced otherwise, it is the mean of those of the samples."""
+    loss.over_samples = "mean"  # type: ignore[attr-defined]
+    return loss
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _constant(owner: str, name: str, value: Any) -> Any:
+    """Return an argument that no gradient flows to; an array as it is, for it may change later."""
     if isinstance(value, Node) and value._requires_grad:
         raise TypeError(
             f"{owner}: {name} requires a gradient, but it is a constant here. "
             f"Use {name}.detach(), and check the order: (prediction, target)."
         )
-    array = values(as_array(owner, value))
+    array = as_array(owner, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be real numbers, got dtype {array.dtype}.")
     return array
@@ -39,11 +55,21 @@ def _floats(owner: str, prediction: Any) -> Any:
     return prediction
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
-    array = _constant(owner, "target", target)
+def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
+    return array if array.dtype == dtype else ops.astype(array, dtype)
+
+
+def _single(prediction: Any) -> Any:
+    """Return half precision in single precision: squares would be too large, means too small."""
+    return _cast(prediction, np.promote_types(prediction.dtype, np.float32))
+
+
+def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+    """Return the prediction, and the target in the dtype to compute in."""
+    target = _constant(owner, "target", target)
     prediction = _floats(owner, prediction)
-    if prediction.shape != array.shape:
-        p, t = prediction.shape, array.shape
+    if prediction.shape != target.shape:
+        p, t = prediction.shape, target.shape
         if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
             advice = 'They differ in length alone: do the layers over time have padding="same"?'
         else:
@@ -51,12 +77,12 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, np.ndarray]:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
-    return prediction, array.astype(prediction.dtype, copy=False)
+    return prediction, _cast(target, np.promote_types(prediction.dtype, np.float32))
 
 
-def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
+def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * float(np.finfo(array.dtype).eps)  # a sum of probabilities may round to more than 1
+    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -69,161 +95,159 @@ def _within(owner: str, name: str, array: np.ndarray, advice: str) -> None:
     inspected(refuse, array)
 
 
-def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
-    """Tell whether ``shape`` broadcasts to ``into``."""
-    padded = (1,) * (len(into) - len(shape)) + shape
-    return len(padded) == len(into) and all(a in (1, b) for a, b in zip(padded, into, strict=True))
+def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any]:
+    """Return prediction and target, a pair, after a look at the target's values."""
+    prediction, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, advice, prediction.dtype)
+    return prediction, y
 
 
-def _reduced(owner: str, loss: Any, sample_weight: Any, reduction: str) -> Any:
-    check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
-    if sample_weight is not None:
-        weight = _constant(owner, "sample_weight", sample_weight)
-        if not _fits(weight.shape, loss.shape):
+def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
+    """Return the flag, after a look whether the prediction is what it says.
+
+    Refused are probabilities outside [0, 1], and where logits are due, a result of the activation
+    that makes probabilities.
+    """
+    if not check.flag(owner, "from_logits", from_logits):
+        advice = "For raw scores give from_logits=True."
+        _within(owner, "prediction", prediction, advice, prediction.dtype)
+        return False
+    trace = prediction._trace if isinstance(prediction, Node) else None
+    if trace and getattr(trace[0], "__name__", "").strip("_") == activation:
+        raise ValueError(
+            f"{owner}: prediction was made by {activation}, so it holds probabilities, "
+            f"not logits. Leave out from_logits=True, or the {activation}."
+        )
+    return True
+
+
+def _weight(owner: str, name: str, value: Any, of: str, array: Any, *, zero: bool) -> Any:
+    """Return weights in the dtype of ``array``, to whose shape they broadcast."""
+    weight, shape = _constant(owner, name, value), array.shape
+    padded = (1,) * (len(shape) - weight.ndim) + weight.shape
+    if len(padded) != len(shape) or any(
+        w not in (1, n) for w, n in zip(padded, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{owner}: {name} must broadcast to the {of}'s shape {shape}, got {weight.shape}."
+        )
+
+    def refuse(weight: np.ndarray) -> None:
+        if not (np.isfinite(weight).all() and (weight >= 0 if zero else weight > 0).all()):
             raise ValueError(
-                f"{owner}: sample_weight must broadcast to the loss's shape {loss.shape}, "
-                f"got {weight.shape}."
+                f"{owner}: {name} must be finite and {'not negative' if zero else 'above 0'}, got "
+                f"values from {weight.min():g} to {weight.max():g}."
             )
 
-        def refuse(weight: np.ndarray) -> None:
-            if not (np.isfinite(weight).all() and (weight >= 0).all()):
-                raise ValueError(
-                    f"{owner}: sample_weight must be finite and not negative, got values from "
-                    f"{weight.min():g} to {weight.max():g}."
-                )
-
-        inspected(refuse, weight)
-        loss = loss * weight.astype(loss.dtype, copy=False)
-    if reduction == "none":
-        return loss
-    return ops.sum(loss) if reduction == "sum" else ops.mean(loss)
+    inspected(refuse, weight)
+    return _cast(weight, array.dtype)
 
 
+def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: str) -> Any:
+    """Return the loss weighted and reduced, in the dtype of the prediction as it was given."""
+    check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
+    if sample_weight is not None:
+        weight = _weight(owner, "sample_weight", sample_weight, "loss", loss, zero=True)
+        loss = ops.guarded_multiply(weight, loss)
+    if reduction != "none":
+        loss = ops.sum(loss) if reduction == "sum" else ops.mean(loss)
+    return _cast(loss, given.dtype)
+
+
+# ---------------------------------------------------------------- of numbers
+
+
+@mean_over_samples
 def mean_squared_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Squared differences, averaged.
 
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     2.0
     """
-    prediction, target = _pair("mean_squared_error", prediction, target)
-    loss = ops.square(prediction - target)
-    return _reduced("mean_squared_error", loss, sample_weight, reduction)
+    given, y = _pair("mean_squared_error", prediction, target)
+    loss = ops.square(ops.subtract(_single(given), y))
+    return _reduced("mean_squared_error", loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def mean_absolute_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Absolute differences, averaged; the slope at a difference of 0 is 0.
 
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     1.0
     """
-    prediction, target = _pair("mean_absolute_error", prediction, target)
-    loss = ops.abs(prediction - target)
-    return _reduced("mean_absolute_error", loss, sample_weight, reduction)
+    given, y = _pair("mean_absolute_error", prediction, target)
+    loss = ops.abs(ops.subtract(_single(given), y))
+    return _reduced("mean_absolute_error", loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def huber(
-    prediction: Any,
-    target: Any,
-    *,
-    delta: float = 1.0,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-) -> Any:
+    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None, reduction:
+    str = "mean",
+) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
     array([0.125, 2.5  ])
     """
     delta = check.real("huber", "delta", delta, above=0)
-    prediction, target = _pair("huber", prediction, target)
-    size = ops.abs(prediction - target)
+    given, y = _pair("huber", prediction, target)
+    size = ops.abs(ops.subtract(_single(given), y))
     inner = ops.minimum(size, delta)
-    loss = inner * (size - 0.5 * inner)
-    return _reduced("huber", loss, sample_weight, reduction)
+    loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
+    return _reduced("huber", loss, given, sample_weight, reduction)
 
 
-def _no_probabilities(owner: str, prediction: Any, activation: Any) -> None:
-    """Refuse, where logits are due, a result of the activation that makes probabilities."""
-    trace = prediction._trace if isinstance(prediction, Node) else None
-    if trace and trace[0] is activation:
-        raise ValueError(
-            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
-            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
-        )
+# ---------------------------------------------------------------- of two classes
 
 
-def _log_likelihoods(owner: str, prediction: Any, from_logits: bool) -> tuple[Any, Any]:
-    """Return log p and log(1 - p)."""
-    if check.flag(owner, "from_logits", from_logits):
-        _no_probabilities(owner, prediction, ops.sigmoid)
-        return -ops.softplus(-prediction), -ops.softplus(prediction)
-    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
-    tiny = float(np.finfo(prediction.dtype).eps)
-    p = ops.clip(prediction, tiny, 1 - tiny)
-    return ops.log(p), ops.log1p(-p)
+def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
+    """Return -(positive log p + (1 - y) log(1 - p)), where a weight of 0 leaves out its log."""
+    if logits:
+        cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
+    else:
+        tiny = float(np.finfo(x.dtype).eps)
+        cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
+        cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
+    negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
+    return ops.add(ops.guarded_multiply(positive, cost), negative)
 
 
+@mean_over_samples
 def binary_crossentropy(
-    prediction: Any,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    pos_weight: Any = None,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-) -> Any:
+    prediction: Array, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
+    sample_weight: Any = None, reduction: str = "mean",
+) -> Array:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
-    ``prediction``: probabilities, kept one rounding unit away from 0 and 1; or logits with
-    ``from_logits``, exact at any size. ``pos_weight``: number or array that broadcasts.
+    ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
+    infinity, with slope 0 beyond; or logits with ``from_logits``, exact at any size.
+    ``pos_weight``: number or array that broadcasts.
 
     >>> float(binary_crossentropy(np.array([0.0]), [1.0], from_logits=True))
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, "Give labels 0 and 1, or probabilities.")
-    positive = y
+    given, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    x, logits = _single(given), _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
-        weight = _constant(owner, "pos_weight", pos_weight)
-
-        def refuse(weight: np.ndarray) -> None:
-            if not (np.isfinite(weight).all() and (weight > 0).all()):
-                raise ValueError(
-                    f"{owner}: pos_weight must be finite and above 0, "
-                    f"got {check.shown(weight if weight.ndim else weight.item())}."
-                )
-
-        inspected(refuse, weight)
-        if not _fits(weight.shape, y.shape):
-            raise ValueError(
-                f"{owner}: pos_weight must broadcast to the target's shape {y.shape}, "
-                f"got {weight.shape}."
-            )
-        positive = y * weight.astype(y.dtype)
-    if check.flag(owner, "from_logits", from_logits) and pos_weight is None:
-        _no_probabilities(owner, prediction, ops.sigmoid)
-        loss = ops.logit_crossentropy(prediction, y)
+        weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
+        loss = _crossentropy(x, y, ops.multiply(y, weight), logits)
     else:
-        log_p, log_q = _log_likelihoods(owner, prediction, from_logits)
-        loss = -(log_p * positive + log_q * (1 - y))
-    return _reduced(owner, loss, sample_weight, reduction)
+        loss = ops.logit_crossentropy(x, y) if logits else _crossentropy(x, y, y, logits)
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def focal(
-    prediction: Any,
-    target: Any,
-    *,
-    gamma: float = 2.0,
-    alpha: float | None = None,
-    from_logits: bool = False,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-) -> Any:
+    prediction: Array, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
+    from_logits: bool = False, sample_weight: Any = None, reduction: str = "mean",
+) -> Array:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
     p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
@@ -232,36 +256,41 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    prediction, y = _pair("focal", prediction, target)
-    _within("focal", "target", y, "Give labels 0 and 1, or probabilities.")
-    log_p, log_q = _log_likelihoods("focal", prediction, from_logits)
-    p = ops.exp(log_p)
-    miss = y * ops.exp(log_q) + (1 - y) * p
-    loss = -(miss**gamma) * (log_p * y + log_q * (1 - y))
+    given, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    x, not_y = _single(given), ops.subtract(1, y)
+    if _are_logits("focal", given, from_logits, "sigmoid"):
+        p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
+        loss = ops.logit_crossentropy(x, y)
+    else:
+        p = ops.clip(x, 0, 1)
+        not_p = ops.subtract(1, p)
+        loss = _crossentropy(x, y, y, logits=False)
+    miss = ops.add(ops.multiply(y, not_p), ops.multiply(not_y, p))
+    loss = ops.guarded_multiply(ops.power(miss, gamma), loss)
     if alpha is not None:
         alpha = check.real("focal", "alpha", alpha, at_least=0, at_most=1)
-        loss = loss * (alpha * y + (1 - alpha) * (1 - y))
-    return _reduced("focal", loss, sample_weight, reduction)
+        weight = ops.add(ops.multiply(alpha, y), ops.multiply(1 - alpha, not_y))
+        loss = ops.guarded_multiply(weight, loss)
+    return _reduced("focal", loss, given, sample_weight, reduction)
 
 
-def _log_probabilities(owner: str, prediction: Any, from_logits: bool) -> Any:
-    if prediction.ndim == 0:
+# ---------------------------------------------------------------- of several classes
+
+
+def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
+    if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
-    if check.flag(owner, "from_logits", from_logits):
-        _no_probabilities(owner, prediction, ops.softmax)
-        return ops.log_softmax(prediction, axis=-1)
-    _within(owner, "prediction", values(prediction), "For raw scores give from_logits=True.")
-    return ops.log(ops.clip(prediction, float(np.finfo(prediction.dtype).eps), 1))
+    x = _single(given)
+    if _are_logits(owner, given, from_logits, "softmax"):
+        return ops.log_softmax(x, axis=-1)
+    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
 
 
+@mean_over_samples
 def categorical_crossentropy(
-    prediction: Any,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
     ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
@@ -270,20 +299,19 @@ def categorical_crossentropy(
     1.3862943611198906
     """
     owner = "categorical_crossentropy"
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, "Give one-hot rows; for class numbers use the sparse loss.")
-    loss = -ops.sum(_log_probabilities(owner, prediction, from_logits) * y, axis=-1)
-    return _reduced(owner, loss, sample_weight, reduction)
+    advice = "Give one-hot rows; for class numbers use the sparse loss."
+    given, y = _labels(owner, prediction, target, advice)
+    log_p = _log_probabilities(owner, given, from_logits)
+    weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
+    loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
 
+@mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Any,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:
+) -> Array:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
     ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
@@ -293,16 +321,16 @@ def sparse_categorical_crossentropy(
     """
     owner = "sparse_categorical_crossentropy"
     classes = _constant(owner, "target", target)
-    prediction = _floats(owner, prediction)
+    given = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
-    log_p = _log_probabilities(owner, prediction, from_logits)
-    if classes.shape != log_p.shape[:-1]:
+    log_p = _log_probabilities(owner, given, from_logits)
+    if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
-            f"{log_p.shape[:-1]}, got {classes.shape}."
+            f"{given.shape[:-1]}, got {classes.shape}."
         )
-    last = log_p.shape[-1] - 1
+    last = given.shape[-1] - 1
 
     def refuse(classes: np.ndarray) -> None:
         if classes.size and not (classes.min() >= 0 and classes.max() <= last):
@@ -311,9 +339,11 @@ def sparse_categorical_crossentropy(
             )
 
     inspected(refuse, classes)
-    loss = -ops._take_last(log_p, classes)
-    return _reduced(owner, loss, sample_weight, reduction)
+    loss = ops.negative(ops._take_last(log_p, classes))
+    return _reduced(owner, loss, given, sample_weight, reduction)
 
+
+# ---------------------------------------------------------------- by name
 
 TABLE: dict[str, Callable[..., Any]] = {
     "mean_squared_error": mean_squared_error,

@@ -20,7 +20,8 @@ def mode(model: "Layer", *, training: bool) -> Iterator[None]:
     """Switch a model's mode, and afterwards each layer back to the one that it was in."""
     before = [(layer, layer.training) for _, layer in model.named_layers()]
     try:
-        model.train(training)
+        if any(was is not training for _, was in before):
+            model.train(training)
         yield
     finally:
         for layer, was in before:

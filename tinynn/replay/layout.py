@@ -7,6 +7,7 @@ one convolution and the next, at one pitch: the number of steps from one series 
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,19 +122,10 @@ class Layout:
 
     # ------------------------------------------------------------ padded batches
 
-    def key(self, index: int) -> Any:
-        """Return what batches for an array have in common; None if it stands in none."""
-        spec = self.specs[index]
-        pitch = self.pitch.get(index)
-        return None if pitch is None else (spec.shape, spec.dtype, pitch)
-
-    def new(self, index: int, pitch: int | None = None) -> PaddedBatch:
+    def new(self, spec: ArraySpec, pitch: int) -> PaddedBatch:
         """Return a new padded batch for an array."""
-        spec = self.specs[index]
-        pitch = pitch or self.pitch[index]
-        batch = PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype)
-        self.every.append(batch)
-        return batch
+        self.every.append(PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype))
+        return self.every[-1]
 
     def batch_at(self, x: Any, array: Any) -> PaddedBatch | None:
         """Return the padded batch of which the array of a Ref is the view, if any."""
@@ -147,7 +139,7 @@ class Layout:
         return place in self.batches and self.batches[place].pitch == self.pitch[index]
 
     def with_gaps(
-        self, step: Instruction, function: np.ufunc, args: tuple[Any, ...], out: np.ndarray
+        self, step: Instruction, function: Callable[..., Any], args: tuple[Any, ...], out: np.ndarray
     ) -> tuple[tuple[Any, ...], np.ndarray]:
         """Return arguments and result of a ufunc with the gaps, if zeros stay zeros there.
 
@@ -191,7 +183,7 @@ class Layout:
         batch = self.batch_at(x, array)
         if batch is not None and batch.pitch == pitch:
             return batch, []
-        batch = self.new(x.index, pitch)
+        batch = self.new(self.specs[x.index], pitch)
         return batch, [(np.copyto, (batch.array, array))]
 
     def convolution(

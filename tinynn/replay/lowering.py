@@ -25,7 +25,7 @@ from tinynn.replay.recording import (
     Step,
     Update,
 )
-from tinynn.replay.speculation import UNGUARDED, Visibility, is_own, read_at_the_end, read_by
+from tinynn.replay.speculation import Visibility, is_own, read_at_the_end, read_by
 
 HASHABLE = (int, float, bool, complex, str, type(None), np.ufunc, np.dtype, type)
 
@@ -135,12 +135,11 @@ class _Lowering:
         if self._folded(step, args):
             return
         self.hidden = self.visibility.hides(step.result)
-        spec, y = self.specs[step.result.index], None
-        if op not in UNGUARDED:
-            y = self._inside(step, args)
-        elif not self.exact and not self.hidden:
-            y = self._emit(UNGUARDED[op], args, {}, spec, op)
-        self.same[step.result] = y or self._emit(op.forward, args, step.params, spec, op)
+        y = self._inside(step, args)
+        if y is None:
+            spec = self.specs[step.result.index]
+            y = self._emit(op.forward, args, step.params, spec, op)
+        self.same[step.result] = y
 
     def _converts_nothing(self, x: Any, result: Ref) -> bool:
         return (
@@ -228,7 +227,13 @@ class Symbol(NDArrayOperatorsMixin):
         spec = lowering.specs[ref.index]
         self.shape, self.dtype, self.ndim, self.size = spec.shape, spec.dtype, spec.ndim, spec.size
 
-    __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = _refuse
+    def __float__(self) -> float:
+        """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""
+        if self.ndim or self.lowering.exact or self.lowering.hidden:
+            _refuse(self)
+        return 0.0
+
+    __array__ = __bool__ = __int__ = __index__ = __complex__ = _refuse
     __len__ = __iter__ = __getitem__ = __setitem__ = __contains__ = _refuse
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:

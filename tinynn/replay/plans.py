@@ -17,7 +17,7 @@ PAID = 0.05  # of a recording, by each replay: one costs about ten eager calls
 Call = Callable[[Tracer], Any]  # the function, on the Tensors that the tracer makes of arguments
 
 
-class ReplayMismatch(RuntimeError):
+class ReplayMismatch(NotReplayable):
     """A replayed call, repeated eagerly, gave something else: the function is not pure."""
 
 
@@ -83,9 +83,9 @@ class Plan:
 class Plans:
     """The plans of one function, by the kind of arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, credit: float = CREDIT) -> None:
         self._plans: dict[Hashable, Plan] = {}
-        self.credit = CREDIT
+        self.credit = credit
         self.made = 0
         self._seen: dict[Hashable, int] = {}
 

@@ -44,7 +44,7 @@ class Program:
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self._gradients = plan.sources["gradient"]
         self._drawn = plan.sources["draw"]
-        self._padded = plan.layout.every
+        self.padded = plan.layout.every
         self._result = lowered.result
         self._arrays = {ref: plan.arrays[ref.index] for ref in read_at_the_end(lowered)}
         self._left = [] if order is not None else _left(lowered)
@@ -89,7 +89,7 @@ class Program:
                 for function, args in calls:
                     function(*args)
         except BaseException as error:
-            for batch in self._padded:  # a product may have filled the gaps
+            for batch in self.padded:  # a product may have filled the gaps
                 batch.empty_gaps()
             if calls is self.calls and isinstance(error, FloatingPointError):
                 raise NotFinite("compile: NumPy raised it where eager code may not.") from error

@@ -14,17 +14,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinynn.autodiff.graph import leaf_gradients
+from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, Unrecorded, rehearsed
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.purity import is_own, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
+from tinynn.training.steps import scalar
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
 WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
 LARGE = 2**18  # bytes of a batch, from which on that is worth the care
+RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
 SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
@@ -90,6 +93,8 @@ class ReplayedStep:
         if self.eager is None:
             try:
                 plans, pieces = self._prepared(x, y)
+            except ReplayMismatch:
+                raise
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
@@ -115,6 +120,7 @@ class ReplayedStep:
         size = self._piece_size(x, y)
         pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         plans: list[Plan] = []
+        made = False
         for piece in pieces:
             key = _key(*piece)
             plan = self.plans.get(key)
@@ -122,16 +128,18 @@ class ReplayedStep:
                 raise NotReplayable(self.plans.reason())
             if not plan.holds():
                 self._record(plan, piece)
+                made = True
             plans.append(plan)
-        if self._verify:
-            self._verify = False
+        verify, self._verify = self._verify, False
+        if verify:
             self._verified = self._steps
+        if verify and not made:
             again = plans[0].verify(partial(self._call, piece=pieces[0]), "fit")
             plans[0].program().draws = again.draws
         return plans, pieces
 
     def _record(self, plan: Plan, piece: tuple[np.ndarray, np.ndarray]) -> None:
-        if not self.by_word:
+        if not self.by_word and self._steps:  # a callback may have changed a part
             reason = unknown_part(self.model, self.loss)
             if reason is not None:
                 raise NotReplayable(reason)
@@ -144,7 +152,7 @@ class ReplayedStep:
         if isinstance(self.loss, partial):
             tracer.guards.value(self.loss)
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
-        value = self.eager_step.criterion(self.model(x), y)
+        value = scalar(self.loss(self.model(x), y))
         for leaf, share in leaf_gradients("backward", value, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
@@ -200,7 +208,7 @@ class ReplayedStep:
         if self.threads is not None:
             return self.threads
         nbytes = next((b for _, b in self._sizes.values()), 0.0)
-        return threads.usable() if nbytes >= WORTH_A_THREAD else 1
+        return threads.available() if nbytes >= WORTH_A_THREAD else 1
 
 
 def _added(
@@ -234,7 +242,7 @@ def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
     """Return the plans of a model and loss; those of an earlier fit with the same two."""
     known = _known.get(model)
     if known is None or known[0] is not loss:
-        known = _known[model] = loss, Plans()
+        known = _known[model] = loss, Plans(RECORDINGS)
     return known[1]
 
 
@@ -246,8 +254,15 @@ def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
             return None
         loss, options = loss.func, loss.keywords
     plain = all(np.ndim(value) == 0 for value in options.values())
-    separate = all(getattr(layer, "per_sample", False) for _, layer in model.named_layers())
+    separate = all(layer.per_sample and _acts_alone(layer) for _, layer in model.named_layers())
     if not (plain and separate and is_own(loss)):
         return None
     reduction = options.get("reduction", "mean")
     return {"mean": "mean", "sum": "sum"}.get(reduction)
+
+
+def _acts_alone(layer: Layer) -> bool:
+    """Tell whether the functions that a layer holds are tinynn's, which mix no samples."""
+    held = [value for value in vars(layer).values() if callable(value)]
+    functions = [value for value in held if not isinstance(value, (Layer, Tensor))]
+    return all(is_own(f.func if isinstance(f, partial) else f) for f in functions)

@@ -213,7 +213,8 @@ class Tracer:
 
     def _at(self, leaf: Any, node: Traced) -> Traced:
         """Return ``node`` as the value of a leaf, through which gradients reach it."""
-        trace = Trace(current, (leaf,), (node._data,), {}) if leaf._requires_grad else None
+        # The walk back compares what an argument holds with what it held: so that of the leaf.
+        trace = Trace(current, (leaf,), (leaf._data,), {}) if leaf._requires_grad else None
         return self._alias(node, Traced, trace)
 
     # ------------------------------------------------------------ operations
@@ -237,14 +238,14 @@ class Tracer:
 
     def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Note an effect in place of it."""
-        handler = getattr(self, f"_do_{verb.replace(' ', '_')}")
+        handler = getattr(self, f"_do_{verb}")
         return handler(plain, *args)
 
     def _do_values(self, plain: Any, x: Any) -> Any:
         node = self.node(x)
         return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
 
-    _do_data = _do_values
+    _do_data = _do_numpy = _do_values
 
     def _do_detach(self, plain: Any, x: Any) -> Any:
         return self._alias(self.node(x), Traced)
@@ -254,10 +255,10 @@ class Tracer:
         with _heard_by(None):
             return Item(node._ref, plain(node), self.refuse)
 
-    def _do_read(self, plain: Any, x: Any, how: str) -> NoReturn:
+    def _do__read(self, plain: Any, x: Any, how: str) -> NoReturn:
         self.refuse(f"the values of a Tensor become plain numbers by {how}")
 
-    def _do_fill(self, plain: Any, leaf: Any, data: Any, dtype: Any) -> None:
+    def _do__fill(self, plain: Any, leaf: Any, data: Any, dtype: Any) -> None:
         node = self.node(data)
         with _heard_by(None):
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
@@ -296,10 +297,10 @@ class Tracer:
             return found
         return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
 
-    def _do_own(self, plain: Any, gradient: Any) -> Any:
+    def _do_owned(self, plain: Any, gradient: Any) -> Any:
         return self._alias(self.node(gradient), TracedArray)
 
-    def _do_gradient(self, plain: Any, leaf: Any) -> Traced | None:
+    def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
         if id(leaf) not in self._gradients:
             with _heard_by(None):
                 array = plain(leaf)
@@ -310,7 +311,7 @@ class Tracer:
             self._gradients[id(leaf)] = leaf, node
         return self._gradients[id(leaf)][1]
 
-    def _do_set_gradient(self, plain: Any, leaf: Any, value: Any) -> None:
+    def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
         if value is None:
             self._gradients[id(leaf)] = leaf, None
             return
@@ -321,30 +322,36 @@ class Tracer:
             node = ops.astype(node, leaf._data.dtype)
         self._gradients[id(leaf)] = leaf, self._alias(node, TracedArray)
 
-    def _do_add_gradient(self, plain: Any, leaf: Any, share: Any) -> None:
-        before = self._do_gradient(lambda leaf: getattr(leaf, "_grad", None), leaf)
-        self._do_set_gradient(plain, leaf, share if before is None else before + share)
+    def _do__add_gradient(self, plain: Any, leaf: Any, share: Any) -> None:
+        before = self._do_grad(lambda leaf: getattr(leaf, "_grad", None), leaf)
+        self._do_set_grad(plain, leaf, share if before is None else before + share)
 
     # ------------------------------------------------------------ other effects
 
-    def _do_draw(self, plain: Any, make: Callable[[], Any]) -> Traced:
+    def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
         with _heard_by(None):
             array = np.asarray(make())
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
-    def _do_check(self, plain: Any, check: Callable[..., None], *arrays: Any) -> None:
+    def _do_inspected(self, plain: Any, check: Callable[..., None], *arrays: Any) -> None:
         nodes = [self.node(x) for x in arrays]
         with _heard_by(None):
             check(*[x._data if isinstance(x, Traced) else x for x in nodes])
         refs = tuple(x._ref if isinstance(x, Traced) else x for x in nodes)
         self.recording.steps.append(Check(check, refs))
 
-    def _do_layer(self, plain: Any, layer: Any) -> None:
+    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         self.guards.layer(layer)
+        args, kwargs = plain(layer, args, kwargs)
+        return tuple(map(self._entering, args)), {n: self._entering(x) for n, x in kwargs.items()}
 
-    def _do_update(self, plain: Any, optimizer: Any) -> None:
-        read = self._do_gradient
+    def _entering(self, x: Any) -> Any:
+        """Return an argument of a layer, which is a Tensor also if it stands for an array."""
+        return self._alias(x, Traced) if type(x) is TracedArray else x
+
+    def _do__step(self, plain: Any, optimizer: Any) -> None:
+        read = self._do_grad
         gradients = [read(lambda leaf: leaf._grad, p) for p in optimizer.parameters]
         weights = [self.node(p) for p in optimizer.parameters]
         new = self._rehearsed_update(plain, optimizer, weights, gradients)
@@ -380,6 +387,8 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
+        if id(value) in self._made:
+            value = self._leaf(value)
         if isinstance(value, Traced):
             if value._requires_grad:
                 self.refuse(

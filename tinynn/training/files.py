@@ -29,7 +29,9 @@ def save(file: _File, model: Layer) -> None:
     """
     state = _checked("save", model).state_dict()
     if not _is_path("save", file, "write"):
-        _write(file, state)
+        memory = io.BytesIO()
+        _write(memory, state)
+        file.write(memory.getvalue())  # type: ignore[union-attr]
         return
     try:
         _write_whole(os.path.realpath(os.fsdecode(file)), state)  # type: ignore[arg-type]

@@ -2,22 +2,26 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
-from tinynn.autodiff.primitive import shape_of
-from tinynn.nn.layer import Layer, Reach, mode, reach_of
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn import observe
+from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Sequential
+from tinynn.nn.observe import mode, title
+from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 from tinynn.training.batches import data
 from tinynn.training.progress import progress_bar
-from tinynn.training.steps import forward
+from tinynn.training.steps import Forward, eager_forward, forward
 from tinynn.training.threads import available, one_blas_thread, spread
 
 WHOLE = 2**20  # numbers that a series may be in a layer before it is cut
+SMALL = 2**12  # numbers of an input, up to which to ask how to cut it takes longer than to compute
 PIECE = 2**16  # numbers that a piece is then, 256 KB of float32: larger ones are hardly faster
 
 
@@ -62,17 +66,20 @@ def predict(
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
     cut = batch_size is not None and size < len(array)
+    once = size >= len(array) and (piece is None or piece >= array.shape[-2])
     advice = "Add a batch axis, x[None], or leave out batch_size."
     with (
         no_grad(),
         mode(model, training=False),
         one_series_refused("predict", model, array, size if cut else None, advice),
         progress_bar(shown, _steps(array), "predict", unit=" steps", unit_scale=True) as bar,
-        one_blas_thread() as alone,
+        one_blas_thread() if array.size > SMALL else nullcontext(False) as alone,
     ):
         if threads is None:
             threads = available() if alone and reach is not None else 1
-        run = _Run(forward(model), reach or Reach(), piece, bar)
+        run = _Run(
+            (eager_forward if once else forward)(model), reach or ReceptiveField(), piece, bar
+        )
         if size >= len(array):
             return run.over_time(array, threads)
         groups = spread(
@@ -85,11 +92,16 @@ def predict(
 
 def _portions(
     model: Layer, x: np.ndarray, piece_length: int | None
-) -> tuple[Reach | None, int | None, int]:
-    """Return the model's reach, the steps of a piece or None for all, the samples at a time."""
+) -> tuple[ReceptiveField | None, int | None, int]:
+    """Return the model's reach if it was asked, the steps of a piece, the samples at a time.
+
+    None for the steps: all of them.
+    """
     if piece_length is not None:
         _check_piece(model, x, piece_length)
-    reach = reach_of(model) if x.ndim in (2, 3) else None
+    elif x.size <= SMALL:
+        return None, None, max(1, len(x))
+    reach = receptive_field_of(model) if x.ndim in (2, 3) else None
     if reach is None:
         # Only with three axes is the first one surely that of the samples.
         size = WHOLE // max(1, math.prod(x.shape[1:])) if x.ndim >= 3 else len(x)
@@ -104,7 +116,8 @@ def _portions(
 
 def _widths(model: Layer) -> list[int]:
     """Return the last axis of each parameter: how many numbers it makes of a step, as a rule."""
-    return [parameter.shape[-1] for parameter in model.parameters() if parameter.ndim]
+    held = (value for _, layer in model.named_layers() for value in vars(layer).values())
+    return [value.shape[-1] for value in held if isinstance(value, Tensor) and value.ndim]
 
 
 def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
@@ -126,9 +139,9 @@ def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
 # ---------------------------------------------------------------- cutting along time
 
 
-def known_reach(owner: str, model: Layer, otherwise: str) -> Reach:
+def known_reach(owner: str, model: Layer, otherwise: str) -> ReceptiveField:
     """Return the model's reach, or raise ValueError that names the layer that has none."""
-    reach = reach_of(model)
+    reach = receptive_field_of(model)
     if reach is None:
         raise ValueError(
             f"{owner}: an output of {first_layer(model, lambda r: r is None)} may depend on the "
@@ -138,10 +151,11 @@ def known_reach(owner: str, model: Layer, otherwise: str) -> Reach:
     return reach
 
 
-def first_layer(model: Layer, test: Callable[[Reach | None], bool]) -> str:
+def first_layer(model: Layer, test: Callable[[ReceptiveField | None], bool]) -> str:
     """Return the first layer whose reach is such; a Sequential's is that of its layers."""
-    path, layer = next((path, layer) for path, layer in _links(model) if test(reach_of(layer)))
-    return f"{path or 'model'} ({type(layer).__name__})"
+    return next(
+        title(path, layer) for path, layer in _links(model) if test(receptive_field_of(layer))
+    )
 
 
 def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -153,13 +167,15 @@ def _links(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         yield from _links(part, f"{path}.layers.{i}" if path else f"layers.{i}")
 
 
-def shortest_piece(reach: Reach) -> int:
+def shortest_piece(reach: ReceptiveField) -> int:
     """Return how long a piece must be to give an output that sees no cut, wherever it begins."""
     back = -(-reach.left // reach.stride)
     return (back + 2) * reach.stride + reach.right - 1
 
 
-def _cuts(length: int, reach: Reach, piece: int) -> Iterator[tuple[int, int, int, int | None]]:
+def _cuts(
+    length: int, reach: ReceptiveField, piece: int
+) -> Iterator[tuple[int, int, int, int | None]]:
     """Yield (start, stop, first, last): of x[start:stop] the outputs [first:last] are right.
 
     A piece begins at a multiple of the stride, and its length has the same remainder by it as the
@@ -180,7 +196,7 @@ class _Run:
     """A run of a model over series, in pieces."""
 
     def __init__(
-        self, forward: Callable[..., np.ndarray], reach: Reach, piece: int | None, bar: Any
+        self, forward: Forward, reach: ReceptiveField, piece: int | None, bar: Any
     ) -> None:
         self.forward, self.reach, self.piece, self.bar = forward, reach, piece, bar
 
@@ -225,45 +241,26 @@ def check_model(owner: str, model: Any) -> None:
         raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
 
 
-@contextmanager
 def one_series_refused(
     owner: str, model: Layer, x: np.ndarray, size: int | None, advice: str
-) -> Iterator[None]:
-    """Refuse one series (length, channels), whose steps would be cut up as if samples.
+) -> AbstractContextManager[None]:
+    """Refuse, inside, one series (length, channels) whose steps would be cut up as if samples.
 
     ``size``: how many rows of ``x`` the model is given at a time, None if all is well. Of tinynn's
     own layers it is known what they make of them. Where a layer is the user's own, which may add
-    the missing axis itself, the first call inside shows it.
+    the missing axis itself, a call shows it.
     """
-    layers = model.named_layers() if size is not None and x.ndim == 2 else []
-    takers = [(path, layer) for path, layer in layers if layer.takes_series]
-    rows = 0 if size is None else min(size, len(x))
+    if size is None or x.ndim != 2:
+        return nullcontext()
 
-    def refuse(path: str, layer: Layer) -> None:
-        raise ValueError(
-            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
-            f"{path or 'model'} ({type(layer).__name__}) takes for one series (length, channels). "
-            f"{advice}"
+    def message(layer: str) -> str:
+        return (
+            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which {layer} "
+            f"takes for one series (length, channels). {advice}"
         )
 
-    def watched(path: str, layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def watching(given: Any) -> Any:
-            shape = shape_of(given)
-            if len(shape) == 2 and shape[0] == rows:
-                refuse(path, layer)
-            return forward(given)
-
-        return watching
-
-    if takers and all(type(layer).__module__.startswith("tinynn.") for _, layer in layers):
-        refuse(*takers[0])
-    own = [vars(layer).get("forward") for _, layer in takers]
-    try:
-        for path, layer in takers:
-            vars(layer)["forward"] = watched(path, layer, layer.forward)
-        yield
-    finally:
-        for (_, layer), forward in zip(takers, own, strict=True):
-            vars(layer).pop("forward", None)
-            if forward is not None:
-                vars(layer)["forward"] = forward
+    layers = model.named_layers()
+    taker = next((title(path, layer) for path, layer in layers if layer.takes_series), None)
+    if taker and all(type(layer).__module__.startswith("tinynn.") for _, layer in layers):
+        raise ValueError(message(taker))
+    return observe.one_series_refused(model, x[:size], message)

@@ -12,12 +12,13 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.nn import losses
-from tinynn.nn.layer import Layer, first_nonfinite_layer, mode
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import first_nonfinite_layer, mode
 from tinynn.training.batches import Batches, paired, shuffled
 from tinynn.training.inference import check_model, one_series_refused
 from tinynn.training.optimizers import Optimizer
 from tinynn.training.progress import progress_bar
-from tinynn.training.steps import Loss, Step, scalar, training_step
+from tinynn.training.steps import EagerStep, Loss, scalar, training_step
 from tinynn.training.threads import one_blas_thread
 
 Callback = Callable[[int, dict[str, float]], Any]
@@ -120,7 +121,9 @@ def quiet() -> np.errstate:
 class _Run:
     """The epochs of one call of fit()."""
 
-    def __init__(self, model: Layer, loss: Loss, step: Step, epochs: int, progress: bool) -> None:
+    def __init__(
+        self, model: Layer, loss: Loss, step: EagerStep, epochs: int, progress: bool
+    ) -> None:
         self.model, self.loss, self.step = model, loss, step
         self.epochs, self.progress = epochs, progress
 
@@ -223,7 +226,7 @@ def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, An
         threads = check.integer("fit", "threads", threads, at_least=1)
     if not compile and (chunk not in ("auto", None) or threads not in (None, 1)):
         raise ValueError(
-            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True or \"auto\", got False."
+            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got {compile}."
         )
     return {"compile": compile, "chunk": chunk, "threads": threads}
 

@@ -10,7 +10,7 @@ from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import inspected, primitive
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.words import explained
+from tinynn.nn.argument_hints import with_hints
 
 JOINED = 2**15  # elements of all parameters, up to which one array of them is quicker than each
 
@@ -146,7 +146,7 @@ class Optimizer:
 
     # ------------------------------------------------------------ a step
 
-    @effect("update")
+    @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
         gradients = [getattr(p, "_grad", None) for p in self.parameters]
@@ -216,9 +216,7 @@ class Optimizer:
         parts = {name: self._parts(flat) for name, flat in self._joined.slots.items()}
         return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
 
-    def _each(
-        self, gradients: Sequence[Any]
-    ) -> tuple[list[np.ndarray | None], list[Slots], None]:
+    def _each(self, gradients: Sequence[Any]) -> tuple[list[np.ndarray | None], list[Slots], None]:
         values: list[np.ndarray | None] = []
         slots = []
         for p, g, before in zip(self.parameters, gradients, self._slots_apart(), strict=True):
@@ -229,9 +227,10 @@ class Optimizer:
 
     def _ruled(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Apply the rule, in single precision to half precision, and check what it returns."""
-        half = w.dtype == np.float16
-        wide = (w.astype(np.float32), g.astype(np.float32)) if half else (w, g)
-        result = self._updated(*wide, slots)
+        given = w, g
+        if w.dtype == np.float16:
+            given = w.astype(np.float32), g.astype(np.float32)
+        result: Any = self._updated(*given, slots)
         owner = f"{type(self).__name__}.updated"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise TypeError(
@@ -254,7 +253,7 @@ class Optimizer:
 
     def _settings(self) -> list[str]:
         """Return the names of the attributes that are numbers and flags."""
-        kinds = (bool, int, float, np.number, np.bool_)
+        kinds = (int, float, np.number, np.bool_)
         named = (name for name in vars(self) if not name.startswith("_"))
         return [name for name in named if isinstance(getattr(self, name), kinds)]
 
@@ -341,7 +340,7 @@ class SGD(Optimizer):
     slot_names = ("velocity",)
     elementwise = True
 
-    @explained
+    @with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -391,7 +390,7 @@ class Adam(Optimizer):
     slot_names = ("m", "v")
     elementwise = True
 
-    @explained
+    @with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],

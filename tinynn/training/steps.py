@@ -5,35 +5,25 @@ These two functions are the only places that ask for the fast path, and each wor
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.training.optimizers import Optimizer
 
 Loss = Callable[[Any, Any], Any]
-
-
-class Step(Protocol):
-    """A training step; ``eager`` says why it is not replayed, None if it is."""
-
-    eager: str | None
-
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Take a step, unless the loss is not finite; return the loss before it."""
-
-    def begin_epoch(self) -> None:
-        """Prepare for another epoch: callbacks may have changed something."""
-
-    def close(self) -> None:
-        """Let go of threads and memory."""
+Forward = Callable[..., np.ndarray]
 
 
 class EagerStep:
-    """A step as a user would write it."""
+    """A training step as a user would write it. ``eager``: why it is not replayed; None if it is.
+
+    ``begin_epoch`` and ``close`` are for steps that keep something; this one does not.
+    """
 
     def __init__(
         self, model: Layer, loss: Loss, optimizer: Optimizer, eager: str | None = None
@@ -43,7 +33,8 @@ class EagerStep:
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite; return the loss before it."""
         self.optimizer.zero_grad()
-        value = scalar(self.loss(self.model(x), y))
+        with differentiating(self.optimizer.parameters):
+            value = scalar(self.loss(self.model(x), y))
         number = float(value.item())
         if math.isfinite(number):
             value.backward()
@@ -51,15 +42,15 @@ class EagerStep:
         return number
 
     def begin_epoch(self) -> None:
-        """Nothing is kept from one step to the next."""
+        """Callbacks may have changed something: another epoch begins."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No step follows."""
 
 
 def training_step(
     model: Layer, loss: Loss, optimizer: Optimizer, *, compile: Any, chunk: Any, threads: Any
-) -> Step:
+) -> EagerStep:
     """Return the quickest step that these allow."""
     eager = EagerStep(model, loss, optimizer, "compile=False")
     if not compile:
@@ -69,20 +60,21 @@ def training_step(
     except ImportError:
         eager.eager = "tinynn.replay is not installed"
         return eager
-    step: Step = replayed(
-        model, loss, optimizer, eager, compile=compile, chunk=chunk, threads=threads
-    )
-    return step
+    return replayed(model, loss, optimizer, eager, compile=compile, chunk=chunk, threads=threads)
 
 
-def forward(model: Layer) -> Callable[..., np.ndarray]:
+def eager_forward(model: Layer) -> Forward:
     """Return a function (x, worker=0) of plain arrays: the model's output, in a fresh array."""
+    return lambda x, worker=0: np.array(values(model(x)))
+
+
+def forward(model: Layer) -> Forward:
+    """Return the same, as quick as it can be when it is called many times."""
     try:
         from tinynn.replay import forward as replayed
     except ImportError:
-        return lambda x, worker=0: np.array(values(model(x)))
-    found: Callable[..., np.ndarray] = replayed(model)
-    return found
+        return eager_forward(model)
+    return replayed(model)
 
 
 def scalar(value: Any) -> Tensor:

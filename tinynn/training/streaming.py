@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.graph import no_grad
-from tinynn.nn.layer import Layer, mode
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import mode
 from tinynn.training.batches import data
 from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
 from tinynn.training.steps import forward

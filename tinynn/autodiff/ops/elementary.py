@@ -6,25 +6,33 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.ops.arithmetic import guarded_divide, guarded_multiply
-from tinynn.autodiff.ops.broadcasting import elementwise
-from tinynn.autodiff.ops.choices import equal, where
+from tinynn.autodiff.ops.broadcasting import elementwise, floats
+from tinynn.autodiff.ops.choices import compare, equal, where
 
 
 def _power_vjp_base(g: Any, y: Any, x: Any, p: Any) -> Any:
-    # At p = 0 the slope is 0 also where x ** (p - 1) is infinite.
     if isinstance(p, (int, float)):
-        return guarded_multiply(g, p * power(x, p - 1 if p else 1))
-    return guarded_multiply(g, p * power(x, where(equal(p, 0), 1, p - 1)))
+        return guarded_multiply(g, p * power(x, p - 1)) if p else where(False, g, 0)
+    constant = _both(equal(p, 0), equal(x, 0))  # 0 * 0 ** -1
+    return guarded_multiply(g, p * power(where(constant, 1, x), p - 1))
 
 
-@elementwise(
-    _power_vjp_base,
-    lambda g, y, x, p: guarded_multiply(g, y * log(where(equal(x, 0), 1, x))),
-)
+def _power_vjp_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
+    # y log x tends to 0 at x = 0 for p > 0, and at x = inf for p < 0.
+    falling = compare(p, 0, np.less)
+    vanishing = where(falling, equal(x, math.inf), equal(x, 0))
+    return guarded_multiply(g, y * log(where(vanishing, 1, x)))
+
+
+def _both(a: Any, b: Any) -> Any:
+    return compare(a, b, np.logical_and)
+
+
+@elementwise(_power_vjp_base, _power_vjp_exponent)
 def power(x: Any, p: Any) -> Any:
     """Raise ``x`` to the power ``p``, elementwise.
 
-    dy/dx = p x^(p-1); dy/dp = y log x, taken as 0 at x = 0.
+    dy/dx = p x^(p-1), 0 for p = 0; dy/dp = y log x, taken as 0 at x = 0 for p >= 0.
 
     >>> power(np.array([1.0, 2.0]), 3)
     array([1., 8.])
@@ -32,7 +40,7 @@ def power(x: Any, p: Any) -> Any:
     return x**p if isinstance(x, np.ndarray) else np.power(x, p)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, 2 * x))
+@elementwise(lambda g, y, x: guarded_multiply(g, 2 * x), passes_nan=True)
 def square(x: Any) -> Any:
     """Square ``x * x``, elementwise.
 
@@ -42,7 +50,7 @@ def square(x: Any) -> Any:
     return np.square(x)
 
 
-@elementwise(lambda g, y, x: guarded_divide(0.5 * g, y))
+@elementwise(lambda g, y, x: guarded_divide(0.5 * g, y), passes_nan=True)
 def sqrt(x: Any) -> Any:
     """Non-negative square root, elementwise.
 
@@ -52,7 +60,7 @@ def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, sign(x)))
+@elementwise(lambda g, y, x: guarded_multiply(g, sign(x)), passes_nan=True)
 def abs(x: Any) -> Any:
     """Absolute value, elementwise. Its slope at 0 is taken as 0.
 
@@ -62,7 +70,7 @@ def abs(x: Any) -> Any:
     return np.abs(x)
 
 
-@elementwise(lambda g, y, x: g * 0)
+@elementwise(lambda g, y, x: where(False, g, 0), passes_nan=True)
 def sign(x: Any) -> Any:
     """Sign -1, 0 or 1, elementwise. Its slope is 0 everywhere.
 
@@ -72,7 +80,7 @@ def sign(x: Any) -> Any:
     return np.sign(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, y))
+@elementwise(lambda g, y, x: guarded_multiply(g, y), passes_nan=True)
 def exp(x: Any) -> Any:
     """Exponential function, elementwise.
 
@@ -82,7 +90,7 @@ def exp(x: Any) -> Any:
     return np.exp(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, y + 1))
+@elementwise(lambda g, y, x: guarded_multiply(g, y + 1), passes_nan=True)
 def expm1(x: Any) -> Any:
     """``exp(x) - 1``, precise for small ``x``, elementwise.
 
@@ -92,7 +100,7 @@ def expm1(x: Any) -> Any:
     return np.expm1(x)
 
 
-@elementwise(lambda g, y, x: guarded_divide(g, x))
+@elementwise(lambda g, y, x: guarded_divide(g, x), passes_nan=True)
 def log(x: Any) -> Any:
     """Natural logarithm, elementwise.
 
@@ -102,7 +110,7 @@ def log(x: Any) -> Any:
     return np.log(x)
 
 
-@elementwise(lambda g, y, x: guarded_divide(g, 1 + x))
+@elementwise(lambda g, y, x: guarded_divide(g, 1 + x), passes_nan=True)
 def log1p(x: Any) -> Any:
     """``log(1 + x)``, precise for small ``x``, elementwise.
 
@@ -112,7 +120,7 @@ def log1p(x: Any) -> Any:
     return np.log1p(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, cos(x)))
+@elementwise(lambda g, y, x: guarded_multiply(g, cos(x)), passes_nan=True)
 def sin(x: Any) -> Any:
     """Sine of ``x`` in radians, elementwise.
 
@@ -122,7 +130,7 @@ def sin(x: Any) -> Any:
     return np.sin(x)
 
 
-@elementwise(lambda g, y, x: -guarded_multiply(g, sin(x)))
+@elementwise(lambda g, y, x: -guarded_multiply(g, sin(x)), passes_nan=True)
 def cos(x: Any) -> Any:
     """Cosine of ``x`` in radians, elementwise.
 
@@ -132,7 +140,7 @@ def cos(x: Any) -> Any:
     return np.cos(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, 1 + y * y))
+@elementwise(lambda g, y, x: guarded_multiply(g, 1 + y * y), passes_nan=True)
 def tan(x: Any) -> Any:
     """Tangent of ``x`` in radians, elementwise.
 
@@ -142,7 +150,7 @@ def tan(x: Any) -> Any:
     return np.tan(x)
 
 
-@elementwise(lambda g, y, x: guarded_divide(g, 1 + x * x))
+@elementwise(lambda g, y, x: guarded_divide(g, 1 + x * x), passes_nan=True)
 def arctan(x: Any) -> Any:
     """Inverse tangent in radians, elementwise.
 
@@ -152,7 +160,7 @@ def arctan(x: Any) -> Any:
     return np.arctan(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, cosh(x)))
+@elementwise(lambda g, y, x: guarded_multiply(g, cosh(x)), passes_nan=True)
 def sinh(x: Any) -> Any:
     """Hyperbolic sine, elementwise.
 
@@ -162,7 +170,7 @@ def sinh(x: Any) -> Any:
     return np.sinh(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, sinh(x)))
+@elementwise(lambda g, y, x: guarded_multiply(g, sinh(x)), passes_nan=True)
 def cosh(x: Any) -> Any:
     """Hyperbolic cosine, elementwise.
 
@@ -172,7 +180,7 @@ def cosh(x: Any) -> Any:
     return np.cosh(x)
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, 1 - y * y))
+@elementwise(lambda g, y, x: guarded_multiply(g, 1 - y * y), passes_nan=True)
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent, elementwise.
 
@@ -215,14 +223,16 @@ _ERFC_SERIES = (
 )
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, (2 / math.sqrt(math.pi)) * exp(-x * x)))
+@elementwise(
+    lambda g, y, x: guarded_multiply(g, (2 / math.sqrt(math.pi)) * exp(-x * x)), passes_nan=True
+)
 def erf(x: Any) -> Any:
     """Error function, elementwise, to about 1e-15 (absolute).
 
     >>> erf(np.array([0.5, -30.0]))
     array([ 0.52049988, -1.        ])
     """
-    z = np.abs(np.asarray(x))
+    z = np.abs(floats(x))
     t = 2 / (2 + z)
     u = 2 * t - 1
     b1, b2 = np.zeros_like(u), np.zeros_like(u)

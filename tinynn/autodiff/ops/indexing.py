@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.graph import Node
+from tinynn.autodiff.ops.broadcasting import widened
 from tinynn.autodiff.primitive import primitive, values
 
 
@@ -18,20 +19,21 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, parts)
 
 
-@primitive(lambda g, y, x, index: _scatter(g, index, x.shape))
+@primitive(lambda g, y, x, index: _scatter(g, index, x.shape), passes_nan=True)
 def _getitem(x: Any, index: Any) -> Any:
     return np.asarray(x)[index]
 
 
-@primitive(lambda g, y, x, index, shape: _getitem(g, index))
+@primitive(lambda g, y, x, index, shape: _getitem(g, index), passes_nan=True)
 def _scatter(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Put ``x`` into zeros of ``shape`` at ``index``, adding where one place is named twice."""
-    y = np.zeros(shape, x.dtype)
     if _selects_once(index):
+        y = np.zeros(shape, x.dtype)
         y[index] = x
-    else:
-        np.add.at(y, index, x)
-    return y
+        return y
+    total = np.zeros(shape, widened(x).dtype)
+    np.add.at(total, index, x)
+    return total.astype(x.dtype, copy=False)
 
 
 def _plain_index(index: Any) -> Any:
@@ -50,13 +52,13 @@ def _selects_once(index: Any) -> bool:
     return not any(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in parts)
 
 
-@primitive(lambda g, y, x, index: _put_last(g, index, size=x.shape[-1]), None)
+@primitive(lambda g, y, x, index: _put_last(g, index, size=x.shape[-1]), None, passes_nan=True)
 def _take_last(x: Any, index: Any) -> Any:
     """Select one element of the last axis at each place: x (..., n), integers (...) -> (...)."""
     return np.take_along_axis(x, index[..., None], -1)[..., 0]
 
 
-@primitive(lambda h, y, x, index, size: _take_last(h, index), None)
+@primitive(lambda h, y, x, index, size: _take_last(h, index), None, passes_nan=True)
 def _put_last(x: Any, index: Any, size: int) -> Any:
     """Adjoint of :func:`_take_last`: each element of x in a row of zeros of ``size``."""
     y = np.zeros((*x.shape, size), x.dtype)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinynn.autodiff.ops.arithmetic import multiply
-from tinynn.autodiff.ops.broadcasting import sum_to
+from tinynn.autodiff.ops.broadcasting import sum_to, widened
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.shapes import expand_dims, reshape, squeeze, swapaxes, transpose
-from tinynn.autodiff.primitive import as_array, primitive, values, variadic
+from tinynn.autodiff.primitive import as_array, dtype_of, primitive, shape_of, variadic
 
 
 def _matmul_vjp_a(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -30,13 +30,16 @@ def _matmul_vjp_b(g: Any, y: Any, a: Any, b: Any) -> Any:
     return reshape(sum_to(matmul(swapaxes(a, -1, -2), g), b.shape), shape)
 
 
-@primitive(_matmul_vjp_a, _matmul_vjp_b)
+@primitive(_matmul_vjp_a, _matmul_vjp_b, passes_nan=True)
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product ``(..., n, k) @ (..., k, m) -> (..., n, m)``; vectors as in NumPy.
 
     >>> matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 1.0]))
     array([3., 7.])
     """
+    a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
+    if a.dtype == b.dtype == np.float16:
+        return np.matmul(widened(a), widened(b)).astype(np.float16)
     return np.matmul(a, b)
 
 
@@ -55,7 +58,7 @@ def dot(a: Any, b: Any) -> Any:
     >>> dot(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     np.float64(11.0)
     """
-    n, m = np.ndim(values(a)), np.ndim(values(b))
+    n, m = len(shape_of(a)), len(shape_of(b))
     if n == 0 or m == 0:
         return multiply(a, b)
     if m <= 2 or n == 1:
@@ -69,7 +72,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     >>> tensordot(np.ones((2, 3)), np.ones((3, 4)), axes=1).shape
     (2, 4)
     """
-    shape_a, shape_b = values(a).shape, values(b).shape
+    shape_a, shape_b = shape_of(a), shape_of(b)
     n, m = len(shape_a), len(shape_b)
     if isinstance(axes, (int, np.integer)):
         axes = (range(n - axes, n), range(axes))
@@ -115,7 +118,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
             f"got {type(subscripts).__name__}."
         )
     xs = [as_array("einsum", x) for x in operands]
-    shapes = [values(x).shape for x in xs]
+    shapes = [shape_of(x) for x in xs]
     np.einsum(subscripts, *[np.zeros((1,) * len(s)) for s in shapes])  # NumPy's own errors
     terms, output = _explicit(subscripts.replace(" ", ""), [len(s) for s in shapes])
     sizes: dict[str, int] = {}
@@ -141,7 +144,7 @@ def _einsum_vjp(i: int, g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> A
     seen = output + "".join(t for t, _ in others)
     alone = "".join(c for c in terms[i] if c not in seen)  # summed within this operand only
     sizes = [xs[i].shape[terms[i].index(c)] for c in alone]
-    ones = [(c, np.ones(n, values(g).dtype)) for c, n in zip(alone, sizes, strict=True)]
+    ones = [(c, np.ones(n, dtype_of(g))) for c, n in zip(alone, sizes, strict=True)]
     factors = [(output, g), *others, *ones]
     return _einsum(
         *[x for _, x in factors],
@@ -149,9 +152,12 @@ def _einsum_vjp(i: int, g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> A
     )
 
 
-@variadic(_einsum_vjp)
+@variadic(_einsum_vjp, passes_nan=True)
 def _einsum(*xs: Any, subscripts: str) -> Any:
-    return np.einsum(subscripts, *xs, optimize=len(xs) > 2)
+    dtype = np.result_type(*xs)
+    if dtype == np.float16:
+        xs = tuple(widened(np.asarray(x)) for x in xs)
+    return np.einsum(subscripts, *xs, optimize=len(xs) > 2).astype(dtype, copy=False)
 
 
 def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
@@ -174,7 +180,7 @@ def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 
 def _distinct(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
     """Take diagonals of repeated subscripts; drop axes of length 1 that others broadcast."""
-    shape = values(x).shape
+    shape = shape_of(x)
     stretched = [i for i, c in enumerate(term) if shape[i] == 1 and sizes[c] != 1]
     if stretched:
         x = squeeze(x, tuple(stretched))

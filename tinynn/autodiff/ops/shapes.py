@@ -9,12 +9,12 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tinynn.autodiff.ops.indexing import getitem
-from tinynn.autodiff.primitive import as_array, primitive, values, variadic
+from tinynn.autodiff.primitive import as_array, primitive, shape_of, variadic
 
 Axis = int | tuple[int, ...] | None
 
 
-@primitive(lambda g, y, x, shape: reshape(g, x.shape))
+@primitive(lambda g, y, x, shape: reshape(g, x.shape), passes_nan=True)
 def reshape(x: Any, shape: Any) -> Any:
     """Same elements in another shape; one length may be -1.
 
@@ -54,7 +54,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
 
 def _ghost(x: Any) -> np.ndarray:
     """Return an array of x's shape without memory, to ask NumPy what a shape becomes."""
-    return np.broadcast_to(np.zeros(()), values(x).shape)
+    return np.broadcast_to(np.zeros(()), shape_of(x))
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
@@ -64,11 +64,13 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     (3, 2, 4)
     """
     if axes is not None:
-        axes = normalize_axis_tuple(tuple(axes), values(x).ndim)
+        axes = normalize_axis_tuple(tuple(axes), len(shape_of(x)))
     return _transpose(x, axes)
 
 
-@primitive(lambda g, y, x, axes: transpose(g, axes and tuple(np.argsort(axes).tolist())))
+@primitive(
+    lambda g, y, x, axes: transpose(g, axes and tuple(np.argsort(axes).tolist())), passes_nan=True
+)
 def _transpose(x: Any, axes: Any) -> Any:
     return np.transpose(x, axes)
 
@@ -79,7 +81,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
-    order = list(range(values(x).ndim))
+    order = list(range(len(shape_of(x))))
     i, j = (normalize_axis_index(axis, len(order)) for axis in (axis1, axis2))
     order[i], order[j] = j, i
     return transpose(x, order)
@@ -91,7 +93,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    ndim = values(x).ndim
+    ndim = len(shape_of(x))
     names = np.moveaxis(np.empty(range(ndim)), source, destination).shape
     return transpose(x, names)
 
@@ -105,16 +107,17 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     arrays = [ravel(x) if axis is None else as_array("concatenate", x) for x in arrays]
     if not arrays:
         raise ValueError("concatenate: give at least one array.")
-    axis = normalize_axis_index(axis or 0, values(arrays[0]).ndim)
+    axis = normalize_axis_index(axis or 0, len(shape_of(arrays[0])))
     # Where each array ends; one with too few axes is refused by NumPy below.
-    ends = itertools.accumulate(math.prod(values(x).shape[axis : axis + 1]) for x in arrays)
+    ends = itertools.accumulate(math.prod(shape_of(x)[axis : axis + 1]) for x in arrays)
     return _concatenate(*arrays, axis=axis, ends=tuple(ends))
 
 
 @variadic(
     lambda i, g, y, xs, axis, ends: getitem(
         g, (*(slice(None),) * axis, slice(ends[i] - xs[i].shape[axis], ends[i]))
-    )
+    ),
+    passes_nan=True,
 )
 def _concatenate(*xs: Any, axis: int, ends: tuple[int, ...]) -> Any:
     return np.concatenate(xs, axis=axis)
@@ -126,8 +129,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     >>> stack([np.ones(3), np.zeros(3)]).shape
     (2, 3)
     """
-    arrays = list(arrays)
-    shapes = sorted({values(x).shape for x in arrays})
+    arrays = [as_array("stack", x) for x in arrays]
+    shapes = sorted({shape_of(x) for x in arrays})
     if len(shapes) != 1:
         raise ValueError(
             f"stack: give at least one array, and all of the same shape, got shapes {shapes}."
@@ -141,9 +144,9 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     >>> [part.tolist() for part in split(np.arange(5), [1, 3])]
     [[0], [1, 2], [3, 4]]
     """
-    n = values(x).shape[normalize_axis_index(axis, values(x).ndim)]
+    n = shape_of(x)[normalize_axis_index(axis, len(shape_of(x)))]
     parts = np.split(np.arange(n), indices_or_sections)
-    before = (slice(None),) * normalize_axis_index(axis, values(x).ndim)
+    before = (slice(None),) * normalize_axis_index(axis, len(shape_of(x)))
     return [
         getitem(x, (*before, slice(int(part[0]), int(part[-1]) + 1) if part.size else slice(0, 0)))
         for part in parts
@@ -158,7 +161,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     >>> pad(np.array([1, 2, 3]), (1, 2), mode="reflect")
     array([2, 1, 2, 3, 2, 1])
     """
-    shape = values(x).shape
+    shape = shape_of(x)
     if isinstance(pad_width, dict):
         axes = {normalize_axis_index(axis, len(shape)): width for axis, width in pad_width.items()}
         pad_width = [axes.get(i, (0, 0)) for i in range(len(shape))]
@@ -180,7 +183,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     return x
 
 
-@primitive(lambda g, y, x, widths, value: getitem(g, _inner(widths, x.shape)))
+@primitive(lambda g, y, x, widths, value: getitem(g, _inner(widths, x.shape)), passes_nan=True)
 def _pad(x: Any, widths: Any, value: Any) -> Any:
     return np.pad(x, widths, constant_values=value)
 
@@ -189,7 +192,7 @@ def _inner(widths: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(left, left + n) for (left, _), n in zip(widths, shape, strict=True))
 
 
-@primitive(lambda g, y, x, axis: flip(g, axis))
+@primitive(lambda g, y, x, axis: flip(g, axis), passes_nan=True)
 def flip(x: Any, axis: Axis = None) -> Any:
     """Reverse the order along ``axis`` (an int, a tuple, or None for all).
 
@@ -204,7 +207,8 @@ def flip(x: Any, axis: Axis = None) -> Any:
         roll(g, tuple(-n for n in np.atleast_1d(shift).tolist()), axis)
         if np.ndim(shift)
         else roll(g, -shift, axis)
-    )
+    ),
+    passes_nan=True,
 )
 def roll(x: Any, shift: Any, axis: Axis = None) -> Any:
     """Move elements along ``axis`` by ``shift`` places; those that fall off come in again.
@@ -223,6 +227,6 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """
     if axis is None:
         x, axis = ravel(x), 0
-    axis = normalize_axis_index(axis, values(x).ndim)
-    index = np.repeat(np.arange(values(x).shape[axis]), repeats)
+    axis = normalize_axis_index(axis, len(shape_of(x)))
+    index = np.repeat(np.arange(shape_of(x)[axis]), repeats)
     return getitem(x, (*(slice(None),) * axis, index))
