@@ -86,6 +86,12 @@ class Plan:
             self.program().draws = None if rehearsal is None else rehearsal.draws
         return rehearsal
 
+    def forget_rehearsal(self) -> None:
+        """Have the next replay draw for itself."""
+        if self.rehearsal is not None:
+            self.rehearsal.guards.undo_draws()
+            self.rehearsal = None
+
     def undo_draws(self) -> None:
         """Take back what the replay has drawn that began last."""
         for generator, state in self._states:
