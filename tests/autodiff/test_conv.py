@@ -10,7 +10,6 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import tinynn as tnn
-from tinynn.autodiff import conv
 
 from . import oracles
 
@@ -106,24 +105,6 @@ def check_conv(x_shape, kernel_shape, how, dtype=float):
     close(again[2], oracles.conv(ha, k, **loops) + oracles.conv(a, hk, **loops))
 
 
-def test_every_small_convolution():
-    sizes = (range(1, 7), range(1, 4), range(1, 5), range(1, 5), range(3), range(3))
-    for length, taps, stride, dilation, left, right in itertools.product(*sizes):
-        how = {"strides": stride, "padding": (left, right), "dilation": dilation, "groups": 1}
-        if length + left + right <= dilation * (taps - 1):
-            continue
-        x, k = normal(2, length, 1), normal(taps, 1, 2)
-        expected = oracles.conv(x, k, **how)
-        np.testing.assert_allclose(conv.conv(x, k, **how), expected, atol=1e-13)
-        g = normal(*expected.shape, seed=1)
-        for f, a, b, shape in (
-            (conv.conv_input, g, k, {"length": length}),
-            (conv.conv_kernel, x, g, {"kernel_size": taps}),
-        ):
-            expected = getattr(oracles, f.__name__)(a, b, **shape, **how)
-            np.testing.assert_allclose(f(a, b, **shape, **how), expected, atol=1e-13)
-
-
 EVERY_PADDING = [*WORDS, 0, 1, 4, (0, 3), (5, 0), (2, 3)]
 
 
@@ -165,16 +146,6 @@ def test_conv1d_at_the_edges(configuration, dtype):
 def test_every_way_to_lay_out_the_products(taps, filters, channels):
     how = {"strides": 1, "padding": "same", "dilation_rate": 1, "groups": 1}
     check_conv((2, 31, channels), (taps, channels, filters), how)
-
-
-def test_outputs_per_row_covers_the_grid_above():
-    grid = {
-        conv.outputs_per_row(t, c, f)
-        for t in (1, 2, 3, 8, 9, 25)
-        for c in (1, 5, 33)
-        for f in (1, 3, 16, 40)
-    }
-    assert {1, 2, 3, 6, 8} <= grid
 
 
 @pytest.mark.parametrize("length", range(95, 105))
@@ -708,60 +679,6 @@ def test_float16_sums_that_overflow_are_no_warning():
     assert (tnn.conv1d(x, k) == 48).all()
 
 
-@given(
-    length=st.integers(1, 12), taps=st.integers(1, 5), strides=st.integers(1, 4),
-    dilation=st.integers(1, 3), left=st.integers(0, 6), right=st.integers(0, 6),
-    groups=st.integers(1, 2), place=st.integers(0, 11), seed=st.integers(0, 9),
-)  # fmt: skip
-def test_a_nan_reaches_just_the_outputs_that_see_it(
-    length, taps, strides, dilation, left, right, groups, place, seed
-):
-    assume(length + left + right > dilation * (taps - 1))
-    how = {"strides": strides, "padding": (left, right), "dilation": dilation, "groups": groups}
-    rng = np.random.default_rng(seed)
-    x, k = rng.normal(size=(2, length, 2 * groups)), rng.normal(size=(taps, 2, groups))
-    y = conv.conv(x, k, **how)
-    place %= length
-    x[0, place, 0] = np.nan
-    seen = np.array(
-        [[t * strides - left + j * dilation for j in range(taps)] for t in range(y.shape[1])]
-    )
-    expected = np.zeros(y.shape, bool)
-    expected[0, :, 0] = (seen == place).any(axis=1)
-    found = conv.conv(x, k, **how)
-    assert np.isnan(found).tolist() == expected.tolist()
-    np.testing.assert_allclose(found[~expected], y[~expected], atol=1e-12)
-    g = rng.normal(size=y.shape)
-    back = conv.conv_input(g, k, length=length, **how)
-    step = seed % y.shape[1]
-    g[1, step, 0] = np.nan
-    expected = np.zeros(x.shape, bool)
-    expected[1, [i for i in seen[step] if 0 <= i < length], :2] = True
-    found = conv.conv_input(g, k, length=length, **how)
-    assert np.isnan(found).tolist() == expected.tolist()
-    np.testing.assert_allclose(found[~expected], back[~expected], atol=1e-12)
-
-
-@given(
-    n=st.integers(0, 2), length=st.integers(1, 12), taps=st.integers(1, 4),
-    dilation=st.integers(1, 3), left=st.integers(0, 9), right=st.integers(0, 9),
-    channels=st.integers(2, 4), seed=st.integers(0, 9),
-)  # fmt: skip
-def test_a_few_taps_for_each_channel(n, length, taps, dilation, left, right, channels, seed):
-    assume(length + left + right > dilation * (taps - 1))
-    how = {"strides": 1, "padding": (left, right), "dilation": dilation, "groups": channels}
-    rng = np.random.default_rng(seed)
-    x, k = rng.normal(size=(n, length, channels)), rng.normal(size=(taps, 1, channels))
-    y = conv.conv(x, k, **how)
-    np.testing.assert_allclose(y, oracles.conv(x, k, **how), atol=1e-12)
-    g, h = rng.normal(size=y.shape), rng.normal(size=k.shape)
-    dx = conv.conv_input(g, k, length=length, **how)
-    dk = conv.conv_kernel(x, g, kernel_size=taps, **how)
-    assert (dx.shape, dk.shape) == (x.shape, k.shape)
-    np.testing.assert_allclose((dx * x).sum(), (g * y).sum(), atol=1e-11)
-    np.testing.assert_allclose((dk * h).sum(), (g * conv.conv(x, h, **how)).sum(), atol=1e-11)
-
-
 def test_no_outputs_need_no_finite_kernel():
     kernel = np.array([1, np.nan, 2, 3, 4]).reshape(5, 1, 1)
     for strides in (1, 2):
@@ -790,18 +707,3 @@ def test_depthwise_series_that_are_not_finite_are_no_warning():
 def test_large_finite_outputs_are_no_warning():
     x = np.full((1, 8, 1), 3e38, "float32")
     assert tnn.conv1d(x, np.ones((1, 1, 1), "float32")).tolist() == x.tolist()
-
-
-@pytest.mark.parametrize("dtype", ["int8", "bool", "float16", ">f4", "float32", "float64", "c16"])
-def test_the_number_of_taps_does_not_change_the_dtype(dtype):
-    found = set()
-    for taps in (1, 2, 5):
-        x, k = np.ones((2, 9, 2), dtype), np.ones((taps, 1, 2), dtype)
-        how = {"strides": 1, "padding": (0, 0), "dilation": 1, "groups": 2}
-        y = conv.conv(x, k, **how)
-        back = (
-            conv.conv_input(y, k, length=9, **how),
-            conv.conv_kernel(x, y, kernel_size=taps, **how),
-        )
-        found.add((y.dtype.str, *(array.dtype.str for array in back)))
-    assert len(found) == 1

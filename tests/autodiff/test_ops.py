@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import tinynn as tnn
+from tinynn.autodiff import ops, protocols
 from tinynn.autodiff.primitive import PRIMITIVES
 
 from . import oracles
@@ -109,6 +112,10 @@ def tiny_var(x, axis=None, ddof=0, keepdims=False):
     return total / (x.size // np.sum(x.real, axis=axis).size - ddof)
 
 
+def tiny_norm(x, axis=None, keepdims=False):
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
 def tiny_std(*args, **params):
     return np.sqrt(tiny_var(*args, **params))
 
@@ -180,6 +187,23 @@ PRIMITIVE_ROWS = [
     *same_broadcast("divide", np.divide, right=positive),
     *same_broadcast("guarded_multiply", np.multiply),
     *same_broadcast("guarded_divide", np.divide, right=positive),
+    *same_broadcast("product_of_gradients", np.multiply),
+    row(
+        "ops._seen_product",
+        lambda h, slope, g: h * slope,
+        normal(2, 3),
+        normal(3),
+        np.zeros(3, bool),
+    ),
+    row(
+        "ops._seen_product",
+        lambda h, slope, g: h * slope,
+        normal(2, 3),
+        normal(3),
+        np.ones(3, bool),
+    ),
+    row("ops._seen_quotient", lambda h, d, g: h / d, normal(2, 3), positive(3), np.zeros(3, bool)),
+    row("ops._seen_quotient", lambda h, d, g: h / d, normal(2, 3), positive(3), np.ones(3, bool)),
     *same_broadcast("power", np.power, left=positive),
     row("ops.power", np.power, normal(3), 2),
     row("ops.power", np.power, normal(3), 3.0),
@@ -233,6 +257,9 @@ PRIMITIVE_ROWS = [
             (apart(0, 3), {"axis": 1}),
         )
     ],
+    row("ops._norm", tiny_norm, normal(2, 3)),
+    row("ops._norm", tiny_norm, normal(2, 3, 2), axis=(0, -1), keepdims=True),
+    row("ops._norm", tiny_norm, normal(2, 3), axis=I64(-1)),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=1),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=I64(-2)),
     row("ops.logsumexp", tiny_logsumexp, normal(2, 3)),
@@ -318,6 +345,7 @@ PRIMITIVE_ROWS = [
     kinked("ops.elu", tiny_elu, apart(2, 3)),
     kinked("ops.elu", tiny_elu, apart(2, 3), alpha=0.3),
     row("ops.sigmoid", tiny_sigmoid, normal(2, 3)),
+    row("ops.silu", lambda x: x * tiny_sigmoid(x), normal(2, 3)),
     row("ops.softplus", lambda x: np.log1p(np.exp(x)), normal(2, 3)),
     row("ops.logit_crossentropy", lambda x, y: np.log1p(np.exp(x)) - x * y, normal(2, 3), 0.3),
     row("ops.logit_slope", lambda x, y: tiny_sigmoid(x) - y, normal(2, 3), 0.3),
@@ -470,7 +498,6 @@ COMPOSITE_ROWS = [
             ("ij,jk->ik", (normal(2, 0), normal(0, 2))),
         )
     ],
-    row("silu", lambda x: x * tiny_sigmoid(x), normal(2, 3)),
     kinked("gelu", tiny_gelu, normal(2, 3)),
     row("gelu", tiny_gelu, normal(2, 3), approximate=np.True_),
     both("T", lambda m, x: x.T @ x, normal(2, 3)),
@@ -490,6 +517,65 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_primitive_has_a_row():
     with_gradient = {name for name, op in OWN.items() if op.variadic or any(op.vjps)}
     assert {row.name for row in PRIMITIVE_ROWS} == with_gradient
+
+
+INNER = {  # functions of tinynn.autodiff.ops that have no public name of their own
+    *"add subtract multiply divide negative getitem astype equal compare holds erf".split(),
+    *"guarded_multiply guarded_divide product_of_gradients sum_to".split(),
+    *"logit_crossentropy logit_slope long_row all_finite values".split(),
+}
+
+
+def test_every_operation_has_its_public_name_its_place_in_numpy_and_in_the_reference():
+    reference = Path(__file__).parents[2] / "docs" / "reference"
+    text = "".join(page.read_text(encoding="utf-8") for page in reference.glob("*.rst"))
+    missing = []
+    for name, f in vars(ops).items():
+        if not callable(f) or name.startswith("_") or isinstance(f, type) or name == "Axis":
+            continue
+        if name not in INNER:
+            if getattr(tnn, name, None) is not f:
+                missing.append(f"tinynn/__init__.py: import {name}, and name it in __all__")
+            if f".. autofunction:: {name}\n" not in text:
+                missing.append(f"docs/reference/functions.rst: {name}")
+            if not f.__doc__ or ">>> " not in f.__doc__:
+                missing.append(f"{name}: a docstring with an example")
+        if hasattr(np, name) and protocols.COUNTERPARTS.get(getattr(np, name)) is not f:
+            missing.append(f"numpy.{name} is not the counterpart of {name}")
+    files = [part for part in vars(ops).values() if isinstance(part, ModuleType)]
+    for file in files:
+        missing += [
+            f"tinynn/autodiff/ops/__init__.py: import {name}"
+            for name, f in vars(file).items()
+            if getattr(f, "__module__", "") == file.__name__ and ">>> " in (f.__doc__ or "")
+            if getattr(ops, name, None) is not f
+        ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in PRIMITIVE_ROWS if OWN[row.name].passes_nan], ids=str
+)
+def test_a_nan_shows_in_every_result_computed_from_it(row):
+    y = np.array(row.call(*row.args))
+    for i, arg in enumerate(row.args):
+        if not isinstance(arg, np.ndarray) or arg.dtype.kind != "f":
+            continue
+        for place in np.ndindex(arg.shape):
+            results = []
+            for value in (arg[place] + 0.377, np.nan):
+                args = list(row.args)
+                args[i] = arg.copy()
+                args[i][place] = value
+                with np.errstate(invalid="ignore"):
+                    results.append(np.array(row.call(*args)))
+            moved, spoilt = results
+            assert np.isnan(spoilt[moved != y]).all(), (i, place)
+
+
+def test_what_may_hide_a_nan_does_not_promise_to_show_it():
+    for name in "where compare holds power guarded_multiply guarded_divide astype".split():
+        assert not OWN[f"ops.{name}"].passes_nan
 
 
 @every_row

@@ -152,7 +152,7 @@ MASKED = np.ma.masked_equal(A, 5.0)
         ("grad", lambda: tnn.grad(2 * leaf(), leaf(), MASKED)),
         ("exp", lambda: tnn.exp(MASKED)),
         ("sum", lambda: tnn.sum(MASKED)),
-        ("stack|tinynn", lambda: tnn.stack([MASKED, leaf()])),
+        ("stack", lambda: tnn.stack([MASKED, leaf()])),
         ("concatenate", lambda: np.concatenate([MASKED, leaf()])),
         ("where", lambda: tnn.where(A > 1, leaf(), MASKED)),
         ("einsum", lambda: tnn.einsum("ij,ij", leaf(), MASKED)),
@@ -209,7 +209,7 @@ def test_sparse_matrices_that_defer_are_refused():
 
 def test_in_place_operators_on_other_arrays_lose_nothing():
     frame = of_pandas("DataFrame")(A)
-    with pytest.raises((TypeError, AttributeError), match="Tensor|NotImplemented"):
+    with pytest.raises((TypeError, AttributeError), match=r"Tensor|NotImplemented"):
         frame += leaf()
     np.testing.assert_array_equal(frame.to_numpy(), A)
     other = x = of_torch(A)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
+from tinynn.autodiff.memory import keep_freed_memory
 
 _paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
 _births = itertools.count()
@@ -165,6 +166,7 @@ def gradients(
 
     ``as_nodes``: as Nodes that can be differentiated again, else as arrays, which may be shared.
     """
+    keep_freed_memory()
     seed = _seed(caller, y, g, as_nodes)
     order = topological_order(caller, y)
     births = {x._birth for x in targets}
@@ -328,7 +330,7 @@ def _unchanged(trace: Trace) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if as_nodes and not isinstance(gradient, Node) or gradient is None:
+    if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__
         raise TypeError(
             f"{op.__name__}: the vjp of argument {i} returned None. Return the gradient; for an "

@@ -7,7 +7,7 @@ did, for the walk back of graph.py.
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import numpy as np
 
@@ -23,27 +23,31 @@ RAW = {np.ndarray, int, float}  # types of most arguments that are no Nodes
 PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 
 
-class Operation(Protocol[P]):
+class Operation(Generic[P]):
     """What a type checker knows of an operation: of a Tensor it makes a Tensor."""
 
-    @overload
-    def __call__(self, x: N, /, *args: Any, **kwargs: Any) -> N: ...
-    @overload
-    def __call__(self, xs: Sequence[N], /, *args: Any, **kwargs: Any) -> N: ...
-    @overload
-    def __call__(self, a: Any, x: N, /, *args: Any, **kwargs: Any) -> N: ...
-    @overload
-    def __call__(self, a: Any, b: Any, x: N, /, *args: Any, **kwargs: Any) -> N: ...
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, xs: Sequence[N], /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, a: Any, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, a: Any, b: Any, x: N, /, *args: Any, **params: Any) -> N: ...
+        @overload
+        def __call__(self, *args: P.args, **params: P.kwargs) -> Any: ...
+        def __call__(self, *args: Any, **params: Any) -> Any:
+            """Compute."""
 
 
 def operation(f: Callable[P, Any]) -> Operation[P]:
-    """Return ``f``, composed of operations, with the types of one."""
+    """Return ``f``, a function composed of operations, with the types of one; a decorator."""
     return cast("Operation[P]", f)
 
 
-class Primitive(Operation[P], Generic[P]):
+class Primitive(Operation[P]):
     """A NumPy function with one vjp for each differentiable argument; see :func:`primitive`.
 
     ``elementwise``: the result is computed element by element, with broadcasting;
@@ -116,7 +120,7 @@ class Primitive(Operation[P], Generic[P]):
     def __reduce__(self) -> str:  # copied and pickled by name, as functions are
         return self.__qualname__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _called(self, *args: Any, **kwargs: Any) -> Any:
         """Compute; record too if an argument is a Node that requires a gradient."""
         heard = listener.get()
         if heard is not None:
@@ -132,6 +136,9 @@ class Primitive(Operation[P], Generic[P]):
         if not (self._plain and not params and len(inputs) == self.arity):
             inputs, params = self._bind(inputs, params)
         return self.apply(inputs, params)
+
+    if not TYPE_CHECKING:
+        __call__ = _called
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""
@@ -276,10 +283,11 @@ def primitive(
     """
 
     for vjp in filter(inspect.isfunction, vjps):
-        code = vjp.__code__
-        if code.co_argcount < 2 + len(vjps) and not code.co_flags & inspect.CO_VARARGS:
+        kinds = [parameter.kind.name for parameter in inspect.signature(vjp).parameters.values()]
+        taken = sum("POSITIONAL_" in kind for kind in kinds)
+        if taken < 2 + len(vjps) and "VAR_POSITIONAL" not in kinds:
             raise TypeError(
-                f"primitive: {vjp.__name__} takes {code.co_argcount} arguments, but a vjp takes "
+                f"primitive: {vjp.__name__} takes {taken} arguments, but a vjp takes "
                 f"(g, y, *args, **params), here {2 + len(vjps)} at least. "
                 "Write @primitive(vjp_x, ...) above the forward function."
             )

@@ -1,7 +1,7 @@
 """The Tensor: an array that remembers how it was computed. Each method is one line over an op."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -443,13 +443,16 @@ class Tensor(graph.Node):
 
     # ------------------------------------------------------------ NumPy protocols
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._read("NumPy")
-        if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
-            return np.array(self._data, dtype=dtype)
-        view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
-        view.flags.writeable = False
-        return view
+    # Not for type checkers: to them array * tensor would be NumPy's, and an array.
+    if not TYPE_CHECKING:
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            self._read("NumPy")
+            if copy is not False and (copy or (dtype is not None and dtype != self.dtype)):
+                return np.array(self._data, dtype=dtype)
+            view = np.asarray(self._lend(), dtype=dtype, copy=copy)[...]
+            view.flags.writeable = False
+            return view
 
     __array_ufunc__ = protocols.OperatorsDefer(protocols.array_ufunc)
     __array_function__ = protocols.array_function

@@ -13,6 +13,7 @@ from tinynn.kernels.padded_batch import PaddedBatch
 
 Pair = tuple[int, int]
 Padding = str | int | Pair
+Settings = tuple[int, Pair, int, int]  # strides, padding, dilation, groups
 
 
 def padding_pair(padding: Padding, length: int, extent: int, stride: int) -> Pair:
@@ -58,10 +59,8 @@ class Fold:
     Padding is part of the steps.
     """
 
-    def __init__(
-        self, length: int, taps: int, outputs: int, strides: int, padding: Pair, dilation: int,
-        groups: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, length: int, taps: int, outputs: int, how: Settings) -> None:
+        strides, padding, dilation, groups = how
         common = math.gcd(strides, dilation)
         self.length, self.taps, self.groups = length, taps, groups
         self.outputs = outputs
@@ -96,8 +95,7 @@ class Fold:
             series = batch.array.reshape(n, self.steps, channels)
             series[:, self.begin : self.begin + self.inside] = x[:, : self.inside]
             return batch
-        folded = batch.flat[:, : self.phases * n * pitch]
-        folded = folded.reshape(self.groups, self.phases, n, self.steps, width)
+        folded = batch.array.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, self.length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self.pieces):
             folded[:, r, :, target] = grouped[:, :, source]
@@ -130,6 +128,8 @@ class Fold:
         """Return the gradient of a kernel as the kernel is."""
         groups, taps, channels, filters = folded.shape
         width = channels // self.chunk
+        if groups == 1:
+            return folded.reshape(taps * self.chunk, width, filters)[: self.taps]
         kernel = folded.reshape(groups, taps * self.chunk, width, filters)[:, : self.taps]
         return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, groups * filters)
 

@@ -10,7 +10,7 @@ coefficients, of frequency 0 and size / 2, share the first pair of places.
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ from tinynn.kernels.padded_batch import Call, PaddedBatch
 from tinynn.kernels.toeplitz import outputs_per_row
 
 SLOWER = 1.6  # how much longer a multiplication takes in these many small products
+KERNEL = 4  # the same, for the transform of a kernel, which is also sorted into a table
 
 
-@cache
-def best_size(taps: int, channels: int, filters: int) -> int | None:
+@lru_cache(maxsize=512)
+def best_size(taps: int, channels: int, filters: int, steps: float = math.inf) -> int | None:
     """Return the size of the blocks, or None where the direct products are faster.
 
     Multiplications for one output step: directly (t + taps - 1) channels * filters; with blocks
     (size^2 channels + 2 size channels filters + step size filters) / step, done somewhat slower.
+    The transform of the kernel, size taps channels filters, is shared by all ``steps``.
     """
     t = outputs_per_row(taps, channels, filters)
     direct = (t + taps - 1) * channels * filters
@@ -35,7 +37,8 @@ def best_size(taps: int, channels: int, filters: int) -> int | None:
         step = size - taps + 1
         if step >= taps - 1:  # the parts that overlap-add joins come from neighbours only
             work = size * size * channels + 2 * size * channels * filters + step * size * filters
-            found[size] = SLOWER * work / step
+            once = size * taps * channels * filters
+            found[size] = SLOWER * work / step + KERNEL * once / steps
     best = min(found, key=found.__getitem__)
     return best if found[best] < direct and min(channels, filters) >= 8 else None
 
@@ -66,6 +69,8 @@ class OverlapSave:
     ``names``: of the first and of the second argument of the map, in there. A name stands for one
     array of one content.
     """
+
+    spreads_nan = needs_room = True
 
     def __init__(
         self, size: int, taps: int, dtype: np.dtype[Any],
@@ -134,7 +139,7 @@ class OverlapSave:
         bias: np.ndarray | None = None,
     ) -> list[Call]:  # fmt: skip
         """Correlate the series of ``x`` with ``kernel`` into ``y``; add ``bias`` (filters,)."""
-        kernel = kernel.reshape(kernel.shape[-3:])
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
         calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
         calls += self._kernel(self.names[1], kernel)
         count = self._count(x)
@@ -155,7 +160,7 @@ class OverlapSave:
         self, g: PaddedBatch, kernel: np.ndarray, left: int, x: PaddedBatch
     ) -> list[Call]:
         """Multiply with the conjugate coefficients; where the blocks of ``x`` overlap, add."""
-        kernel = kernel.reshape(kernel.shape[-3:])
+        kernel = kernel if kernel.ndim == 3 else kernel[0]
         calls = self._gradient_spectrum(self.names[0], g)
         calls += self._kernel(self.names[1], kernel)
         count, channels = self._count(g), kernel.shape[1]
@@ -181,7 +186,7 @@ class OverlapSave:
         self, x: PaddedBatch, g: PaddedBatch, left: int, out: np.ndarray
     ) -> list[Call]:
         """Multiply the coefficients of ``x`` and ``g``, summed over all blocks, and lead back."""
-        out = out.reshape(out.shape[-3:])
+        out = out if out.ndim == 3 else out[0]
         taps, channels, filters = out.shape
         calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
         calls += self._gradient_spectrum(self.names[1], g)

@@ -47,18 +47,13 @@ class PaddedBatch:
     def of(
         cls, array: np.ndarray, pitch: int, gap: int = 0, room: int = 0, *, view: bool = True
     ) -> "PaddedBatch":
-        """Return a batch of the series in ``array``: with ``view``, the array itself if it can be.
+        """Return a batch of the series in ``array``; with ``view``, the array itself if it can be.
 
-        A batch that is a view has no room; to make room for a small one takes less time.
+        That has no room. To make room for a small array takes less time than to do without.
         """
         shape = array.shape
-        if (
-            view
-            and not gap
-            and pitch == shape[-2]
-            and array.flags.c_contiguous
-            and (array.size > SMALL or not room)
-        ):
+        as_it_is = view and not gap and pitch == shape[-2] and (array.size > SMALL or not room)
+        if as_it_is and array.flags.c_contiguous:
             groups = shape[0] if len(shape) == 4 else 1
             flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
             return cls(shape, pitch, 0, 0, array.dtype, flat=flat)
@@ -66,18 +61,25 @@ class PaddedBatch:
         batch.array[...] = array
         return batch
 
-    def steps(self, first: int, length: int) -> np.ndarray:
-        """View (series, length, channels), from step ``first`` of each series of one group."""
+    def seen(
+        self, first: int, length: int, joined: int = 1, taps: int = 1, dilation: int = 1
+    ) -> np.ndarray:
+        """View what each of ``taps`` sees: steps first + tap * dilation, ... of each series.
+
+        For one group. Returns (taps, series, length // joined, joined * channels): with
+        ``joined`` > 1, so many steps count as one.
+        """
         flat = self.flat
-        by_row = flat.shape[2] * flat.itemsize
-        shape = self.series, length, flat.shape[2]
-        strides = self.pitch * by_row, by_row, flat.itemsize
+        channels, item = flat.shape[2], flat.itemsize
+        by_row = channels * item
+        shape = taps, self.series, length // joined, joined * channels
+        strides = dilation * by_row, self.pitch * by_row, joined * by_row, item
         return np.ndarray(shape, flat.dtype, flat, (self.gap + first) * by_row, strides)
 
     @property
     def body(self) -> np.ndarray:
         """The series of one group with what is behind each: (series, pitch * channels)."""
-        return self.steps(0, self.pitch).reshape(self.series, -1)
+        return self.seen(0, self.pitch, self.pitch)[0, :, 0]
 
     def _between(self) -> tuple[np.ndarray, np.ndarray]:
         """View the rows behind each series, up to the next, and the room behind them all."""
@@ -116,8 +118,12 @@ class Way(Protocol):
 
     ``kernel`` is (taps, channels, filters), or (groups, taps, ...). Output 0 of a series is that
     over its steps -left, 1 - left, ...; both batches of a map have one pitch, and the room that
-    :func:`tinynn.kernels.choose.room` tells.
+    :func:`tinynn.kernels.choose.room` tells. ``spreads_nan``: a value that is not finite may reach
+    results that do not see it; ``needs_room``: of inputs, too (else rows past the end are copied).
     """
+
+    spreads_nan: bool
+    needs_room: bool
 
     def forward(
         self, x: PaddedBatch, kernel: np.ndarray, left: int, y: PaddedBatch,

@@ -24,6 +24,7 @@ def outputs_per_row(taps: int, channels: int, filters: int) -> int:
     return 8 if thin == 1 else max(1, min(8, taps, 32 // thin))
 
 
+@lru_cache
 def largest_divisor(number: int, most: int) -> int:
     """Return the largest divisor of ``number`` that is no larger than ``most``, or 1."""
     return next((d for d in range(most, 1, -1) if number % d == 0), 1)
@@ -42,7 +43,7 @@ class RowTiling:
         self.width = self.t + taps - 1
         self.phases = -(-self.width // self.t)
         self.count = -(-steps // (self.phases * self.t))
-        self.copied = self.phases > 1 and self.count < FEW
+        self.copied = self.phases > 2 and self.count < FEW
         if self.copied:
             self.phases, self.count = 1, -(-steps // self.t)
         self.every = self.phases * self.t  # steps from one row of a phase to the next
@@ -81,7 +82,8 @@ class RowTiling:
                 parts.append((slice(inside), self.view(flat, start, self.width, inside)))
         if self.copied:
             copied = np.empty((len(flat), 1, self.count, self.width * flat.shape[2]), flat.dtype)
-            calls += [(np.copyto, (copied[:, :, part], view)) for part, view in parts]
+            for part, view in parts:
+                calls.append((np.copyto, (copied[:, :, part], view)))
             parts = [(slice(None), copied)]
         return calls, parts
 
@@ -106,6 +108,8 @@ tiling = lru_cache(maxsize=256)(RowTiling)
 
 class Toeplitz:
     """The three maps by products with block-Toeplitz matrices; see the protocol ``Way``."""
+
+    spreads_nan, needs_room = True, False
 
     @staticmethod
     def room(taps: int, channels: int, filters: int) -> int:

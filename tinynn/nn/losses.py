@@ -9,8 +9,8 @@ Half precision is computed in single precision, and the result rounded once. The
 for shapes or values that do not fit, and TypeError for a target that requires a gradient.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node
-from tinynn.autodiff.primitive import as_array, inspected, shape_of
+from tinynn.autodiff.primitive import as_array, inspected
 from tinynn.autodiff.tensor import Tensor
 
 Array = TypeVar("Array", Tensor, Any)  # what the prediction is, the loss is
@@ -26,36 +26,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mean_over_samples(loss: F) -> F:
-    """State of a loss that by default it is the mean of what it is for each sample; a decorator."""
+    """State that a loss is the mean of the losses of the samples; a decorator.
+
+    ``fit`` may then compute a batch in several chunks. Told ``reduction="sum"``, it is their sum.
+
+    >>> @mean_over_samples
+    ... def mean_fourth_power(prediction, target):
+    ...     return ((prediction - target) ** 4).mean()
+    """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
     return loss
-
-
-def over_samples(loss: Callable[..., Any], target_shape: Sequence[int]) -> str | None:
-    """Return "mean" or "sum" if a batch's loss is that of its samples' losses, None if unknown.
-
-    It is known of a function that has ``over_samples = "mean"`` as an attribute, and of a
-    :func:`functools.partial` of one, unless that holds weights for the samples of one batch.
-
-    >>> over_samples(functools.partial(huber, reduction="sum"), (32, 1))
-    'sum'
-    """
-    known: dict[str, Any] = {}
-    if isinstance(loss, functools.partial):
-        if loss.args:
-            return None
-        loss, known = loss.func, loss.keywords
-    axes = len(target_shape) - (loss is categorical_crossentropy)
-    for name, count in (("sample_weight", axes), ("pos_weight", len(target_shape))):
-        weight = shape_of(known[name]) if known.get(name) is not None else ()
-        if len(weight) >= count and weight[:1] != (1,):
-            return None
-    stated = getattr(loss, "over_samples", None)
-    reduction = known.get("reduction", stated)
-    return reduction if stated and reduction in ("mean", "sum") else None
-
-
-# ---------------------------------------------------------------- arguments
 
 
 def _constant(owner: str, name: str, value: Any) -> Any:
@@ -84,13 +64,18 @@ def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else ops.astype(array, dtype)
 
 
+@lru_cache
+def _eps(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps)
+
+
 def _single(prediction: Any) -> Any:
     """Return half precision in single precision: squares would be too large, means too small."""
-    return _cast(prediction, np.promote_types(prediction.dtype, np.float32))
+    return _cast(prediction, np.dtype(np.float32)) if prediction.dtype.itemsize < 4 else prediction
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
-    """Return the prediction, and the target in the dtype to compute in."""
+def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
+    """Return the prediction as it is given, and both in the dtype to compute in."""
     target = _constant(owner, "target", target)
     prediction = _floats(owner, prediction)
     if prediction.shape != target.shape:
@@ -102,12 +87,13 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
-    return prediction, _cast(target, np.promote_types(prediction.dtype, np.float32))
+    x = _single(prediction)
+    return prediction, x, _cast(target, x.dtype)
 
 
 def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
+    slack = 8 * _eps(dtype)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -120,14 +106,14 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
     inspected(refuse, array)
 
 
-def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any]:
-    """Return prediction and target, a pair, after a look at the target's values."""
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, advice, prediction.dtype)
-    return prediction, y
+def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any, Any]:
+    """Return what :func:`_pair` does, after a look at the target's values."""
+    given, x, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, advice, given.dtype)
+    return given, x, y
 
 
-def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: Any) -> bool:
+def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
     """Return the flag, after a look whether the prediction is what it says.
 
     Refused are probabilities outside [0, 1], and where logits are due, a result of the activation
@@ -138,17 +124,17 @@ def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: Any) 
         _within(owner, "prediction", prediction, advice, prediction.dtype)
         return False
     trace = prediction._trace if isinstance(prediction, Node) else None
-    if trace and trace[0] is activation:
+    if trace and getattr(trace[0], "__name__", "").strip("_") == activation:
         raise ValueError(
-            f"{owner}: prediction was made by {activation.__name__}, so it holds probabilities, "
-            f"not logits. Leave out from_logits=True, or the {activation.__name__}."
+            f"{owner}: prediction was made by {activation}, so it holds probabilities, "
+            f"not logits. Leave out from_logits=True, or the {activation}."
         )
     return True
 
 
-def _weight(owner: str, name: str, value: Any, shape: tuple[int, ...], of: str) -> Any:
-    """Return weights that broadcast to ``shape`` without enlarging it."""
-    weight = _constant(owner, name, value)
+def _weight(owner: str, name: str, value: Any, of: str, array: Any, *, zero: bool) -> Any:
+    """Return weights in the dtype of ``array``, to whose shape they broadcast."""
+    weight, shape = _constant(owner, name, value), array.shape
     padded = (1,) * (len(shape) - weight.ndim) + weight.shape
     if len(padded) != len(shape) or any(
         w not in (1, n) for w, n in zip(padded, shape, strict=True)
@@ -156,30 +142,27 @@ def _weight(owner: str, name: str, value: Any, shape: tuple[int, ...], of: str) 
         raise ValueError(
             f"{owner}: {name} must broadcast to the {of}'s shape {shape}, got {weight.shape}."
         )
-    return weight
+
+    def refuse(weight: np.ndarray) -> None:
+        if not (np.isfinite(weight).all() and (weight >= 0 if zero else weight > 0).all()):
+            raise ValueError(
+                f"{owner}: {name} must be finite and {'not negative' if zero else 'above 0'}, got "
+                f"values from {weight.min():g} to {weight.max():g}."
+            )
+
+    inspected(refuse, weight)
+    return _cast(weight, array.dtype)
 
 
-def _reduced(owner: str, loss: Any, prediction: Any, sample_weight: Any, reduction: str) -> Any:
-    """Return the loss weighted and reduced, in the prediction's dtype."""
+def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: str) -> Any:
+    """Return the loss weighted and reduced, in the dtype of the prediction as it was given."""
     check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
     if sample_weight is not None:
-        weight = _weight(owner, "sample_weight", sample_weight, loss.shape, "loss")
-
-        def refuse(weight: np.ndarray) -> None:
-            if not (np.isfinite(weight).all() and (weight >= 0).all()):
-                raise ValueError(
-                    f"{owner}: sample_weight must be finite and not negative, got values from "
-                    f"{weight.min():g} to {weight.max():g}."
-                )
-
-        inspected(refuse, weight)
-        loss = ops.guarded_multiply(_cast(weight, loss.dtype), loss)
+        weight = _weight(owner, "sample_weight", sample_weight, "loss", loss, zero=True)
+        loss = ops.guarded_multiply(weight, loss)
     if reduction != "none":
         loss = ops.sum(loss) if reduction == "sum" else ops.mean(loss)
-    return _cast(loss, prediction.dtype)
-
-
-# ---------------------------------------------------------------- of numbers
+    return _cast(loss, given.dtype)
 
 
 @mean_over_samples
@@ -191,8 +174,8 @@ def mean_squared_error(
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     2.0
     """
-    given, y = _pair("mean_squared_error", prediction, target)
-    loss = ops.square(ops.subtract(_single(given), y))
+    given, x, y = _pair("mean_squared_error", prediction, target)
+    loss = ops.square(ops.subtract(x, y))
     return _reduced("mean_squared_error", loss, given, sample_weight, reduction)
 
 
@@ -205,34 +188,27 @@ def mean_absolute_error(
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     1.0
     """
-    given, y = _pair("mean_absolute_error", prediction, target)
-    loss = ops.abs(ops.subtract(_single(given), y))
+    given, x, y = _pair("mean_absolute_error", prediction, target)
+    loss = ops.abs(ops.subtract(x, y))
     return _reduced("mean_absolute_error", loss, given, sample_weight, reduction)
 
 
 @mean_over_samples
 def huber(
-    prediction: Array,
-    target: Any,
-    *,
-    delta: float = 1.0,
-    sample_weight: Any = None,
+    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:
+) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
     array([0.125, 2.5  ])
     """
     delta = check.real("huber", "delta", delta, above=0)
-    given, y = _pair("huber", prediction, target)
-    size = ops.abs(ops.subtract(_single(given), y))
+    given, x, y = _pair("huber", prediction, target)
+    size = ops.abs(ops.subtract(x, y))
     inner = ops.minimum(size, delta)
     loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
     return _reduced("huber", loss, given, sample_weight, reduction)
-
-
-# ---------------------------------------------------------------- of two classes
 
 
 def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
@@ -240,7 +216,7 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
     if logits:
         cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
     else:
-        tiny = float(np.finfo(x.dtype).eps)
+        tiny = _eps(x.dtype)
         cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
         cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
     negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
@@ -249,14 +225,9 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
 
 @mean_over_samples
 def binary_crossentropy(
-    prediction: Array,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    pos_weight: Any = None,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-) -> Array:
+    prediction: Array, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
+    sample_weight: Any = None, reduction: str = "mean",
+) -> Array:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
     ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
@@ -267,39 +238,21 @@ def binary_crossentropy(
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    given, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
-    x, positive = _single(given), y
+    given, x, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    logits = _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
-        weight = _weight(owner, "pos_weight", pos_weight, y.shape, "target")
-
-        def refuse(weight: np.ndarray) -> None:
-            if not (np.isfinite(weight).all() and (weight > 0).all()):
-                raise ValueError(
-                    f"{owner}: pos_weight must be finite and above 0, "
-                    f"got {check.shown(weight if weight.ndim else weight.item())}."
-                )
-
-        inspected(refuse, weight)
-        positive = ops.multiply(y, _cast(weight, y.dtype))
-    logits = _are_logits(owner, given, from_logits, ops.sigmoid)
-    if logits and pos_weight is None:
-        loss = ops.logit_crossentropy(x, y)
+        weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
+        loss = _crossentropy(x, y, ops.multiply(y, weight), logits)
     else:
-        loss = _crossentropy(x, y, positive, logits)
+        loss = ops.logit_crossentropy(x, y) if logits else _crossentropy(x, y, y, logits)
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 
 @mean_over_samples
 def focal(
-    prediction: Array,
-    target: Any,
-    *,
-    gamma: float = 2.0,
-    alpha: float | None = None,
-    from_logits: bool = False,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-) -> Array:
+    prediction: Array, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
+    from_logits: bool = False, sample_weight: Any = None, reduction: str = "mean",
+) -> Array:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
     p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
@@ -308,9 +261,9 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    given, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
-    x, not_y = _single(given), ops.subtract(1, y)
-    if _are_logits("focal", given, from_logits, ops.sigmoid):
+    given, x, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    not_y = ops.subtract(1, y)
+    if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
         loss = ops.logit_crossentropy(x, y)
     else:
@@ -326,27 +279,19 @@ def focal(
     return _reduced("focal", loss, given, sample_weight, reduction)
 
 
-# ---------------------------------------------------------------- of several classes
-
-
-def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
+def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any:
     if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
-    x = _single(given)
-    if _are_logits(owner, given, from_logits, ops.softmax):
+    if _are_logits(owner, given, from_logits, "softmax"):
         return ops.log_softmax(x, axis=-1)
-    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
+    return ops.log(ops.clip(x, _eps(x.dtype), 1))
 
 
 @mean_over_samples
 def categorical_crossentropy(
-    prediction: Array,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:
+) -> Array:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
     ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
@@ -356,21 +301,18 @@ def categorical_crossentropy(
     """
     owner = "categorical_crossentropy"
     advice = "Give one-hot rows; for class numbers use the sparse loss."
-    given, y = _labels(owner, prediction, target, advice)
-    costs = ops.guarded_multiply(y, _log_probabilities(owner, given, from_logits))
-    loss = ops.negative(ops.sum(costs, axis=-1))
+    given, x, y = _labels(owner, prediction, target, advice)
+    log_p = _log_probabilities(owner, given, x, from_logits)
+    weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
+    loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 
 @mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Array,
-    target: Any,
-    *,
-    from_logits: bool = False,
-    sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:
+) -> Array:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
     ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
@@ -383,7 +325,7 @@ def sparse_categorical_crossentropy(
     given = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
-    log_p = _log_probabilities(owner, given, from_logits)
+    log_p = _log_probabilities(owner, given, _single(given), from_logits)
     if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
@@ -402,16 +344,12 @@ def sparse_categorical_crossentropy(
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 
-# ---------------------------------------------------------------- by name
-
 TABLE: dict[str, Callable[..., Any]] = {
-    "mean_squared_error": mean_squared_error,
-    "mean_absolute_error": mean_absolute_error,
-    "huber": huber,
-    "binary_crossentropy": binary_crossentropy,
-    "focal": focal,
-    "categorical_crossentropy": categorical_crossentropy,
-    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    loss.__name__: loss
+    for loss in (
+        *(mean_squared_error, mean_absolute_error, huber, binary_crossentropy, focal),
+        *(categorical_crossentropy, sparse_categorical_crossentropy),
+    )
 }
 
 ALIASES = {  # as in Keras

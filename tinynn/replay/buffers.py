@@ -2,12 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
-from tinynn.replay.recording import ArraySpec
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -21,70 +19,43 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return raw[skip : skip + nbytes].view(dtype).reshape(shape)
 
 
-def parts_of(flat: np.ndarray, shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:
-    """Cut a flat array into parts of these shapes."""
-    shapes = list(shapes)
-    ends = itertools.accumulate(map(math.prod, shapes))
-    return [flat[e - math.prod(s) : e].reshape(s) for e, s in zip(ends, shapes, strict=True)]
-
-
-class Buffer:
-    """Memory that holds one array at a time; ``holders``: the numbers that live in it now."""
-
-    def __init__(self, place: Any, key: Any) -> None:
-        self.place, self.key = place, key  # plain memory or a padded batch, and what fits in
-        self.holders: set[int] = set()
+def side_by_side(shapes: Sequence[tuple[int, ...]], dtype: Any) -> tuple[Any, list[np.ndarray]]:
+    """Return a flat array of zeros, and its parts of these shapes."""
+    ends = [0, *itertools.accumulate(map(math.prod, shapes))]
+    flat = aligned((ends[-1],), dtype)
+    flat[...] = 0
+    bounds = zip(itertools.pairwise(ends), shapes, strict=True)
+    return flat, [flat[start:end].reshape(shape) for (start, end), shape in bounds]
 
 
 class Buffers:
-    """Buffers by the number of the array that lives there, and those that are free."""
+    """Places by the number of the array that lives there; free ones by what fits there."""
 
     def __init__(self) -> None:
-        self._of: dict[int, Buffer] = {}
-        self._free: list[Buffer] = []
+        self._of: dict[int, tuple[Any, Any, set[int]]] = {}  # place, what fits, who lives there
+        self._free: dict[Any, list[Any]] = {}
 
-    def array(self, index: int, spec: ArraySpec) -> np.ndarray:
-        """Return memory for an array: the smallest free buffer that it fits in, or a new one."""
-        n = spec.nbytes
-        fits = [b for b in self._free if b.key is None and n <= b.place.nbytes <= 2 * n + 4096]
-        if fits:
-            buffer = min(fits, key=lambda b: b.place.nbytes)
-            self._free.remove(buffer)
-        else:
-            buffer = Buffer(aligned((n,), np.uint8), None)
-        self._hold(index, buffer)
-        return buffer.place[:n].view(spec.dtype).reshape(spec.shape)
-
-    def free_place(self, index: int, key: Any) -> Any:
-        """Take a free buffer that was held under ``key``; return its place, or None."""
-        for buffer in self._free:
-            if buffer.key == key:
-                self._free.remove(buffer)
-                self._hold(index, buffer)
-                return buffer.place
-        return None
-
-    def hold(self, index: int, place: Any, key: Any) -> None:
-        """Let an array live in a new place, which others of the same key get afterwards."""
-        self._hold(index, Buffer(place, key))
-
-    def _hold(self, index: int, buffer: Buffer) -> None:
-        buffer.holders.add(index)
-        self._of[index] = buffer
+    def take(self, index: int, fitting: Any, make: Callable[[], Any]) -> Any:
+        """Return a place for an array: a free one for what is ``fitting``, or a new one."""
+        free = self._free.get(fitting)
+        place = free.pop() if free else make()
+        self._of[index] = place, fitting, {index}
+        return place
 
     def share(self, index: int, other: int) -> None:
         """Let an array live where another one does, as a view of it."""
         if other in self._of:
-            self._hold(index, self._of[other])
+            self._of[index] = self._of[other]
+            self._of[index][2].add(index)
 
     def alone(self, index: int) -> bool:
         """Tell whether nothing else lives where an array does, so that it may be overwritten."""
-        return index in self._of and self._of[index].holders == {index}
+        return index in self._of and self._of[index][2] == {index}
 
     def release(self, index: int) -> None:
         """Note that an array is not read any more."""
-        buffer = self._of.pop(index, None)
-        if buffer is not None:
-            buffer.holders.discard(index)
-            if not buffer.holders:
-                self._free.append(buffer)
+        if index in self._of:
+            place, fitting, living = self._of.pop(index)
+            living.discard(index)
+            if not living:
+                self._free.setdefault(fitting, []).append(place)

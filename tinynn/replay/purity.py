@@ -89,7 +89,7 @@ def _in_function(f: Any) -> str | None:
     if not isinstance(f, (FunctionType, MethodType, Primitive, type)) and is_marked(type(f)):
         return None
     name = getattr(f, "__qualname__", type(f).__qualname__)
-    return f"{name.replace('<locals>.', '')}{_place(f)}"
+    return f"{name.rpartition('<locals>.')[2]}{_place(f)}"
 
 
 def _place(thing: Any) -> str:

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinynn._trees import tree_leaves
-from tinynn.autodiff import conv, ops
+from tinynn.autodiff import ops
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.replay.recording import Assign, Recording, Ref, Returned, Step, Update
 
-UNGUARDED: dict[Any, np.ufunc] = {
-    ops.guarded_multiply: np.multiply,
-    ops.guarded_divide: np.divide,
-}
+GUARDED = ops.guarded_multiply, ops.guarded_divide  # which are lowered to plain products
 MAPS = conv.conv, conv.conv_input, conv.conv_kernel
 
 
@@ -78,7 +76,7 @@ class Visibility:
         """Find it for all results, last ones first, so that each use is known already."""
         for ref in sorted({*self.uses, *self._results()}, reverse=True):
             uses = self.uses.get(ref, [])
-            passing = [s for s in uses if s.op.passes_nan or s.op in UNGUARDED]
+            passing = [s for s in uses if s.op.passes_nan or s.op in GUARDED]
             self._shown[ref] = ref in self.checked or any(
                 self._shown[s.result] and self._takes_all(s, ref) for s in passing
             )

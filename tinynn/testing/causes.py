@@ -245,7 +245,7 @@ def _right_for_ones(case: Case) -> tuple[str, str] | None:
     found = pull_back(point.graph, ones)[case.i]
     if point.flat.size < 2:
         return None
-    table, _ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
+    table, *_ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
     if table.verdicts() != 0:
         return None
     return (

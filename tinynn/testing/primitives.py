@@ -8,8 +8,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad
-from tinynn.autodiff.primitive import Primitive
-from tinynn.autodiff.primitive import values
+from tinynn.autodiff.primitive import Primitive, values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing.gradients import check_grads
 from tinynn.testing.reports import GradcheckError, GradcheckReport, fault

@@ -131,9 +131,9 @@ def slope_along(
                 return slope._replace(noise=noise)
         steep = _unbounded(ladder, line) or steep
         noise, straddling = _unevenness(ladder)
-        if straddling and noise > 100 * line.noise(ladder[-1]) * ladder[-1].h:
-            at = ladder[straddling - 1]
-            at = at._replace(noise=line.noise(at), kink=True)
+        bent = [s for s in ladder[:straddling] if abs(s.right - s.left) > 100 * line.noise(s)]
+        if bent:
+            at = bent[-1]._replace(noise=line.noise(bent[-1]), kink=True)
             kink = at if kink is None or at.noise < kink.noise else kink
             ladder = ladder[straddling:]
         found += [s._replace(noise=s.noise + line.noise(s) + noise / s.h) for s in ladder]

@@ -10,7 +10,6 @@ from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import inspected, primitive
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.argument_hints import with_hints
 
 JOINED = 2**15  # elements of all parameters, up to which one array of them is quicker than each
 
@@ -342,7 +341,7 @@ class SGD(Optimizer):
     slot_names = ("velocity",)
     elementwise = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -392,7 +391,7 @@ class Adam(Optimizer):
     slot_names = ("m", "v")
     elementwise = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],

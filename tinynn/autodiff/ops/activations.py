@@ -1,19 +1,19 @@
 """Activations of neural networks, and their kin."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.ops.arithmetic import guarded_multiply, multiply
-from tinynn.autodiff.ops.broadcasting import elementwise
-from tinynn.autodiff.ops.choices import where
-from tinynn.autodiff.ops.elementary import erf, exp, tanh
-from tinynn.autodiff.ops.reductions import _peak, sum
-from tinynn.autodiff.primitive import as_array, primitive
+from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, multiply, zeroed
+from tinynn.autodiff.ops.broadcasting import elementwise, floats
+from tinynn.autodiff.ops.choices import compare, holds, where
+from tinynn.autodiff.ops.elementary import abs, erf, tanh
+from tinynn.autodiff.primitive import as_array, operation
 
 
-@elementwise(lambda g, y, x: guarded_multiply(x > 0, g))
+@elementwise(lambda g, y, x: guarded_multiply(x > 0, g), passes_nan=True)
 def relu(x: Any) -> Any:
     """Rectifier ``max(x, 0)``, elementwise. Its slope at 0 is taken as 0.
 
@@ -25,43 +25,49 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-@elementwise(lambda g, y, x, negative_slope: where(x > 0, g, g * negative_slope))
+@elementwise(lambda g, y, x, negative_slope: where(x > 0, g, g * negative_slope), passes_nan=True)
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     """``x`` where positive, else ``negative_slope * x``, elementwise.
 
     >>> leaky_relu(np.array([-1.0, 2.0]))
     array([-0.2,  2. ])
     """
+    x = floats(x)
     return np.where(np.greater(x, 0), x, np.multiply(x, negative_slope))
 
 
-@elementwise(lambda g, y, x, alpha: where(x > 0, g, guarded_multiply(g, y + alpha)))
+@elementwise(
+    lambda g, y, x, alpha: where(x > 0, g, guarded_multiply(g, y + alpha)), passes_nan=True
+)
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """``x`` where positive, else ``alpha * (exp(x) - 1)``, elementwise (Clevert et al. 2016).
 
     >>> elu(np.array([-1.0, 2.0]))
     array([-0.63212056,  2.        ])
     """
+    x = floats(x)
     return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, y * (1 - y)))
+@elementwise(lambda g, y, x: guarded_multiply(g, y * (1 - y)), passes_nan=True)
 def sigmoid(x: Any) -> Any:
     """Logistic function ``1 / (1 + exp(-x))``, elementwise, precise in both tails.
 
     >>> sigmoid(np.array([0.0, -1000.0]))
     array([0.5, 0. ])
     """
+    x = floats(x)
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
-@elementwise(lambda g, y, x: guarded_multiply(g, sigmoid(x)))
+@elementwise(lambda g, y, x: guarded_multiply(g, sigmoid(x)), passes_nan=True)
 def softplus(x: Any) -> Any:
     """``log(1 + exp(x))``, elementwise, without overflow.
 
     >>> softplus(np.array([0.0, 1000.0]))
     array([6.93147181e-01, 1.00000000e+03])
     """
+    x = floats(x)
     return np.maximum(x, 0) + _log1p(np.exp(-np.abs(x)))
 
 
@@ -75,7 +81,9 @@ def _log1p(t: Any) -> Any:
     return np.log(u) + (t - (u - 1))
 
 
-@elementwise(lambda g, y, x, target: guarded_multiply(g, logit_slope(x, target)), None)
+@elementwise(
+    lambda g, y, x, target: guarded_multiply(g, logit_slope(x, target)), None, passes_nan=True
+)
 def logit_crossentropy(x: Any, target: Any) -> Any:
     """``target * softplus(-x) + (1 - target) * softplus(x)``, elementwise, with one logarithm.
 
@@ -84,10 +92,17 @@ def logit_crossentropy(x: Any, target: Any) -> Any:
     >>> logit_crossentropy(np.array([0.0, -1000.0]), np.array([1.0, 0.0]))
     array([0.69314718, 0.        ])
     """
-    return x * (_unit_step(x) - target) + _log1p(np.exp(-np.abs(x)))
+    x = floats(x)
+    off = _unit_step(x) - target
+    linear = x * off
+    if not all_finite(linear):  # an infinite logit of the right sign costs nothing
+        linear = zeroed(linear, np.equal(off, 0))
+    return linear + _log1p(np.exp(-np.abs(x)))
 
 
-@elementwise(lambda g, y, x, target: guarded_multiply(g, sigmoid(x) * sigmoid(-x)), None)
+@elementwise(
+    lambda g, y, x, target: guarded_multiply(g, sigmoid(x) * sigmoid(-x)), None, passes_nan=True
+)
 def logit_slope(x: Any, target: Any) -> Any:
     """``sigmoid(x) - target``, elementwise, precise in both tails for targets 0 and 1.
 
@@ -97,6 +112,7 @@ def logit_slope(x: Any, target: Any) -> Any:
     >>> logit_slope(np.array([0.0, -1000.0]), np.array([1.0, 0.0]))
     array([-0.5,  0. ])
     """
+    x = floats(x)
     t = np.exp(-np.abs(x))
     return (_unit_step(x) - target) - np.copysign(t / (1 + t), x)
 
@@ -106,15 +122,24 @@ def _unit_step(x: Any) -> Any:
     return np.copysign(0.5, x) + 0.5
 
 
+def _silu_vjp(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return guarded_multiply(g, s * (1 + where(holds(x, np.isinf), 0, x) * (1 - s)))
+
+
+@elementwise(_silu_vjp, passes_nan=True)
 def silu(x: Any) -> Any:
     """``x * sigmoid(x)``, elementwise.
 
     >>> silu(np.array([0.0, 1.0]))
     array([0.        , 0.73105858])
     """
-    return multiply(x, sigmoid(x))
+    s = sigmoid.forward(x)
+    y = x * s
+    return y if all_finite(y) else zeroed(y, np.equal(s, 0))
 
 
+@operation
 def gelu(x: Any, approximate: bool = False) -> Any:
     """``x`` times the normal distribution function of ``x``, elementwise (Hendrycks 2016).
 
@@ -123,32 +148,26 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     >>> gelu(np.array([0.0, 1.0])), gelu(np.array([1.0]), approximate=True)
     (array([0.        , 0.84134475]), array([0.84119199]))
     """
+
+    def exact(x: Any) -> Any:
+        return multiply(multiply(0.5, x), add(1, erf(multiply(x, math.sqrt(0.5)))))
+
+    def by_tanh(x: Any) -> Any:
+        cube = multiply(multiply(multiply(0.044715, x), x), x)
+        bend = tanh(multiply(math.sqrt(2 / math.pi), add(x, cube)))
+        return multiply(multiply(0.5, x), add(1, bend))
+
+    return _with_tails(by_tanh if approximate else exact, x, 40)
+
+
+def _with_tails(f: Callable[[Any], Any], x: Any, end: float) -> Any:
+    """Return ``f(x)`` for |x| <= ``end``, and beyond what it rounds to: x, or 0 where negative.
+
+    There the formulas would multiply 0 by infinity.
+    """
     x = as_array("gelu", x)
-    if approximate:
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-
-
-@primitive(lambda g, y, x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
-def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
-    """Exponentials along ``axis``, scaled to sum to 1.
-
-    >>> softmax(np.array([0.0, 1000.0]))
-    array([0., 1.])
-    """
-    power_ = np.exp(x - _peak(x, axis))
-    return power_ / np.sum(power_, axis=axis, keepdims=True)
-
-
-@primitive(lambda g, y, x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
-def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
-    """Logarithm of :func:`softmax`, without underflow.
-
-    >>> log_softmax(np.array([0.0, 1000.0]))
-    array([-1000.,     0.])
-    """
-    shifted = x - _peak(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    beyond = compare(abs(x), end, np.greater)
+    return where(beyond, relu(x), f(where(beyond, 0, x)))
 
 
 def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:

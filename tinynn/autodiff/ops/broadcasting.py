@@ -42,11 +42,11 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 def add_up(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum an array; half precision in single precision, rounded once."""
+    how: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
     if x.dtype != np.float16:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return np.add.reduce(x, **how)
     with np.errstate(over="ignore"):  # the sum itself may be beyond half precision
-        total = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
-        return total.astype(np.float16)
+        return np.add.reduce(x, dtype=np.float32, **how).astype(np.float16)
 
 
 def floats(x: Any) -> Any:
@@ -54,7 +54,7 @@ def floats(x: Any) -> Any:
 
     NumPy's own functions give half precision for the smallest integers, or wrap around.
     """
-    x = np.asarray(x)
+    x = x if hasattr(x, "dtype") else np.asarray(x)
     return x.astype(np.float64) if x.dtype.kind in "iub" else x
 
 

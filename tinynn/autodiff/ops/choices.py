@@ -7,9 +7,10 @@ import numpy as np
 
 from tinynn.autodiff.ops.arithmetic import guarded_multiply
 from tinynn.autodiff.ops.broadcasting import elementwise
-from tinynn.autodiff.primitive import dtype_of
+from tinynn.autodiff.primitive import dtype_of, operation
 
 
+@operation
 def equal(a: Any, b: Any) -> Any:
     """Tell where ``a`` equals ``b``, elementwise: booleans, without gradient.
 
@@ -46,6 +47,9 @@ def holds(x: Any, predicate: np.ufunc) -> Any:
 )
 def where(condition: Any, a: Any, b: Any) -> Any:
     """Take ``a`` where ``condition`` holds, else ``b``. The other branch gets gradient 0, not nan.
+
+    For that a gradient of 0 stays 0 by an infinite slope, here or before: the first derivative of
+    ``sqrt(x) ** 2`` is 0 at 0, too. Its second derivative then is not finite.
 
     >>> where(np.array([True, False]), np.array([1.0, 2.0]), 0)
     array([1., 0.])
@@ -91,6 +95,7 @@ def _clip(x: Any, low: Any, high: Any) -> Any:
     return np.clip(x, low, high)
 
 
+@operation
 def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     """Limit ``x`` to ``[a_min, a_max]``, elementwise; None means no limit on that side.
 

@@ -1,66 +1,128 @@
-"""Reductions over axes: sums, means, products, extremes, and running sums."""
+"""Reductions over axes: sums, means, products, extremes, running sums, softmax."""
 
 import builtins
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinynn.autodiff.graph import Node
-from tinynn.autodiff.ops.arithmetic import astype, guarded_divide
-from tinynn.autodiff.ops.broadcasting import broadcast_to
+from tinynn.autodiff.ops.arithmetic import (
+    add,
+    all_finite,
+    astype,
+    divide,
+    guarded_divide,
+    guarded_multiply,
+    multiply,
+    subtract,
+)
+from tinynn.autodiff.ops.broadcasting import add_up, broadcast_to, floats, widened
 from tinynn.autodiff.ops.choices import equal, where
-from tinynn.autodiff.ops.elementary import exp, sqrt, square
+from tinynn.autodiff.ops.elementary import exp, square
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.shapes import Axis, concatenate, flip, ravel, reshape, transpose
-from tinynn.autodiff.primitive import as_array, primitive, values
+from tinynn.autodiff.primitive import Operation, dtype_of, operation, primitive, shape_of, values
 
 
-@primitive(lambda g, y, x, axis, keepdims: broadcast_to(_kept(g, x, axis), x.shape))
+@primitive(
+    lambda g, y, x, axis, keepdims: broadcast_to(_kept(g, x, axis), x.shape), passes_nan=True
+)
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Sum over ``axis`` (an int, a tuple, or None for all).
+
+    Half precision is added up in single precision, here and in all that follows.
 
     >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([4., 6.])
     """
-    return np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+    return add_up(x if hasattr(x, "dtype") else np.asarray(x), axis, keepdims)
 
 
+def in_single(f: Callable[..., Any]) -> Operation[...]:
+    """Compute in single precision what is given in half; a decorator."""
+
+    @operation
+    @wraps(f)
+    def computed(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if dtype_of(x) != np.float16:
+            return f(x, *args, **kwargs)
+        return astype(f(astype(x, np.float32), *args, **kwargs), np.float16)
+
+    return computed
+
+
+@in_single
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Arithmetic mean over ``axis`` (an int, a tuple, or None for all).
 
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([2., 3.])
     """
-    return sum(x, axis, keepdims) / _count(x, axis)
+    return divide(sum(x, axis, keepdims), _count(x, axis))
 
 
+@in_single
 def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
     """Variance over ``axis``: squared deviations summed, divided by the count less ``ddof``.
 
     >>> var(np.array([1.0, 2.0, 3.0])), var(np.array([1.0, 2.0, 3.0]), ddof=1)
     (np.float64(0.6666666666666666), np.float64(1.0))
     """
-    squares = square(x - mean(x, axis, keepdims=True))
-    return sum(squares, axis, keepdims) / builtins.max(_count(x, axis) - ddof, 0)
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)  # small integers would wrap around
+    squares = square(subtract(x, mean(x, axis, keepdims=True)))
+    return divide(sum(squares, axis, keepdims), _freedom(x, axis, ddof))
 
 
+@in_single
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
     """Standard deviation over ``axis``: the square root of :func:`var`.
+
+    Where all elements are equal its gradient is taken as 0, as that of the absolute value is at 0.
 
     >>> std(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([1., 2.])
     """
-    return sqrt(var(x, axis, ddof, keepdims))
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)
+    shifted = subtract(x, _first(x, axis))  # all 0 where all are equal; a mean is rounded
+    deviations = subtract(shifted, mean(shifted, axis, keepdims=True))
+    norm = _norm(deviations, axis, keepdims)
+    return divide(norm, math.sqrt(_freedom(x, axis, ddof)))
+
+
+def _norm_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    return guarded_divide(guarded_multiply(_kept(g, x, axis), x), _kept(y, x, axis))
+
+
+@primitive(_norm_vjp, passes_nan=True)
+def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Square root of the sum of squares. Its gradient at 0 is 0."""
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+@primitive(None)
+def _first(x: Any, axis: Axis) -> Any:
+    """The first element over ``axis``, as a constant: without gradient."""
+    x = np.asarray(x)
+    axes = _axes(axis, x.ndim)
+    return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]
+
+
+def _freedom(x: Any, axis: Axis, ddof: float) -> float:
+    return builtins.max(_count(x, axis) - ddof, 0)
 
 
 def _extremum_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    ties = astype(equal(x, _kept(y, x, axis)), x.dtype)
-    return _kept(g, x, axis) * guarded_divide(ties, sum(ties, axis=axis, keepdims=True))
+    ties = equal(x, _kept(y, x, axis))
+    count = sum(astype(ties, x.dtype), axis=axis, keepdims=True)
+    return where(ties, _kept(g, x, axis) / count, 0)
 
 
-@primitive(_extremum_vjp)
+@primitive(_extremum_vjp, passes_nan=True)
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Largest element over ``axis``; ties share the gradient equally.
 
@@ -70,7 +132,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(_extremum_vjp)
+@primitive(_extremum_vjp, passes_nan=True)
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Smallest element over ``axis``; ties share the gradient equally.
 
@@ -80,6 +142,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
+@in_single
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Product over ``axis``, exact gradients of every order at zeros too.
 
@@ -88,34 +151,36 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([3., 8.])
     """
-    if not isinstance(x, Node):
-        return np.prod(as_array("prod", x), axis=axis, keepdims=keepdims)
-    shape = x._data.shape
+    shape, dtype = shape_of(x), dtype_of(x)
+    if dtype.kind in "iub":
+        x = astype(x, np.prod(np.ones(0, dtype)).dtype)  # NumPy widens them
     axes = _axes(axis, len(shape))
     rest = tuple(i for i in range(len(shape)) if i not in axes)
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     outer_shape = tuple(shape[i] for i in rest)
-    x = reshape(transpose(x, rest + axes), outer_shape + (_count(x, axes),))
+    x = reshape(transpose(x, rest + axes), outer_shape + (math.prod(shape[i] for i in axes),))
     if x.shape[-1] == 0:
-        x = sum(x, axis=-1, keepdims=True) + 1
+        x = add(sum(x, axis=-1, keepdims=True), 1)
     while (n := x.shape[-1]) > 1:
-        pairs = getitem(x, (..., slice(0, n // 2))) * getitem(x, (..., slice(n // 2, n // 2 * 2)))
+        left, right = slice(0, n // 2), slice(n // 2, n // 2 * 2)
+        pairs = multiply(getitem(x, (..., left)), getitem(x, (..., right)))
         x = concatenate([pairs, getitem(x, (..., slice(n - 1, n)))], axis=-1) if n % 2 else pairs
     return reshape(x, kept if keepdims else outer_shape)
 
 
+@in_single
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sum along ``axis``; None runs over the flattened array.
 
     >>> cumsum(np.array([1.0, 2.0, 3.0]))
     array([1., 3., 6.])
     """
-    if axis is None or values(x).ndim == 0:
+    if axis is None or not shape_of(x):
         return _cumsum(ravel(x), axis or 0)
     return _cumsum(x, axis)
 
 
-@primitive(lambda g, y, x, axis: flip(_cumsum(flip(g, axis), axis), axis))
+@primitive(lambda g, y, x, axis: flip(_cumsum(flip(g, axis), axis), axis), passes_nan=True)
 def _cumsum(x: Any, axis: int) -> Any:
     return np.cumsum(x, axis=axis)
 
@@ -126,7 +191,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     >>> argmax(np.array([[1.0, 5.0], [3.0, 4.0]]), axis=0)
     array([1, 0])
     """
-    return np.argmax(values(x), axis=axis, keepdims=keepdims)
+    return values(_place(x, axis, keepdims, np.argmax))[()]
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -135,33 +200,84 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     >>> argmin(np.array([[1.0, 5.0], [3.0, 4.0]]), axis=0)
     array([0, 1])
     """
-    return np.argmin(values(x), axis=axis, keepdims=keepdims)
+    return values(_place(x, axis, keepdims, np.argmin))[()]
+
+
+@primitive(None)
+def _place(x: Any, axis: int | None, keepdims: bool, find: Callable[..., Any]) -> Any:
+    return find(x, axis=axis, keepdims=keepdims)
 
 
 def _logsumexp_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    y = _kept(y, x, axis)
-    return _kept(g, x, axis) * exp(x - where(equal(y - y, 0), y, 0))  # inf - inf is nan
+    absent = equal(_kept(y, x, axis), -math.inf)  # all are -inf
+    shares = where(absent, 0, softmax(where(absent, 0, x), axis))
+    return guarded_multiply(_kept(g, x, axis), shares)
 
 
-@primitive(_logsumexp_vjp)
+@primitive(_logsumexp_vjp, passes_nan=True)
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """``log(sum(exp(x)))`` over ``axis``, without overflow.
 
     >>> logsumexp(np.array([1000.0, 1000.0])).round(4)
     np.float64(1000.6931)
     """
-    top = _peak(x, axis)
+    shifted, top = _below_peak(x, axis)
     with np.errstate(divide="ignore"):
-        y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return y if keepdims else np.squeeze(y, axis=axis)
+        y = np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)) + top
+    return _as_given(y if keepdims else np.squeeze(y, axis=axis), x)
 
 
-def _peak(x: Any, axis: Axis) -> Any:
-    """Return the largest element, to be subtracted before exp; 0 if it is infinite or absent."""
-    if np.size(x) == 0:
-        return 0
+def _softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
+    along = sum(guarded_multiply(g, y), axis=axis, keepdims=True)
+    return guarded_multiply(g - along, y)
+
+
+def _log_softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
+    return g - guarded_multiply(sum(g, axis=axis, keepdims=True), exp(y))
+
+
+@primitive(_softmax_vjp, passes_nan=True)
+def softmax(x: Any, axis: Axis = -1) -> Any:
+    """Exponentials along ``axis``, scaled to sum to 1.
+
+    >>> softmax(np.array([0.0, 1000.0]))
+    array([0., 1.])
+    """
+    power = np.exp(_below_peak(x, axis)[0])
+    return _as_given(power / np.sum(power, axis=axis, keepdims=True), x)
+
+
+@primitive(_log_softmax_vjp, passes_nan=True)
+def log_softmax(x: Any, axis: Axis = -1) -> Any:
+    """Logarithm of :func:`softmax`, without underflow.
+
+    >>> log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    shifted = _below_peak(x, axis)[0]
+    return _as_given(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
+
+
+def _below_peak(x: Any, axis: Axis) -> tuple[Any, Any]:
+    """Return x less its largest element, which keeps exp from overflowing, and that element.
+
+    Half precision comes in single. An infinite peak lies 0 below itself, as in the limit; nothing
+    is subtracted if it is -inf, nan or absent.
+    """
+    x = widened(floats(x))
+    if x.size == 0:
+        return x, 0
     top = np.max(np.real(x), axis=axis, keepdims=True)
-    return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+    if all_finite(np.asarray(top)):
+        return x - top, top
+    top = np.where(top > -np.inf, top, np.zeros((), top.dtype))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.equal(x, top), np.zeros((), x.dtype), x - top), top
+
+
+def _as_given(y: Any, x: Any) -> Any:
+    """Return a result in half precision if ``x`` was."""
+    return y.astype(np.float16) if np.asarray(x).dtype == np.float16 else y
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -178,5 +294,5 @@ def _kept(x: Any, like: Any, axis: Axis) -> Any:
 
 
 def _count(x: Any, axis: Axis) -> int:
-    shape = values(x).shape
+    shape = shape_of(x)
     return math.prod(shape[i] for i in _axes(axis, len(shape)))

@@ -1,10 +1,11 @@
-"""One-dimensional convolution: padding, the three bilinear maps, pooling windows.
+"""One-dimensional convolution, transposed convolution, padding and pooling.
 
 Arrays are ``(batch, length, channels)``, kernels ``(kernel_size, channels // groups, filters)``.
 As in all deep-learning libraries the kernel is not flipped: y[t] = sum_j x[t s + j d] k[j], a
 correlation. With the gradient g of y there are three maps: the convolution (x, k) -> y, its
 adjoint in x, (g, k) -> x, and its adjoint in the kernel, (x, g) -> k. Each is bilinear, and the
-vjps of each are the other two, so derivatives of every order come from these three.
+vjps of each are the other two, so derivatives of every order come from these three. How they are
+computed is in tinynn/kernels.
 """
 
 import numbers
@@ -14,9 +15,12 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.primitive import as_array, primitive
+from tinynn.autodiff.primitive import as_array, dtype_of, primitive, shape_of
 from tinynn.kernels import convolution
-from tinynn.kernels.geometry import Padding, Pair, output_length, padding_pair
+from tinynn.kernels.geometry import Padding as Padding
+from tinynn.kernels.geometry import Pair
+from tinynn.kernels.geometry import output_length as output_length
+from tinynn.kernels.geometry import padding_pair as padding_pair
 
 PADDINGS = ("valid", "same", "same_lower", "causal")
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -124,14 +128,15 @@ def conv_kernel(
 def _geometry(
     owner: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None,
     strides: Any, padding: Padding, dilation_rate: Any, groups: Any,
-) -> tuple[dict[str, int], Pair]:  # fmt: skip
-    """Return, for the shapes of a convolution, its checked settings and the padding as a pair."""
+) -> dict[str, Any]:  # fmt: skip
+    """Return, for the shapes of a convolution, its checked settings, padding as a pair."""
+    padding = checked_padding(owner, padding)
     strides, dilation, groups = _checked_sizes(owner, strides, dilation_rate, groups)
     _check_shapes(owner, x, kernel, bias, groups, channels_at=1)
     extent = dilation * (kernel[0] - 1) + 1
     output_length(owner, x[-2], extent, strides, padding)
-    how = {"strides": strides, "dilation": dilation, "groups": groups}
-    return how, padding_pair(padding, x[-2], extent, strides)
+    pair = padding_pair(padding, x[-2], extent, strides)
+    return {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
 
 
 def conv1d(
@@ -156,14 +161,13 @@ def conv1d(
     array([3., 5.])
     """
     x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
-    how, pair = _geometry(
-        *("conv1d", x.shape, kernel.shape, None if bias is None else ops.shape_of(bias)),
-        *(strides, checked_padding("conv1d", padding), dilation_rate, groups),
-    )
-    single = len(x.shape) == 2
-    if single:
-        x = ops.expand_dims(x, 0)
-    y = conv(x, kernel, padding=pair, **how)
+    if type(padding) is not str:  # a pair of other types may be equal to one that has passed
+        padding = checked_padding("conv1d", padding)
+    shape, biases = shape_of(x), None if bias is None else shape_of(bias)
+    sizes = "conv1d", shape, shape_of(kernel), biases
+    how = _geometry(*sizes, strides, padding, dilation_rate, groups)
+    single = len(shape) == 2
+    y = conv(ops.expand_dims(x, 0) if single else x, kernel, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
@@ -193,7 +197,7 @@ def conv1d_transpose(
     x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
     strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
     padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
-    biases = None if bias is None else ops.shape_of(bias)
+    biases = None if bias is None else shape_of(bias)
     _check_shapes("conv1d_transpose", x.shape, kernel.shape, biases, groups, channels_at=2)
     single = len(x.shape) == 2
     if single:
@@ -213,7 +217,7 @@ def conv1d_transpose(
                 "steps. Crop less."
             )
     how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
-    y = conv_input(x, kernel, length=length, **how)  # type: ignore[arg-type]
+    y = conv_input(x, kernel, length=length, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
@@ -288,7 +292,7 @@ def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fil
     if left or right:
         widths = ((0, 0),) * (len(x.shape) - 2) + ((left, right), (0, 0))
         x = ops.pad(x, widths, constant_values=fill)
-    index = stride * np.arange(outputs)[:, None] + np.arange(size)
+    index: Any = stride * np.arange(outputs)[:, None] + np.arange(size)
     if stride == size:
         x = ops.getitem(x, (*before, slice(0, outputs * size)))
         windows = ops.reshape(x, (*x.shape[:-2], outputs, size, x.shape[-1]))
@@ -310,7 +314,7 @@ def max_pool1d(
     >>> max_pool1d(np.array([[1.0], [3.0], [2.0], [0.0]]), 2).ravel()
     array([3., 2.])
     """
-    dtype = ops.values(x).dtype
+    dtype = dtype_of(x)
     lowest = np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
     windows, _ = _windows("max_pool1d", x, pool_size, strides, padding, lowest)
     return ops.max(windows, axis=-2)
@@ -329,6 +333,6 @@ def avg_pool1d(
     array([2., 2.])
     """
     windows, real = _windows("avg_pool1d", x, pool_size, strides, padding, 0)
-    dtype = ops.values(windows).dtype
+    dtype = dtype_of(windows)
     counts = real.sum(axis=-1)[:, None].astype(dtype if dtype.kind == "f" else float)
     return ops.sum(windows, axis=-2) / counts
