@@ -10,6 +10,7 @@ import numpy as np
 from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.transforms import differentiating
 from tinynn.testing.reports import fault
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
@@ -103,7 +104,8 @@ def _twins(
 def graph_at(f: Callable[..., Any], inputs: Sequence[np.ndarray]) -> Graph:
     """Call f with Tensors that nobody else has; return them and the results, all of floats."""
     leaves = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in inputs]
-    return leaves, float_outputs(f(*leaves))
+    with differentiating(leaves):
+        return leaves, float_outputs(f(*leaves))
 
 
 def call_again(

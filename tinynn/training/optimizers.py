@@ -229,6 +229,8 @@ class Optimizer:
         given = w, g
         if w.dtype == np.float16:
             given = w.astype(np.float32), g.astype(np.float32)
+        elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
+            given = w.copy(), g
         result: Any = self._updated(*given, slots)
         owner = f"{type(self).__name__}.updated"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
