@@ -657,6 +657,8 @@ def test_ctrl_c_from_outside_leaves_a_whole_step(tmp_path):
         "def loss(p, t):\n"
         "    return tnn.sum(a + b) * 1e-6\n"
         "x = np.zeros((64, 4))\n"
+        "tnn.fit(model, x, x, loss=loss, epochs=1, progress=False,  # whatever is loaded late\n"
+        "        optimizer=tnn.SGD([a, b], 0.1))\n"
         "for delay in np.linspace(0.01, 0.06, 12):\n"
         "    timer = threading.Timer(delay, _thread.interrupt_main); timer.start()\n"
         "    try:  # it ends by itself, since Python drops what is raised in a destructor\n"

@@ -66,19 +66,19 @@ def predict(
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
     cut = batch_size is not None and size < len(array)
-    once = size >= len(array) and (piece is None or piece >= array.shape[-2])
+    small = array.size <= SMALL
     advice = "Add a batch axis, x[None], or leave out batch_size."
     with (
         no_grad(),
         mode(model, training=False),
         one_series_refused("predict", model, array, size if cut else None, advice),
         progress_bar(shown, _steps(array), "predict", unit=" steps", unit_scale=True) as bar,
-        one_blas_thread() if array.size > SMALL else nullcontext(False) as alone,
+        nullcontext(False) if small else one_blas_thread() as alone,
     ):
         if threads is None:
             threads = available() if alone and reach is not None else 1
         run = _Run(
-            (eager_forward if once else forward)(model), reach or ReceptiveField(), piece, bar
+            (eager_forward if small else forward)(model), reach or ReceptiveField(), piece, bar
         )
         return run.in_groups(array, size, threads)
 
