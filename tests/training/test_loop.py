@@ -565,6 +565,13 @@ def test_a_series_where_samples_are_meant_is_found_at_the_first_call_of_a_layer_
         tnn.predict(model, x, batch_size=50)
 
 
+def test_samples_to_which_an_activation_of_ones_own_adds_an_axis_are_no_series():
+    model = tnn.Sequential(tnn.Activation(lambda x: x[..., None]), tnn.Conv1d(1, 1, 3, rng=0))
+    x = np.ones((8, 5), np.float32)
+    tnn.fit(model, x, np.zeros((8, 3, 1)), epochs=1, **{**how(model), "batch_size": 4})
+    assert tnn.predict(model, x, batch_size=4).shape == (8, 3, 1)
+
+
 def over_time():
     return [
         tnn.Conv1d(1, 1, 3, padding="same", rng=0),

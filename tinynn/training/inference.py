@@ -10,7 +10,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn import observe
+from tinynn.nn import activations, observe
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Sequential
 from tinynn.nn.observe import mode, title
@@ -265,6 +265,12 @@ def one_series_refused(
 
     layers = model.named_layers()
     taker = next((title(path, layer) for path, layer in layers if layer.takes_series), None)
-    if taker and all(type(layer).__module__.startswith("tinynn.") for _, layer in layers):
+    if taker and all(_known(layer) for _, layer in layers):
         raise ValueError(message(taker))
     return observe.one_series_refused(model, x[:size], message)
+
+
+def _known(layer: Layer) -> bool:
+    """Tell whether a layer is tinynn's own, its activation included: a callable may add an axis."""
+    own = type(layer).__module__.startswith("tinynn.")
+    return own and getattr(layer, "activation", activations.linear) in activations.TABLE.values()
