@@ -89,6 +89,11 @@ CASES |= {
     "a whole number of periods": (lambda x: tnn.sin(2 * np.pi * x), fixed(3.0, -1000.0, 7.0)),
     "near a kink": (tnn.relu, fixed(1.0, -1e-1, 1e-2, -1e-3, 1e-4, -1e-5)),
     "near a pole": (lambda x: 1 / (1 - x), uniform(0.9, 0.999, 4)),
+    "a gradient penalty": (
+        lambda x: (tnn.value_and_grad(lambda z: (z**3).sum())(x)[1] ** 2).sum(),
+        normal(3),
+    ),
+    "a Hessian": (lambda x: tnn.hessian(lambda z: (tnn.sin(z) * z).sum())(x).sum(), normal(3)),
     "layer normalisation": (
         lambda x: (x - x.mean(-1, keepdims=True)) / tnn.sqrt(x.var(-1, keepdims=True) + 1e-5),
         normal((3, 6)),

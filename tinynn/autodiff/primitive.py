@@ -285,10 +285,11 @@ def primitive(
     """
 
     for vjp in filter(inspect.isfunction, vjps):
-        code = vjp.__code__
-        if code.co_argcount < 2 + len(vjps) and not code.co_flags & inspect.CO_VARARGS:
+        kinds = [parameter.kind.name for parameter in inspect.signature(vjp).parameters.values()]
+        taken = sum("POSITIONAL_" in kind for kind in kinds)
+        if taken < 2 + len(vjps) and "VAR_POSITIONAL" not in kinds:
             raise TypeError(
-                f"primitive: {vjp.__name__} takes {code.co_argcount} arguments, but a vjp takes "
+                f"primitive: {vjp.__name__} takes {taken} arguments, but a vjp takes "
                 f"(g, y, *args, **params), here {2 + len(vjps)} at least. "
                 "Write @primitive(vjp_x, ...) above the forward function."
             )

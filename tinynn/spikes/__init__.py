@@ -1,4 +1,7 @@
-"""Spike detection in time series: simulation, events, scores, and the limits theory sets."""
+"""Spike detection in time series: simulation, events, scores, and the limits theory sets.
+
+It is plain NumPy and holds no model: scores may come from anywhere.
+"""
 
 from tinynn.spikes.detect import find_events
 from tinynn.spikes.limits import dprime, matched_filter, predicted_f1

@@ -118,17 +118,7 @@ def simulate(
     kind = getattr(dtype, "__name__", str(dtype))
     kind = check.choice(owner, "dtype", kind, ("float32", "float64"))
     rng = check.generator(owner, rng)
-    if length < s.size:
-        raise ValueError(
-            f"{owner}: length must be at least the template's {s.size} samples, got {length}. "
-            f"A shorter series holds no whole spike."
-        )
-    if dprime and not s.any():
-        raise ValueError(f"{owner}: template must not be all zeros unless dprime is 0.")
-    if s.any():
-        s = s / np.abs(s).max()  # its square neither over- nor underflows
-        s *= dprime / np.linalg.norm(background.whiten_template(s))
-
+    s = _scaled(owner, s, length, dprime, background)
     x = background.draw(n_series, length, rng)
     row, onset = _onsets(n_series, length - s.size + 1, rate, refractory, chance, rng)
     log_variance = math.log1p(spread**2)
@@ -142,6 +132,23 @@ def simulate(
     return Recording(
         x.astype(kind)[:, :, np.newaxis], y, times, s, background.spec, rate, refractory
     )
+
+
+def _scaled(
+    owner: str, s: NDArray[np.float64], length: int, dprime: float, background: Noise
+) -> NDArray[np.float64]:
+    """Return the template at the size at which it has the detectability asked for."""
+    if length < s.size:
+        raise ValueError(
+            f"{owner}: length must be at least the template's {s.size} samples, got {length}. "
+            f"A shorter series holds no whole spike."
+        )
+    if dprime and not s.any():
+        raise ValueError(f"{owner}: template must not be all zeros unless dprime is 0.")
+    if not s.any():
+        return s
+    s = s / np.abs(s).max()  # its square neither over- nor underflows
+    return s * (dprime / np.linalg.norm(background.whiten_template(s)))
 
 
 def _onsets(

@@ -1,4 +1,7 @@
-"""Gradient checks for tests: :func:`check_grads` for functions, :func:`check_primitive` for ops."""
+"""Gradient checks for tests: :func:`check_grads` for functions, :func:`check_primitive` for ops.
+
+Numeric slopes know their own error, so that a wrong gradient is told from one that none can check.
+"""
 
 from tinynn.testing.gradients import check_grads
 from tinynn.testing.primitives import check_primitive

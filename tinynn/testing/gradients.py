@@ -78,14 +78,7 @@ def check_grads(
         raise TypeError(f"check_grads: f must be a function of Tensors, got {check.shown(f)}.")
     order = check.integer("check_grads", "order", order, at_least=1)
     raise_on_fail = check.flag("check_grads", "raise_on_fail", raise_on_fail)
-    settings = Settings(
-        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
-        atol=check.real("check_grads", "atol", atol, at_least=0),
-        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
-        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
-        # One seed for all: a test that passes today passes tomorrow.
-        rng=check.generator("check_grads", 0 if rng is None else rng),
-    )
+    settings = _checked_settings(rtol, atol, eps, mode, rng)
     arrays = _checked_inputs(inputs, check.flag("check_grads", "allow_float32", allow_float32))
     names = [f"input {i}" for i in range(len(arrays))]
     recording = (Tensor(0.0, requires_grad=True) + 0).requires_grad
@@ -94,15 +87,33 @@ def check_grads(
         report = context.run(_check, f, arrays, names, order, settings)
     except GradcheckError as fault:  # one that makes comparisons pointless
         report = fault.report
-    if callable(getattr(f, "parameters", None)):
-        note = (
-            f"the parameters of this {type(f).__name__} are not inputs: their gradients were not "
-            "checked. Do so with a function of them too, as lambda x, kernel: x @ kernel."
-        )
-        report = replace(report, notes=(*report.notes, note))
+    report = replace(report, notes=(*report.notes, *_unchecked(f)))
     if raise_on_fail and not report:
         raise GradcheckError(report)
     return report
+
+
+def _checked_settings(
+    rtol: float, atol: float, eps: float | None, mode: str, rng: "check.Seed"
+) -> Settings:
+    return Settings(
+        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
+        atol=check.real("check_grads", "atol", atol, at_least=0),
+        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
+        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
+        # One seed for all: a test that passes today passes tomorrow.
+        rng=check.generator("check_grads", 0 if rng is None else rng),
+    )
+
+
+def _unchecked(f: Callable[..., Any]) -> list[str]:
+    """Return a note on the parameters of f, if it has any."""
+    if not callable(getattr(f, "parameters", None)):
+        return []
+    return [
+        f"the parameters of this {type(f).__name__} are not inputs: their gradients were not "
+        "checked. Do so with a function of them too, as lambda x, kernel: x @ kernel."
+    ]
 
 
 def _checked_inputs(inputs: Sequence[Any], allow_float32: bool) -> list[np.ndarray]:
