@@ -26,6 +26,8 @@ PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 class Operation(Generic[P]):
     """What a type checker knows of an operation: of a Tensor it makes a Tensor."""
 
+    __name__: str
+
     if TYPE_CHECKING:
 
         @overload

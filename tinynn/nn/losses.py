@@ -11,21 +11,19 @@ for shapes or values that do not fit, and TypeError for a target that requires a
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, ParamSpec
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node
-from tinynn.autodiff.primitive import as_array, inspected
-from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.primitive import Operation, as_array, inspected, operation
 
-Array = TypeVar("Array", Tensor, Any)  # what the prediction is, the loss is
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
 
 
-def mean_over_samples(loss: F) -> F:
+def mean_over_samples(loss: Callable[P, Any]) -> Operation[P]:
     """State that a loss is the mean of the losses of the samples; a decorator.
 
     ``fit`` may then compute a batch in several chunks. Told ``reduction="sum"``, it is their sum.
@@ -35,7 +33,7 @@ def mean_over_samples(loss: F) -> F:
     ...     return ((prediction - target) ** 4).mean()
     """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
-    return loss
+    return operation(loss)
 
 
 def _constant(owner: str, name: str, value: Any) -> Any:
@@ -167,8 +165,8 @@ def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: s
 
 @mean_over_samples
 def mean_squared_error(
-    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Array:
+    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Any:
     """Squared differences, averaged.
 
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
@@ -181,8 +179,8 @@ def mean_squared_error(
 
 @mean_over_samples
 def mean_absolute_error(
-    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Array:
+    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Any:
     """Absolute differences, averaged; the slope at a difference of 0 is 0.
 
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
@@ -195,9 +193,9 @@ def mean_absolute_error(
 
 @mean_over_samples
 def huber(
-    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
+    prediction: Any, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
@@ -225,9 +223,9 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
 
 @mean_over_samples
 def binary_crossentropy(
-    prediction: Array, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
+    prediction: Any, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
     sample_weight: Any = None, reduction: str = "mean",
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
     ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
@@ -250,9 +248,9 @@ def binary_crossentropy(
 
 @mean_over_samples
 def focal(
-    prediction: Array, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
+    prediction: Any, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
     from_logits: bool = False, sample_weight: Any = None, reduction: str = "mean",
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
     p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
@@ -289,9 +287,9 @@ def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any
 
 @mean_over_samples
 def categorical_crossentropy(
-    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
+    prediction: Any, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
     ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
@@ -310,9 +308,9 @@ def categorical_crossentropy(
 
 @mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
+    prediction: Any, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
     ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
