@@ -10,20 +10,21 @@ for shapes or values that do not fit, and TypeError for a target that requires a
 """
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.graph import Node
-from tinynn.autodiff.primitive import Operation, as_array, inspected, operation
+from tinynn.autodiff.primitive import as_array, inspected
+from tinynn.autodiff.tensor import Tensor
 
-P = ParamSpec("P")
+Array = TypeVar("Array", Tensor, "np.ndarray[Any, Any]")  # what the prediction is, the loss is
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def mean_over_samples(loss: Callable[P, Any]) -> Operation[P]:
+def mean_over_samples(loss: F) -> F:
     """State that a loss is the mean of the losses of the samples; a decorator.
 
     ``fit`` may then compute a batch in several chunks. Told ``reduction="sum"``, it is their sum.
@@ -33,7 +34,7 @@ def mean_over_samples(loss: Callable[P, Any]) -> Operation[P]:
     ...     return ((prediction - target) ** 4).mean()
     """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
-    return operation(loss)
+    return loss
 
 
 def _constant(owner: str, name: str, value: Any) -> Any:
@@ -62,11 +63,6 @@ def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else ops.astype(array, dtype)
 
 
-@lru_cache
-def _eps(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).eps)
-
-
 def _single(prediction: Any) -> Any:
     """Return half precision in single precision: squares would be too large, means too small."""
     return _cast(prediction, np.dtype(np.float32)) if prediction.dtype.itemsize < 4 else prediction
@@ -82,6 +78,8 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
             advice = 'They differ in length alone: do the layers over time have padding="same"?'
         else:
             advice = "Reshape one of them; broadcasting would compare every pair."
+            if owner.startswith("categorical") and t == p[:-1]:
+                advice = "For class numbers use sparse_categorical_crossentropy."
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
@@ -91,7 +89,7 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
 
 def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * _eps(dtype)  # a sum of probabilities may round to more than 1
+    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -165,8 +163,8 @@ def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: s
 
 @mean_over_samples
 def mean_squared_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Squared differences, averaged.
 
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
@@ -179,8 +177,8 @@ def mean_squared_error(
 
 @mean_over_samples
 def mean_absolute_error(
-    prediction: Any, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
-) -> Any:
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
     """Absolute differences, averaged; the slope at a difference of 0 is 0.
 
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
@@ -193,9 +191,9 @@ def mean_absolute_error(
 
 @mean_over_samples
 def huber(
-    prediction: Any, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
+    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
@@ -214,7 +212,7 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
     if logits:
         cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
     else:
-        tiny = _eps(x.dtype)
+        tiny = float(np.finfo(x.dtype).eps)
         cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
         cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
     negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
@@ -223,9 +221,9 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
 
 @mean_over_samples
 def binary_crossentropy(
-    prediction: Any, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
     sample_weight: Any = None, reduction: str = "mean",
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
     ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
@@ -248,9 +246,9 @@ def binary_crossentropy(
 
 @mean_over_samples
 def focal(
-    prediction: Any, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
+    prediction: Array, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
     from_logits: bool = False, sample_weight: Any = None, reduction: str = "mean",
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
     p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
@@ -282,14 +280,14 @@ def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
     if _are_logits(owner, given, from_logits, "softmax"):
         return ops.log_softmax(x, axis=-1)
-    return ops.log(ops.clip(x, _eps(x.dtype), 1))
+    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
 
 
 @mean_over_samples
 def categorical_crossentropy(
-    prediction: Any, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
     ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
@@ -308,9 +306,9 @@ def categorical_crossentropy(
 
 @mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Any, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
+    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
     reduction: str = "mean",
-) -> Any:  # fmt: skip
+) -> Array:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
     ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
@@ -327,7 +325,8 @@ def sparse_categorical_crossentropy(
     if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
-            f"{given.shape[:-1]}, got {classes.shape}."
+            f"{given.shape[:-1]}, got {classes.shape}. Drop an axis "
+            "of one, as target[..., 0]; for one-hot rows use categorical_crossentropy."
         )
     last = given.shape[-1] - 1
 
