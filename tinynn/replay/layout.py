@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import conv
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels import choose
 from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
 from tinynn.kernels.toeplitz import Toeplitz
@@ -139,7 +139,7 @@ class Layout:
     def with_gaps(
         self,
         step: Instruction,
-        function: Callable[..., Any],
+        function: Any,
         args: tuple[Any, ...],
         out: np.ndarray,
     ) -> tuple[tuple[Any, ...], np.ndarray]:
