@@ -28,6 +28,8 @@ PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 class Operation(Generic[P]):
     """What a type checker knows of an operation: of a Tensor it makes a Tensor."""
 
+    __name__: str
+
     if TYPE_CHECKING:
 
         @overload
@@ -73,6 +75,7 @@ class Primitive(Operation[P]):
         self.forward = forward
         self.elementwise, self.passes_nan = elementwise, passes_nan
         self.__name__ = forward.__name__
+        self.title = forward.__name__.strip("_")  # for errors: that of the function it serves
         self.__qualname__ = forward.__qualname__
         self.__module__ = forward.__module__
         self.__doc__ = forward.__doc__
@@ -166,7 +169,7 @@ class Primitive(Operation[P]):
         found = []
         for arg in inputs:
             quick = isinstance(arg, Node) and arg._ownership in SAVED
-            found.append(arg._data if quick else _array_of(self.__name__, arg, live))
+            found.append(arg._data if quick else _array_of(self.title, arg, live))
         arrays = tuple(found)
         if first is None:
             return self.forward(*arrays, **params)
@@ -177,18 +180,19 @@ class Primitive(Operation[P]):
             raise
         if not isinstance(data, (np.ndarray, np.generic, int, float)):
             raise TypeError(
-                f"{self.__name__}: an operation must return one array, got {type(data).__name__}."
+                f"{self.title}: an operation must return one array, got {type(data).__name__}."
             )
         trace = new_trace(Trace, (self, inputs, arrays, params)) if live else None
         return type(first)._result(data, trace)
 
     def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
         """Raise an error that names operation and shapes, if NumPy found that those do not fit."""
-        if len(arrays) < 2 or not any(w in str(error) for w in ("broadcast", "core dimension")):
+        known = ("broadcast", "core dimension", "input array")
+        if len(arrays) < 2 or not any(words in str(error) for words in known):
             return
         *rest, last = (str(np.shape(array)) for array in arrays)
         raise ValueError(
-            f"{self.__name__}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
+            f"{self.title}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
             f"them. (NumPy: {error})"
         ) from None
 
@@ -205,7 +209,7 @@ class Primitive(Operation[P]):
                 continue
             if isinstance(value, Node):
                 raise TypeError(
-                    f"{self.__name__}: {name} takes plain values, got a {type(value).__name__}; "
+                    f"{self.title}: {name} takes plain values, got a {type(value).__name__}; "
                     f"no gradient could flow through it. Give its values: numpy.asarray({name})."
                 )
             if isinstance(value, (list, np.ndarray)):
@@ -226,7 +230,7 @@ class Primitive(Operation[P]):
             try:
                 bound = self.signature.bind(*args, **params)
             except TypeError as error:
-                raise TypeError(f"{self.__name__}: {error}.") from None
+                raise TypeError(f"{self.title}: {error}.") from None
             bound.apply_defaults()
             args = tuple(bound.arguments[name] for name in self._array_names)
             full = {name: bound.arguments[name] for name in self._param_names}
