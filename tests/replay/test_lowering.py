@@ -128,14 +128,15 @@ def test_equal_steps_before_and_after_an_effect_are_computed_twice_on_arrays_of_
     w = tnn.Tensor([1.0, 1.0], requires_grad=True)
 
     class Counting(tnn.SGD):
-        def step(self):
+        def updated(self, w, g, slots):
             counts[...] += 1
-            super().step()
+            return super().updated(w, g, slots)
 
     optimizer = Counting([w], 0.0)
 
     def f(x):
         before = ops.exp(counts)
+        w.grad = None
         (w * x).sum().backward()
         optimizer.step()
         return before, ops.exp(counts)
@@ -144,7 +145,7 @@ def test_equal_steps_before_and_after_an_effect_are_computed_twice_on_arrays_of_
     counts[...] = 0
     before, after = p.run([np.ones(2)])
     assert before.tolist() == [1, 1]
-    np.testing.assert_allclose(after, np.exp([1, 1]) if counts[0] else [1, 1])
+    np.testing.assert_allclose(after, np.exp([1, 1]))
 
 
 def test_what_frozen_constants_give_is_computed_once_but_not_of_other_ones():
