@@ -134,7 +134,7 @@ class Layout:
     def with_gaps(
         self,
         step: Instruction,
-        function: Callable[..., Any],
+        function: Any,
         args: tuple[Any, ...],
         out: np.ndarray,
     ) -> tuple[tuple[Any, ...], np.ndarray]:
