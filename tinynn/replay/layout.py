@@ -7,7 +7,6 @@ one convolution and the next, at one pitch: the number of steps from one series 
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
