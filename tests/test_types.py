@@ -33,6 +33,7 @@ t.reshape(2, 1) | t.detach() | t.astype("float32") | next(iter(t))
 tnn.exp(t) | tnn.sqrt(t + 1) | tnn.maximum(t, 0) | tnn.maximum(0, t) | tnn.power(2.0, t)
 tnn.where(t > 0, t, 0.0) | tnn.where(a > 0, t, 0.0) | tnn.where(a > 0, 0.0, t) | tnn.matmul(a, t)
 tnn.sum(t, axis=0) | tnn.max(t, keepdims=True) | tnn.relu(t) | tnn.softmax(t) | tnn.logsumexp(t)
+tnn.mean(t) | tnn.std(t, axis=0) | tnn.clip(t, 0, 1) | tnn.concatenate([t, t]) | tnn.gelu(t) | tnn.dot(t, a)
 square(t) | tnn.value_and_grad(square)(t)[0] | tnn.vjp(square, t)[0] | tnn.jvp(square, [t], [t])[0]
 """
 

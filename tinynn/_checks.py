@@ -1,11 +1,12 @@
 """Checks on what a caller hands in: each message says what, what was received, what to do."""
 
 import difflib
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection
 from functools import lru_cache, wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -28,6 +29,8 @@ def shown(value: Any) -> str:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Owner = TypeVar("Owner")
 
 
 def remembered(check: F) -> F:
@@ -145,3 +148,52 @@ def generator(owner: str, rng: Any) -> "np.random.Generator":
         f"{owner}: rng must be a numpy.random.Generator, a non-negative integer seed or None, "
         f"got {shown(rng)}."
     )
+
+
+# ---------------------------------------------------------------- hints for constructors
+
+_HERE = {  # what others call it: what it may be called here
+    "lr": ("learning_rate",),
+    "betas": ("beta_1", "beta_2"),
+    "eps": ("epsilon",),
+    "p": ("rate",),
+    "bias": ("use_bias",),
+    "out_channels": ("filters",),
+    "out_features": ("units",),
+    "input_dim": ("in_features", "in_channels"),
+    "input_shape": ("in_features", "in_channels"),
+    "kernel_size": ("pool_size",),
+    "seed": ("rng",),
+    "generator": ("rng",),
+    "random_state": ("rng",),
+}
+
+
+def with_hints(
+    init: Callable[Concatenate[Owner, P], None],
+) -> Callable[Concatenate[Owner, P], None]:
+    """Make a constructor say which argument was meant, or which are needed; a decorator."""
+    signature = inspect.signature(init)
+    names = list(signature.parameters)[1:]
+    required = [
+        name for name in names if signature.parameters[name].default is inspect.Parameter.empty
+    ]
+
+    @wraps(init)
+    def hinting(self: Owner, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            owner = type(self).__name__
+            for unknown in (name for name in kwargs if name not in names):
+                meant = [name for name in _HERE.get(unknown, ()) if name in names]
+                meant = meant or difflib.get_close_matches(unknown, names, n=1)
+                hint = f"It is {' and '.join(meant)} here" if meant else "Give " + ", ".join(names)
+                raise TypeError(f"{owner}: there is no argument {unknown!r}. {hint}.") from None
+            call = f"{owner}({', '.join([*required, '...'])})"
+            raise TypeError(
+                f"{owner}: {error}. Write {call}: these are never inferred, all others go by name."
+            ) from None
+        init(self, *args, **kwargs)
+
+    return cast("Callable[Concatenate[Owner, P], None]", hinting)

@@ -1,7 +1,12 @@
 """Nested tuples, lists and dicts: the one way to go through them."""
 
-from collections.abc import Callable, Iterator
+import functools
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, MappingView
 from typing import Any
+
+import numpy as np
 
 
 def tree_map(f: Callable[[Any], Any], value: Any) -> Any:
@@ -47,3 +52,38 @@ def tree_leaves(value: Any) -> list[Any]:
     [-1, 2]
     """
     return [leaf for _, leaf in tree_items(value)]
+
+
+PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that holds nothing
+_CLOSED = (np.dtype, type, types.FunctionType, types.ModuleType)
+
+
+def hidden_parts(value: Any, kinds: tuple[type, ...], depth: int = 3) -> Iterator[Any]:
+    """Yield what is of one of ``kinds`` in a leaf: in a set, an object, or what else holds parts.
+
+    :func:`tree_items` does not look there. Nothing is called or used up; closures stay closed.
+
+    >>> list(hidden_parts({"a", (2.0, "b")}, (float,)))
+    [2.0]
+    """
+    if type(value) in PLAIN or isinstance(value, (*kinds, *_CLOSED)):
+        return
+    held: Any
+    if isinstance(value, np.ndarray):
+        held = value.tolist() if value.dtype == object else None
+    elif isinstance(value, (set, frozenset, deque, MappingView)):
+        held = [*value]  # type: ignore[misc]
+    elif isinstance(value, types.MappingProxyType):
+        held = dict(value)
+    elif isinstance(value, functools.partial):
+        held = [value.func, value.args, value.keywords]
+    elif isinstance(value, types.MethodType):
+        held = value.__self__
+    else:
+        slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+        held = [getattr(value, name, None) for name in slots] + [getattr(value, "__dict__", None)]
+    for part in tree_leaves(held):
+        if isinstance(part, kinds):
+            yield part
+        elif depth:
+            yield from hidden_parts(part, kinds, depth - 1)

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from tinynn import _checks as check
 from tinynn.autodiff import conv
-from tinynn.nn.layer import Layer
 from tinynn.nn.convolution import Conv1d
+from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
 from tinynn.spikes.score import PrecisionRecall, match
 from tinynn.spikes.synthetic import Recording

@@ -270,3 +270,22 @@ def test_a_list_does_not_hide_a_gradient():
         gradient(lambda x: gradient(cubes)([x[0], x[1]]).sum())(np.ones(2))
     with pytest.raises(TypeError, match=r"^jvp: the list holds Tensors .*tinynn\.stack"):
         gradient(lambda x: tnn.jvp(cubes, [np.ones(2)], [[x[0], x[1]]])[1])(np.ones(2))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", ["value_and_grad", "closure", "jacobian", "what is pulled back"])
+def test_check_grads_of_a_function_that_takes_gradients(name, order):
+    assert tnn.testing.check_grads(SQUARED_SLOPE[name], np.array([0.7, -1.3]), order=order)
+
+
+def test_check_grads_finds_a_wrong_gradient_inside_a_gradient():
+    @tnn.elementwise(lambda g, y, x: g * 2.1 * x)
+    def wrong(x):
+        return x * x
+
+    report = tnn.testing.check_grads(
+        lambda x: (gradient(lambda z: wrong(z).sum())(x) ** 2).sum() + tnn.vjp(wrong, x)[0].sum(),
+        np.array([0.7, -1.3]),
+        raise_on_fail=False,
+    )
+    assert not report

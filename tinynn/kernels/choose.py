@@ -1,10 +1,12 @@
 """Which way for which sizes.
 
 - A filter for each channel, stride 1, at most four taps: tap by tap (depthwise.py).
-- Replayed convolutions, long kernels of many channels: block transforms (overlap_save.py), where
-  they need fewer multiplications (``best_size``). They are exact only to the size of the largest
-  output, so a caller of single operations is never given them.
+- Long kernels of many channels, in single or double precision, stride 1, one group: by block
+  transforms (overlap_save.py), where these need less work (``best_size``). Their rounding is
+  relative to the largest output nearby; the input gradient of a single operation, which is the
+  public transposed convolution, does without them.
 - All else: products with block-Toeplitz matrices (toeplitz.py).
+- A result that is not finite is computed again, directly (direct.py).
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ import numpy as np
 
 from tinynn.kernels import overlap_save
 from tinynn.kernels.depthwise import Depthwise
-from tinynn.kernels.geometry import Fold, Pair, layout
+from tinynn.kernels.geometry import Fold, Pair, Settings, layout
 from tinynn.kernels.overlap_save import OverlapSave, best_size
 from tinynn.kernels.padded_batch import Way
 from tinynn.kernels.toeplitz import Toeplitz
@@ -45,6 +47,7 @@ class Plan(NamedTuple):
     """How a single convolution is computed: a way, and where series stand in padded batches."""
 
     way: Way
+    size: int | None  # of blocks, if forward and kernel gradient are by a new OverlapSave
     fold: Fold | None  # how to fold stride, dilation and groups away; None if the way needs none
     left: int
     x_layout: Pair  # pitch and gap of batches of inputs
@@ -54,23 +57,26 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=512)
 def plan(
-    length: int, kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], strides: int,
-    padding: Pair, dilation: int, groups: int,
-) -> Plan:  # fmt: skip
-    """Return the plan for inputs of ``length`` steps and a kernel of that shape."""
+    x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], how: Settings
+) -> Plan:
+    """Return the plan for (n, length) of the inputs and the shape of the kernel."""
+    series, length = x
     taps, width, filters = kernel
+    strides, padding, dilation, groups = how
     left, reach = padding[0], dilation * (taps - 1)
     way: Way = TOEPLITZ
-    fold, room = None, 0
-    depthwise = groups == filters > 1 == width == strides and taps <= FEW_TAPS
-    if depthwise and dtype.char in "fd" and dtype.isnative:
+    fold, size, room = None, None, 0
+    floats = dtype.char in "fd"
+    if floats and groups == filters > 1 == width == strides and taps <= FEW_TAPS:
         way = Depthwise(dilation)
     else:
         if not strides == dilation == groups == 1:
-            fold = Fold(length, taps, outputs, strides, padding, dilation, groups)
+            fold = Fold(length, taps, outputs, how)
             left, taps, width = 0, fold.folded_taps, width * fold.chunk
             length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
-        further = max(0, -left, left - reach)  # an input gradient crops, or pads by less than 0
-        room = Toeplitz.room(taps, width, filters // groups) + further
+        elif floats:
+            size = best_size(taps, width, filters, max(1, series * outputs))
+        room = Toeplitz.room(taps, width, filters // groups)
+        room = room if size is None else 2 * size + taps  # which is more
     layouts = layout(length, left, outputs, reach), layout(outputs, reach - left, length, reach)
-    return Plan(way, fold, left, *layouts, room)
+    return Plan(way, size, fold, left, *layouts, room)

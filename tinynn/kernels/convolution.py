@@ -6,7 +6,6 @@ precision are made in single precision.
 """
 
 import cmath
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
 from tinynn.kernels.geometry import Pair
+from tinynn.kernels.overlap_save import OverlapSave
 from tinynn.kernels.padded_batch import PaddedBatch
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
@@ -24,14 +24,13 @@ def conv(
     x: np.ndarray, kernel: np.ndarray, strides: int, padding: Pair, dilation: int, groups: int
 ) -> np.ndarray:
     """Convolve x with kernel -> (n, outputs, filters)."""
+    how = strides, padding, dilation, groups
     single, dtype = _dtypes(x.dtype, kernel.dtype)
     x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
-    taps, length = len(kernel), x.shape[1]
-    outputs = max(0, (length + sum(padding) - dilation * (taps - 1) - 1) // strides + 1)
-    how = plan(length, kernel.shape, outputs, single, strides, padding, dilation, groups)
-    y = _forward(how, x, kernel, outputs)
-    if y is None:
-        y = _anew(direct.forward, x, kernel, outputs, strides, padding, dilation, groups)
+    outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
+    outputs = max(0, outputs // strides + 1)
+    y = _forward(plan(x.shape[:2], kernel.shape, outputs, single, how), x, kernel, outputs)
+    y = direct.forward(x, kernel, outputs, how) if y is None else y
     return y.astype(dtype, copy=False)
 
 
@@ -40,12 +39,13 @@ def conv_input(
     groups: int,
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in x, the transposed convolution -> (n, length, channels)."""
+    how = strides, padding, dilation, groups
     single, dtype = _dtypes(g.dtype, kernel.dtype)
     g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
-    how = plan(length, kernel.shape, g.shape[1], single, strides, padding, dilation, groups)
-    x = _input_gradient(how, g, kernel, (len(g), length, kernel.shape[1] * groups))
-    if x is None:
-        x = _anew(direct.input_gradient, g, kernel, length, strides, padding, dilation, groups)
+    n, outputs, _ = g.shape
+    chosen = plan((n, length), kernel.shape, outputs, single, how)
+    x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
+    x = direct.input_gradient(g, kernel, length, how) if x is None else x
     return x.astype(dtype, copy=False)
 
 
@@ -54,16 +54,14 @@ def conv_kernel(
     groups: int,
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
+    how = strides, padding, dilation, groups
     single, dtype = _dtypes(x.dtype, g.dtype)
     if dtype.kind in "biu":  # sums of small integers do not fit into their type
         single = dtype = np.add.reduce(np.empty(0, dtype)).dtype
     x, g = x.astype(single, copy=False), g.astype(single, copy=False)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
-    how = plan(x.shape[1], shape, g.shape[1], single, strides, padding, dilation, groups)
-    kernel = _kernel_gradient(how, x, g, shape)
-    if kernel is None:
-        size = kernel_size
-        kernel = _anew(direct.kernel_gradient, x, g, size, strides, padding, dilation, groups)
+    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], single, how), x, g, shape)
+    kernel = direct.kernel_gradient(x, g, kernel_size, how) if kernel is None else kernel
     return kernel.astype(dtype, copy=False)
 
 
@@ -86,12 +84,14 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
 
 @quietly
 def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
-    way, fold, left, (pitch, gap), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
+    if size is not None:
+        way = OverlapSave(size, len(kernel), x.dtype)
     if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room)
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
         batch, kernel = fold.input(x, room), fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
@@ -106,7 +106,7 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
 def _input_gradient(
     how: Plan, g: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, fold, left, _, (pitch, gap), room = how
+    way, _, fold, left, _, (pitch, gap), room = how  # without block transforms, which round
     if not g.size:
         return np.zeros(shape, g.dtype)
     if fold is not None:
@@ -123,11 +123,13 @@ def _input_gradient(
 def _kernel_gradient(
     how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, fold, left, (pitch, gap), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
+    if size is not None:
+        way = OverlapSave(size, shape[0], x.dtype)
     if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room)
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
         batch, g = fold.input(x, room), fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
@@ -142,13 +144,3 @@ def _kernel_gradient(
     if way.spreads_nan and _if_finite(kernel) is None:
         return None
     return kernel if fold is None else fold.unfold_kernel(kernel)
-
-
-def _anew(
-    way: Callable[..., np.ndarray], a: np.ndarray, b: np.ndarray, size: int, strides: int,
-    padding: Pair, dilation: int, groups: int,
-) -> np.ndarray:  # fmt: skip
-    """Compute a map directly, with nan and infinity where they belong."""
-    with np.errstate(invalid="ignore"):
-        how = {"strides": strides, "dilation": dilation, "groups": groups}
-        return way(a, b, size, padding=padding, **how)

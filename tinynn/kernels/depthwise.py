@@ -18,7 +18,7 @@ class Depthwise:
     The batches may have different pitches, and need no room.
     """
 
-    spreads_nan = False
+    spreads_nan = needs_room = False
 
     def __init__(self, dilation: int = 1) -> None:
         self.dilation = dilation

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.kernels.geometry import Pair
+from tinynn.kernels.geometry import Settings
+
+quietly = np.errstate(invalid="ignore")
 
 
 def _in_groups(array: np.ndarray, groups: int) -> np.ndarray:
@@ -23,11 +25,10 @@ def _joined(array: np.ndarray) -> np.ndarray:
     return array.transpose(1, 2, 0, 3).reshape(n, m, groups * width)
 
 
-def forward(
-    x: np.ndarray, kernel: np.ndarray, outputs: int, *, strides: int, padding: Pair, dilation: int,
-    groups: int,
-) -> np.ndarray:  # fmt: skip
+@quietly
+def forward(x: np.ndarray, kernel: np.ndarray, outputs: int, how: Settings) -> np.ndarray:
     """Convolve: x (n, length, channels) -> (n, outputs, filters)."""
+    strides, padding, dilation, groups = how
     last = (outputs - 1) * strides + 1
     series = _in_groups(np.pad(x, ((0, 0), padding, (0, 0))), groups)
     y: Any = 0
@@ -36,11 +37,10 @@ def forward(
     return _joined(y)
 
 
-def input_gradient(
-    g: np.ndarray, kernel: np.ndarray, length: int, *, strides: int, padding: Pair, dilation: int,
-    groups: int,
-) -> np.ndarray:  # fmt: skip
+@quietly
+def input_gradient(g: np.ndarray, kernel: np.ndarray, length: int, how: Settings) -> np.ndarray:
     """Adjoint in x: g (n, outputs, filters) -> (n, length, channels)."""
+    strides, padding, dilation, groups = how
     last = (g.shape[1] - 1) * strides + 1
     series = _in_groups(g, groups)
     extent = max(length + sum(padding), dilation * (len(kernel) - 1) + last)
@@ -50,11 +50,10 @@ def input_gradient(
     return _joined(x[:, :, padding[0] : padding[0] + length])
 
 
-def kernel_gradient(
-    x: np.ndarray, g: np.ndarray, taps: int, *, strides: int, padding: Pair, dilation: int,
-    groups: int,
-) -> np.ndarray:  # fmt: skip
+@quietly
+def kernel_gradient(x: np.ndarray, g: np.ndarray, taps: int, how: Settings) -> np.ndarray:
     """Adjoint in the kernel -> (taps, channels // groups, filters)."""
+    strides, padding, dilation, groups = how
     n, outputs, _ = g.shape
     last = (outputs - 1) * strides + 1
     series = _in_groups(np.pad(x, ((0, 0), padding, (0, 0))), groups)

@@ -13,6 +13,7 @@ from tinynn.kernels.padded_batch import PaddedBatch
 
 Pair = tuple[int, int]
 Padding = str | int | Pair
+Settings = tuple[int, Pair, int, int]  # strides, padding, dilation, groups
 
 
 def padding_pair(padding: Padding, length: int, extent: int, stride: int) -> Pair:
@@ -58,10 +59,8 @@ class Fold:
     Padding is part of the steps.
     """
 
-    def __init__(
-        self, length: int, taps: int, outputs: int, strides: int, padding: Pair, dilation: int,
-        groups: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, length: int, taps: int, outputs: int, how: Settings) -> None:
+        strides, padding, dilation, groups = how
         common = math.gcd(strides, dilation)
         self.length, self.taps, self.groups = length, taps, groups
         self.outputs = outputs

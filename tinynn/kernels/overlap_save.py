@@ -10,7 +10,7 @@ coefficients, of frequency 0 and size / 2, share the first pair of places.
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ from tinynn.kernels.padded_batch import Call, PaddedBatch
 from tinynn.kernels.toeplitz import outputs_per_row
 
 SLOWER = 1.6  # how much longer a multiplication takes in these many small products
+KERNEL = 4  # the same, for the transform of a kernel, which is also sorted into a table
 
 
-@cache
-def best_size(taps: int, channels: int, filters: int) -> int | None:
+@lru_cache(maxsize=512)
+def best_size(taps: int, channels: int, filters: int, steps: float = math.inf) -> int | None:
     """Return the size of the blocks, or None where the direct products are faster.
 
     Multiplications for one output step: directly (t + taps - 1) channels * filters; with blocks
     (size^2 channels + 2 size channels filters + step size filters) / step, done somewhat slower.
+    The transform of the kernel, size taps channels filters, is shared by all ``steps``.
     """
     t = outputs_per_row(taps, channels, filters)
     direct = (t + taps - 1) * channels * filters
@@ -35,7 +37,8 @@ def best_size(taps: int, channels: int, filters: int) -> int | None:
         step = size - taps + 1
         if step >= taps - 1:  # the parts that overlap-add joins come from neighbours only
             work = size * size * channels + 2 * size * channels * filters + step * size * filters
-            found[size] = SLOWER * work / step
+            once = size * taps * channels * filters
+            found[size] = SLOWER * work / step + KERNEL * once / steps
     best = min(found, key=found.__getitem__)
     return best if found[best] < direct and min(channels, filters) >= 8 else None
 
@@ -67,7 +70,7 @@ class OverlapSave:
     array of one content.
     """
 
-    spreads_nan = True
+    spreads_nan = needs_room = True
 
     def __init__(
         self, size: int, taps: int, dtype: np.dtype[Any],

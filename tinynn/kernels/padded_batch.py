@@ -44,13 +44,15 @@ class PaddedBatch:
         self.array: np.ndarray = np.ndarray(shape, dtype, flat, gap * by_row, strides)
 
     @classmethod
-    def of(cls, array: np.ndarray, pitch: int, gap: int = 0, room: int = 0) -> "PaddedBatch":
-        """Return a batch of the series in ``array``: the array itself, without room, if it can be.
+    def of(
+        cls, array: np.ndarray, pitch: int, gap: int = 0, room: int = 0, *, view: bool = True
+    ) -> "PaddedBatch":
+        """Return a batch of the series in ``array``; with ``view``, the array itself if it can be.
 
-        To make room for a small one takes less time.
+        That has no room. To make room for a small array takes less time than to do without.
         """
         shape = array.shape
-        as_it_is = not gap and pitch == shape[-2] and (array.size > SMALL or not room)
+        as_it_is = view and not gap and pitch == shape[-2] and (array.size > SMALL or not room)
         if as_it_is and array.flags.c_contiguous:
             groups = shape[0] if len(shape) == 4 else 1
             flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
@@ -117,10 +119,11 @@ class Way(Protocol):
     ``kernel`` is (taps, channels, filters), or (groups, taps, ...). Output 0 of a series is that
     over its steps -left, 1 - left, ...; both batches of a map have one pitch, and the room that
     :func:`tinynn.kernels.choose.room` tells. ``spreads_nan``: a value that is not finite may reach
-    results that do not see it.
+    results that do not see it; ``needs_room``: of inputs, too (else rows past the end are copied).
     """
 
     spreads_nan: bool
+    needs_room: bool
 
     def forward(
         self, x: PaddedBatch, kernel: np.ndarray, left: int, y: PaddedBatch,

@@ -109,7 +109,7 @@ tiling = lru_cache(maxsize=256)(RowTiling)
 class Toeplitz:
     """The three maps by products with block-Toeplitz matrices; see the protocol ``Way``."""
 
-    spreads_nan = True
+    spreads_nan, needs_room = True, False
 
     @staticmethod
     def room(taps: int, channels: int, filters: int) -> int:

@@ -7,8 +7,8 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff import conv, ops
 from tinynn.autodiff.tensor import Tensor
+from tinynn.kernels import geometry
 from tinynn.nn.activations import Activation as ActivationFunction
-from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.initializers import Initializer
 from tinynn.nn.layers import Weighted, as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
@@ -33,25 +33,15 @@ class Conv1d(Weighted):
     takes_series = True
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
-        self,
-        in_channels: int,
-        filters: int,
-        kernel_size: int,
-        *,
-        strides: int = 1,
-        padding: conv.Padding = "valid",
-        padding_mode: str = "zeros",
-        dilation_rate: int = 1,
-        groups: int = 1,
-        activation: str | ActivationFunction | None = "linear",
-        use_bias: bool = True,
-        kernel_initializer: "str | Initializer" = "glorot_uniform",
-        bias_initializer: "str | Initializer" = "zeros",
-        dtype: Any = "float32",
+        self, in_channels: int, filters: int, kernel_size: int, *, strides: int = 1,
+        padding: geometry.Padding = "valid", padding_mode: str = "zeros", dilation_rate: int = 1,
+        groups: int = 1, activation: str | ActivationFunction | None = "linear",
+        use_bias: bool = True, kernel_initializer: "str | Initializer" = "glorot_uniform",
+        bias_initializer: "str | Initializer" = "zeros", dtype: Any = "float32",
         rng: "check.Seed" = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.in_channels = check.integer("Conv1d", "in_channels", in_channels, at_least=1)
         self.filters = check.integer("Conv1d", "filters", filters, at_least=1)
         self.kernel_size = check.integer("Conv1d", "kernel_size", kernel_size, at_least=1)
@@ -80,7 +70,7 @@ class Conv1d(Weighted):
         """
         length = check.integer("Conv1d", "length", length, at_least=0)
         field, stride = self.receptive_field, self.strides
-        return conv.output_length("Conv1d", length, field, stride, self.padding)
+        return geometry.output_length("Conv1d", length, field, stride, self.padding)
 
     def output_positions(self, length: int) -> np.ndarray:
         """Return the input index under the centre tap, (kernel_size - 1) // 2, of each output.
@@ -89,7 +79,7 @@ class Conv1d(Weighted):
         array([2, 4, 6])
         """
         steps = np.arange(self.output_length(length))
-        left, _ = conv.padding_pair(self.padding, length, self.receptive_field, self.strides)
+        left, _ = geometry.padding_pair(self.padding, length, self.receptive_field, self.strides)
         return steps * self.strides - left + self.dilation_rate * ((self.kernel_size - 1) // 2)
 
     def __repr__(self) -> str:
@@ -102,15 +92,14 @@ class Conv1d(Weighted):
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""
         x = as_input("Conv1d", x, self.dtype)
-        single = len(x.shape) == 2
-        bias = None if self.bias is None else self.bias.shape
-        how: tuple[Any, ...] = (self.padding, self.padding_mode, self.strides)
-        filled, settings = _settings(
-            x.shape, self.kernel.shape, bias, *how, self.dilation_rate, self.groups
-        )
+        single, bias = len(x.shape) == 2, None if self.bias is None else self.bias.shape
+        filled, how = _settings(
+            x.shape, self.kernel.shape, bias, self.padding, self.padding_mode, self.strides,
+            self.dilation_rate, self.groups,
+        )  # fmt: skip
         if filled:
             x = conv.pad1d(x, filled, self.padding_mode)
-        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **settings)
+        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **how)
         y = y if self.bias is None else ops.add(y, self.bias)
         return self.activation(ops.reshape(y, y.shape[1:]) if single else y)
 
@@ -126,7 +115,7 @@ class Conv1d(Weighted):
 def _settings(
     x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, padding: Any,
     padding_mode: str, strides: int, dilation_rate: int, groups: int,
-) -> tuple[conv.Pair | None, dict[str, Any]]:  # fmt: skip
+) -> tuple[geometry.Pair | None, dict[str, Any]]:  # fmt: skip
     """Check that all fits; return what to pad by the mode, and the settings of the convolution."""
     channels = kernel[1] * groups
     if len(x) not in (2, 3) or x[-1] != channels:
@@ -141,11 +130,18 @@ def _settings(
         )
     extent = dilation_rate * (kernel[0] - 1) + 1
     padding = conv.checked_padding("Conv1d", padding)
-    conv.output_length("Conv1d", x[-2], extent, strides, padding)
-    pair = conv.padding_pair(padding, x[-2], extent, strides)
-    filled = pair if padding_mode != "zeros" and pair != (0, 0) else None
+    geometry.output_length("Conv1d", x[-2], extent, strides, padding)
+    pair = geometry.padding_pair(padding, x[-2], extent, strides)
     how: dict[str, Any] = {"strides": strides, "dilation": dilation_rate, "groups": groups}
-    return filled, how | {"padding": (0, 0) if filled else pair}
+    if padding_mode == "zeros" or pair == (0, 0):
+        return None, how | {"padding": pair}
+    most = {"reflect": x[-2] - 1, "circular": x[-2]}.get(padding_mode, max(pair))
+    if max(pair) > most:
+        raise ValueError(
+            f"Conv1d: padding_mode={padding_mode!r} can add at most {max(0, most)} steps to a "
+            f"series of {x[-2]}, got {pair}. Use padding_mode='zeros', or a longer series."
+        )
+    return pair, how | {"padding": (0, 0)}
 
 
 def _axis_hint(shape: tuple[int, ...], channels: int) -> str:

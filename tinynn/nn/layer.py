@@ -1,16 +1,13 @@
 """The base class of layers and models: what it is made of, its state, its modes."""
 
-import functools
 import itertools
-import types
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MappingView
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn._trees import tree_items, tree_leaves, tree_map
+from tinynn._trees import PLAIN, hidden_parts, tree_items, tree_leaves, tree_map
 from tinynn.autodiff.graph import RESULT, Node
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import Primitive, as_array, values
@@ -88,8 +85,6 @@ class Layer:
         """
         return None
 
-    # ------------------------------------------------------------ what it is made of
-
     def named_layers(self) -> list[tuple[str, "Layer"]]:
         """Return this layer, under "", and all below it, each once with its dotted path."""
         return [(path, item) for path, item in _members(self, "", {}) if isinstance(item, Layer)]
@@ -151,19 +146,9 @@ class Layer:
         state = super().__getstate__()
         if not isinstance(state, dict):  # there are slots, or nothing at all
             return state
-
-        def computed(part: Any) -> bool:
-            return isinstance(part, Tensor) and part._trace is not None
-
-        def detached(part: Any) -> Any:
-            return part.detach() if computed(part) else part
-
-        return {
-            name: tree_map(detached, value) if any(map(computed, tree_leaves(value))) else value
-            for name, value in state.items()
-        }
-
-    # ------------------------------------------------------------ modes
+        held = {name: tree_leaves(value) for name, value in state.items()}
+        computed = {name for name, parts in held.items() if any(map(_has_graph, parts))}
+        return state | {name: tree_map(_detached, state[name]) for name in computed}
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all below to training (Dropout drops); return it."""
@@ -175,8 +160,6 @@ class Layer:
     def eval(self) -> Self:
         """Switch this layer and all below to evaluation; return it."""
         return self.train(False)
-
-    # ------------------------------------------------------------ a look at it
 
     def summary(self, input_shape: Iterable[int | None]) -> str:
         """Return a table of the layers: activation, output shape, number of parameters.
@@ -202,7 +185,12 @@ def _entering(layer: Layer, arg: Any) -> Any:
     return Tensor(array).detach() if array.dtype.kind in "fiub" else arg
 
 
-# ---------------------------------------------------------------- what a layer holds
+def _has_graph(part: Any) -> bool:
+    return isinstance(part, Tensor) and part._trace is not None
+
+
+def _detached(part: Any) -> Any:
+    return part.detach() if _has_graph(part) else part
 
 
 def _kept(tensor: Tensor) -> bool:
@@ -218,35 +206,8 @@ def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
-                held = {k: v for k, v in vars(part).items() if type(v) not in _PLAIN}
+                held = {k: v for k, v in vars(part).items() if type(v) not in PLAIN}
                 yield from _members(held, at, seen)
-
-
-_PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that is nothing to search
-_CLOSED = (Tensor, Layer, Primitive, np.dtype, type, types.FunctionType, types.ModuleType)
-
-
-def _inside(value: Any, depth: int = 3) -> Iterator[Any]:
-    """Yield the Tensors and Layers in an object that is not searched, as far as can be seen."""
-    held: Any = None
-    if isinstance(value, np.ndarray):
-        held = value.tolist() if value.dtype == object else None
-    elif isinstance(value, (set, frozenset, deque, MappingView)):
-        held = list(value)
-    elif isinstance(value, types.MappingProxyType):
-        held = dict(value)
-    elif isinstance(value, functools.partial):
-        held = [value.func, value.args, value.keywords]
-    elif isinstance(value, types.MethodType):
-        held = [value.__self__]
-    else:
-        slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-        held = [getattr(value, name, None) for name in slots] + [getattr(value, "__dict__", None)]
-    for part in tree_leaves(held):
-        if isinstance(part, (Tensor, Layer)):
-            yield part
-        elif depth and not (type(part) in _PLAIN or isinstance(part, _CLOSED)):
-            yield from _inside(part, depth - 1)
 
 
 def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any]) -> None:
@@ -262,23 +223,23 @@ def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any])
         raise TypeError(f"{owner}: the attribute {at!r} {what}. {advice}")
 
     for name, value in tree_items(vars(layer)):
-        if type(value) in _PLAIN or isinstance(value, _CLOSED):
+        if type(value) in PLAIN or isinstance(value, (Tensor, Layer, Primitive)):
             continue
         kind = type(value).__name__
         chained = isinstance(value, (itertools.chain, itertools.cycle))
-        if chained or (isinstance(value, Iterator) and type(value).__module__ == "builtins"):
+        if chained or (hasattr(value, "__next__") and type(value).__module__ == "builtins"):
             advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
             refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
-        for part in filter(missed, _inside(value)):
+        for part in filter(missed, hidden_parts(value, (Tensor, Layer))):
             what = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
             refuse(name, what)
     for name, value in vars(layer).items():
         if isinstance(value, dict) and any(map(missed, value)):
             refuse(name, "is a dict with Layers or Tensors for keys, which are not searched")
     for cls in type(layer).__mro__[: type(layer).__mro__.index(Layer)]:
-        for name, value in vars(cls).items():
-            held = isinstance(value, (Tensor, Layer, list, tuple, dict))
-            if held and any(map(missed, tree_leaves(value))):
+        ours = cls.__module__.startswith("tinynn.")
+        for name, value in () if ours else vars(cls).items():
+            if any(map(missed, tree_leaves(value))):
                 what = f"belongs to the class {cls.__name__}, and so to all its objects"
                 refuse(name, what, f"Assign it in __init__: self.{name} = ...")
 

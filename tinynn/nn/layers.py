@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from tinynn.autodiff.primitive import as_array, fresh
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
-from tinynn.nn.argument_hints import with_hints
 from tinynn.nn.initializers import Initializer
 from tinynn.nn.layer import Layer
 from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
@@ -61,15 +60,10 @@ class Weighted(Activated):
     """A linear map with kernel, bias or None, and an activation."""
 
     def _make(
-        self,
-        shape: tuple[int, ...],
-        activation: str | ActivationFunction | None,
-        use_bias: bool,
-        kernel_initializer: "str | Initializer",
-        bias_initializer: "str | Initializer",
-        dtype: Any,
+        self, shape: tuple[int, ...], activation: str | ActivationFunction | None, use_bias: bool,
+        kernel_initializer: "str | Initializer", bias_initializer: "str | Initializer", dtype: Any,
         rng: "check.Seed",
-    ) -> None:
+    ) -> None:  # fmt: skip
         owner = type(self).__name__
         self.activation = activations.get(owner, activation)
         self.dtype = _float_dtype(owner, dtype)
@@ -95,19 +89,13 @@ class Dense(Weighted):
 
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
-        self,
-        in_features: int,
-        units: int,
-        activation: str | ActivationFunction | None = "linear",
-        *,
-        use_bias: bool = True,
-        kernel_initializer: "str | Initializer" = "glorot_uniform",
-        bias_initializer: "str | Initializer" = "zeros",
-        dtype: Any = "float32",
+        self, in_features: int, units: int, activation: str | ActivationFunction | None = "linear",
+        *, use_bias: bool = True, kernel_initializer: "str | Initializer" = "glorot_uniform",
+        bias_initializer: "str | Initializer" = "zeros", dtype: Any = "float32",
         rng: "check.Seed" = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.in_features = check.integer("Dense", "in_features", in_features, at_least=1)
         self.units = check.integer("Dense", "units", units, at_least=1)
         shape = (self.in_features, self.units)
@@ -192,7 +180,7 @@ class Dropout(Layer):
     keeps_linear = True
     per_sample = True
 
-    @with_hints
+    @check.with_hints
     def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
         self.rate = check.real("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = check.generator("Dropout", rng)
@@ -265,10 +253,6 @@ class Sequential(Layer):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
-    @overload
-    def __getitem__(self, index: int) -> Layer: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Sequential": ...
     def __getitem__(self, index: int | slice) -> Layer:
         if isinstance(index, slice):
             return Sequential(self.layers[index])

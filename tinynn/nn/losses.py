@@ -10,6 +10,7 @@ for shapes or values that do not fit, and TypeError for a target that requires a
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,12 +26,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mean_over_samples(loss: F) -> F:
-    """State of a loss that, unless reduced otherwise, it is the mean of those of the samples."""
+    """State that a loss is the mean of the losses of the samples; a decorator.
+
+    ``fit`` may then compute a batch in several chunks. Told ``reduction="sum"``, it is their sum.
+
+    >>> @mean_over_samples
+    ... def mean_fourth_power(prediction, target):
+    ...     return ((prediction - target) ** 4).mean()
+    """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
     return loss
-
-
-# ---------------------------------------------------------------- arguments
 
 
 def _constant(owner: str, name: str, value: Any) -> Any:
@@ -59,13 +64,18 @@ def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else ops.astype(array, dtype)
 
 
+@lru_cache
+def _eps(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps)
+
+
 def _single(prediction: Any) -> Any:
     """Return half precision in single precision: squares would be too large, means too small."""
-    return _cast(prediction, np.promote_types(prediction.dtype, np.float32))
+    return _cast(prediction, np.dtype(np.float32)) if prediction.dtype.itemsize < 4 else prediction
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
-    """Return the prediction, and the target in the dtype to compute in."""
+def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
+    """Return the prediction as it is given, and both in the dtype to compute in."""
     target = _constant(owner, "target", target)
     prediction = _floats(owner, prediction)
     if prediction.shape != target.shape:
@@ -77,12 +87,13 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any]:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
-    return prediction, _cast(target, np.promote_types(prediction.dtype, np.float32))
+    x = _single(prediction)
+    return prediction, x, _cast(target, x.dtype)
 
 
 def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
+    slack = 8 * _eps(dtype)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -95,11 +106,11 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
     inspected(refuse, array)
 
 
-def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any]:
-    """Return prediction and target, a pair, after a look at the target's values."""
-    prediction, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, advice, prediction.dtype)
-    return prediction, y
+def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any, Any]:
+    """Return what :func:`_pair` does, after a look at the target's values."""
+    given, x, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, advice, given.dtype)
+    return given, x, y
 
 
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
@@ -154,9 +165,6 @@ def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: s
     return _cast(loss, given.dtype)
 
 
-# ---------------------------------------------------------------- of numbers
-
-
 @mean_over_samples
 def mean_squared_error(
     prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
@@ -166,8 +174,8 @@ def mean_squared_error(
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     2.0
     """
-    given, y = _pair("mean_squared_error", prediction, target)
-    loss = ops.square(ops.subtract(_single(given), y))
+    given, x, y = _pair("mean_squared_error", prediction, target)
+    loss = ops.square(ops.subtract(x, y))
     return _reduced("mean_squared_error", loss, given, sample_weight, reduction)
 
 
@@ -180,15 +188,15 @@ def mean_absolute_error(
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     1.0
     """
-    given, y = _pair("mean_absolute_error", prediction, target)
-    loss = ops.abs(ops.subtract(_single(given), y))
+    given, x, y = _pair("mean_absolute_error", prediction, target)
+    loss = ops.abs(ops.subtract(x, y))
     return _reduced("mean_absolute_error", loss, given, sample_weight, reduction)
 
 
 @mean_over_samples
 def huber(
-    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None, reduction:
-    str = "mean",
+    prediction: Array, target: Any, *, delta: float = 1.0, sample_weight: Any = None,
+    reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
@@ -196,14 +204,11 @@ def huber(
     array([0.125, 2.5  ])
     """
     delta = check.real("huber", "delta", delta, above=0)
-    given, y = _pair("huber", prediction, target)
-    size = ops.abs(ops.subtract(_single(given), y))
+    given, x, y = _pair("huber", prediction, target)
+    size = ops.abs(ops.subtract(x, y))
     inner = ops.minimum(size, delta)
     loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
     return _reduced("huber", loss, given, sample_weight, reduction)
-
-
-# ---------------------------------------------------------------- of two classes
 
 
 def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
@@ -211,7 +216,7 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
     if logits:
         cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
     else:
-        tiny = float(np.finfo(x.dtype).eps)
+        tiny = _eps(x.dtype)
         cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
         cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
     negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
@@ -233,8 +238,8 @@ def binary_crossentropy(
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    given, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
-    x, logits = _single(given), _are_logits(owner, given, from_logits, "sigmoid")
+    given, x, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    logits = _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
         weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
         loss = _crossentropy(x, y, ops.multiply(y, weight), logits)
@@ -256,8 +261,8 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    given, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
-    x, not_y = _single(given), ops.subtract(1, y)
+    given, x, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    not_y = ops.subtract(1, y)
     if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
         loss = ops.logit_crossentropy(x, y)
@@ -274,16 +279,12 @@ def focal(
     return _reduced("focal", loss, given, sample_weight, reduction)
 
 
-# ---------------------------------------------------------------- of several classes
-
-
-def _log_probabilities(owner: str, given: Any, from_logits: bool) -> Any:
+def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any:
     if given.ndim == 0:
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
-    x = _single(given)
     if _are_logits(owner, given, from_logits, "softmax"):
         return ops.log_softmax(x, axis=-1)
-    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
+    return ops.log(ops.clip(x, _eps(x.dtype), 1))
 
 
 @mean_over_samples
@@ -300,8 +301,8 @@ def categorical_crossentropy(
     """
     owner = "categorical_crossentropy"
     advice = "Give one-hot rows; for class numbers use the sparse loss."
-    given, y = _labels(owner, prediction, target, advice)
-    log_p = _log_probabilities(owner, given, from_logits)
+    given, x, y = _labels(owner, prediction, target, advice)
+    log_p = _log_probabilities(owner, given, x, from_logits)
     weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
     loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
     return _reduced(owner, loss, given, sample_weight, reduction)
@@ -324,7 +325,7 @@ def sparse_categorical_crossentropy(
     given = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
-    log_p = _log_probabilities(owner, given, from_logits)
+    log_p = _log_probabilities(owner, given, _single(given), from_logits)
     if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
@@ -343,16 +344,12 @@ def sparse_categorical_crossentropy(
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 
-# ---------------------------------------------------------------- by name
-
 TABLE: dict[str, Callable[..., Any]] = {
-    "mean_squared_error": mean_squared_error,
-    "mean_absolute_error": mean_absolute_error,
-    "huber": huber,
-    "binary_crossentropy": binary_crossentropy,
-    "focal": focal,
-    "categorical_crossentropy": categorical_crossentropy,
-    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    loss.__name__: loss
+    for loss in (
+        *(mean_squared_error, mean_absolute_error, huber, binary_crossentropy, focal),
+        *(categorical_crossentropy, sparse_categorical_crossentropy),
+    )
 }
 
 ALIASES = {  # as in Keras

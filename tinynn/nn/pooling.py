@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from tinynn import _checks as check
 from tinynn.autodiff import conv, ops
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.argument_hints import with_hints
+from tinynn.kernels import geometry
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
@@ -16,7 +16,7 @@ class _Pool1d(Layer):
     per_sample = True
     _pool: ClassVar[Any]
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self, pool_size: int = 2, *, strides: int | None = None, padding: str = "valid"
     ) -> None:
@@ -35,7 +35,7 @@ class _Pool1d(Layer):
         """Return one value for each window and channel."""
         owner = type(self).__name__
         x = _series(owner, x)
-        conv.output_length(owner, x.shape[-2], self.pool_size, self.strides, self.padding)
+        geometry.output_length(owner, x.shape[-2], self.pool_size, self.strides, self.padding)
         return self._pool(x, self.pool_size, strides=self.strides, padding=self.padding)
 
     def reach(self) -> ReceptiveField:

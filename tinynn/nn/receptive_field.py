@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tinynn import _checks as check
-from tinynn.autodiff import conv
+from tinynn.kernels import geometry
 
 
 class ReceptiveField(NamedTuple):
@@ -48,7 +48,7 @@ def receptive_field_of(layer: Any) -> ReceptiveField | None:
 
 
 def of_windows(
-    extent: int, stride: int, padding: conv.Padding, mirrored: bool = False
+    extent: int, stride: int, padding: geometry.Padding, mirrored: bool = False
 ) -> ReceptiveField:
     """Return the receptive field of windows that span ``extent`` steps, ``stride`` apart.
 
@@ -56,7 +56,7 @@ def of_windows(
     At the ends, a mirror shows steps outside the window.
     """
     left = right = 0
-    pairs = {conv.padding_pair(padding, n, extent, stride) for n in range(1, stride + 1)}
+    pairs = {geometry.padding_pair(padding, n, extent, stride) for n in range(1, stride + 1)}
     for before, after in pairs:
         beyond = max(0, before + after - extent + 1)  # how far past the end a window may begin
         left = max(left, before, beyond + (after if mirrored else 0))

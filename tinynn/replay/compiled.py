@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from functools import update_wrapper
+from contextlib import nullcontext
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import Node, _paused
 from tinynn.autodiff.listening import listener
-from tinynn.replay.plans import Plans, Unrecorded, run
-from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.replay.plans import Plans, Unrecorded
+from tinynn.replay.tracing import Tracer
+from tinynn.training.threads import one_blas_thread
 
 ARRAY, TENSOR, VALUE = "array", "tensor", "value"
 
@@ -25,7 +27,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], verify: bool) -> None:
         update_wrapper(self, function)
         self._function, self._verify = function, verify
-        self._plans = Plans()
+        self._plans = Plans("compile")
         self._lock = threading.RLock()
         self.eager: str | None = None
         self._for_good = False
@@ -38,25 +40,23 @@ class Compiled:
         structure = _flattened((args, kwargs), arrays)
         key = structure, *[(a.shape, a.dtype) for a in arrays], _paused.get() > 0
         with self._lock:
-            plan = self._plans.get(key)
-            if plan is None:
-                self.eager = self._plans.reason()
-                return self._function(*args, **kwargs)
 
             def call(tracer: Tracer) -> Any:
-                places = iter(enumerate(arrays))
-                given, named = _unflattened(structure, places, tracer)
+                given, named = _unflattened(structure, iter(enumerate(arrays)), tracer)
                 return self._function(*given, **named)
 
             try:
-                return run(
-                    plan, call, lambda: self._function(*args, **kwargs), arrays, self._verify
-                )
+                plan = self._plans.get(key, call, verify=self._verify)
             except Unrecorded as error:
-                self._plans.forget(key)
                 result = self._function(*args, **kwargs)  # raises again if the fault is the user's
                 self.eager, self._for_good = str(error), True
                 return result
+            if plan is None:
+                self.eager = self._plans.reason()
+                return self._function(*args, **kwargs)
+            with one_blas_thread() if plan.program().light else nullcontext():
+                again = partial(self._function, *args, **kwargs)
+                return plan.replay(arrays, again, compare=self._verify)
 
 
 def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -140,6 +140,3 @@ def compile(f: Callable[..., Any], *, verify: bool = True) -> Callable[..., Any]
         raise TypeError(f"compile: give a function, got {type(f).__name__}.")
     verify = check.flag("compile", "verify", verify)
     return f if isinstance(f, Compiled) else Compiled(f, verify)
-
-
-__all__ = ["Compiled", "NotReplayable", "compile"]

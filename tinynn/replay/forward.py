@@ -8,8 +8,8 @@ import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, Unrecorded
-from tinynn.replay.program import NotFinite, quiet
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded
+from tinynn.replay.program import NotFinite
 from tinynn.replay.purity import is_own, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 
@@ -17,44 +17,40 @@ _known: "WeakKeyDictionary[Layer, Plans]" = WeakKeyDictionary()
 
 
 class Forward:
-    """The output of a model for plain arrays; ``worker``: which of several threads asks."""
+    """The output of a model for plain arrays; ``worker``: which of several threads asks.
+
+    ``eager``: None, or why the model runs eagerly.
+    """
 
     def __init__(self, model: Layer) -> None:
-        self.model = model
+        self.model, self.eager = model, unknown_part(model)
         self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers())
-        self.eager = unknown_part(model)
-        if model not in _known:
-            _known[model] = Plans()
-        self._plans, self._lock = _known[model], Lock()
+        self._plans = _known.setdefault(model, Plans("predict"))
+        self._lock = Lock()
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
         """Return the output, in a fresh array."""
-        if self.eager is not None:
-            return self._eagerly(x)
         with self._lock:
-            plan = self._plan(x)
-        if plan is None:
-            return self._eagerly(x)
-        program = plan.program(worker)
+            plan = None if self.eager is not None else self._plan(x)
+            if plan is not None and (plan.draws or not self.trusted):  # one after the other
+                return np.asarray(plan.replay([x], lambda: self._eagerly(x)))
+            program = None if plan is None else plan.program(worker)
         try:
-            with quiet():
-                result = program.run([x])
+            return self._eagerly(x) if program is None else np.asarray(program.run([x]))
         except NotFinite:
             return self._eagerly(x)
-        return result  # type: ignore[no-any-return]
 
     def _plan(self, x: np.ndarray) -> Plan | None:
-        """Return the plan for arrays like ``x``, if one holds; record it the second time."""
-        key = x.shape, x.dtype
-        plan = self._plans.get(key, first_time=1)
-        if plan is None or plan.holds():
-            return plan
+        def call(tracer: Tracer) -> Any:
+            return values(self.model(tracer.argument(0, x, as_tensor=True)))
+
         try:
-            plan.record(lambda tracer: values(self.model(tracer.argument(0, x, as_tensor=True))))
+            return self._plans.get((x.shape, x.dtype), call, verify=not self.trusted, after=1)
+        except ReplayMismatch:
+            raise
         except (NotReplayable, Unrecorded) as error:
             self.eager = str(error)
             return None
-        return plan
 
     def _eagerly(self, x: np.ndarray) -> np.ndarray:
         return np.array(values(self.model(x)))

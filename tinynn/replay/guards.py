@@ -43,8 +43,7 @@ class Guards:
         self._layers: list[tuple[Any, dict[str, Any]]] = []
         self._seen: set[int] = set()
         self._answers: list[tuple[Callable[[], Any], Any]] = []
-        self.generators: dict[int, np.random.Generator] = {}  # by id, those that layers hold
-        self._states: dict[int, Any] = {}
+        self._generators: dict[int, tuple[np.random.Generator, Any]] = {}  # of layers; states
 
     def hold(self) -> bool:
         """Tell whether everything is as it was."""
@@ -59,8 +58,7 @@ class Guards:
             self.contents(vars(layer))
             for value in vars(layer).values():
                 if isinstance(value, np.random.Generator):
-                    self.generators[id(value)] = value
-                    self._states[id(value)] = value.bit_generator.state
+                    self._generators[id(value)] = value, value.bit_generator.state
 
     def contents(self, container: Any) -> None:
         """Rely on what a dict or list holds, nested ones too."""
@@ -79,10 +77,15 @@ class Guards:
         elif isinstance(value, (dict, list, tuple)):
             self.contents(value)
 
+    def states(self, *, drawn: bool) -> list[tuple[np.random.Generator, Any]]:
+        """Return the generators of layers and their states: now, or before what was ``drawn``."""
+        found = self._generators.values()
+        return list(found) if drawn else [(g, g.bit_generator.state) for g, _ in found]
+
     def undo_draws(self) -> None:
         """Give the generators of layers back the states that they had before the call."""
-        for key, state in self._states.items():
-            self.generators[key].bit_generator.state = state
+        for generator, state in self.states(drawn=True):
+            generator.bit_generator.state = state
 
     def requires_grad(self, leaf: Any) -> None:
         """Rely on whether a leaf requires a gradient."""

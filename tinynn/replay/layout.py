@@ -7,7 +7,6 @@ one convolution and the next, at one pitch: the number of steps from one series 
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,18 @@ from tinynn.autodiff import conv
 from tinynn.kernels import choose
 from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
 from tinynn.kernels.toeplitz import Toeplitz
-from tinynn.replay.lowering import Instruction, Lowered
-from tinynn.replay.recording import ArraySpec, Ref
+from tinynn.replay.lowering import Instruction
+from tinynn.replay.recording import ArraySpec, Recording, Ref
 from tinynn.replay.speculation import MAPS, read_at_the_end, read_by
 
 
 class Layout:
     """Pitches by the number of an array, and the padded batches that were made."""
 
-    def __init__(self, lowered: Lowered) -> None:
+    def __init__(self, lowered: Recording) -> None:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
-        self.maps = [step for step in self.steps if self.is_map(step)]
+        self.maps = {step for step in self.steps if self._is_map(step)}
         self.batches: dict[int, PaddedBatch] = {}  # by number: of which its array is a view
         self.every: list[PaddedBatch] = []
         self.pitch: dict[int, int] = {}
@@ -40,7 +39,7 @@ class Layout:
 
     # ------------------------------------------------------------ which arrays
 
-    def is_map(self, step: Instruction) -> bool:
+    def _is_map(self, step: Instruction) -> bool:
         """Tell whether a step is one of the three maps, and of a kind that padded batches serve."""
         if step.op not in MAPS:
             return False
@@ -70,11 +69,10 @@ class Layout:
         if not step.elementwise:
             return []
         shape = self.specs[step.result.index].shape
-        series = [ref.index for ref in (step.result, *read_by(step))]
-        return [i for i in series if self._is_series(i) and self.specs[i].shape == shape]
-
-    def _is_series(self, index: int) -> bool:
-        return self.specs[index].ndim == 3 and self.specs[index].dtype.kind in "fb"
+        specs = {ref.index: self.specs[ref.index] for ref in (step.result, *read_by(step))}
+        return [
+            i for i, s in specs.items() if s.shape == shape and s.ndim == 3 and s.dtype.kind in "fb"
+        ]
 
     def _sizes(self, step: Instruction) -> tuple[int, int, int]:
         channels, filters = (self.specs[i].shape[2] for i in self._series(step))
@@ -102,7 +100,7 @@ class Layout:
             if self.specs[i].shape[1] > pitch:
                 del self.pitch[i]
 
-    def _find_biases(self, lowered: Lowered) -> None:
+    def _find_biases(self, lowered: Recording) -> None:
         """Find convolutions of which nothing is used but the sum with a bias that is known then."""
         reads = Counter(ref for part in lowered.steps for ref in read_by(part))
         reads.update(read_at_the_end(lowered))
@@ -110,14 +108,14 @@ class Layout:
         place = {ref: n for n, step in enumerate(self.steps) for ref in read_by(step)}
         for n, step in enumerate(self.steps):
             y = step.result
-            if step.op is not conv.conv or step not in self.maps or step.exact or reads[y] != 1:
+            if step.op is not conv.conv or step not in self.maps or reads[y] != 1 or y not in place:
                 continue
-            after = self.steps[place[y]] if y in place else step
+            after = self.steps[place[y]]
             others = [x for x in read_by(after) if x != y]
-            if after.function is np.add and len(others) == 1 and made.get(others[0], -1) < n:
-                bias, spec = self.specs[others[0].index], self.specs[y.index]
-                fits = bias == ArraySpec(spec.shape[-1:], spec.dtype)
-                if fits and self.specs[after.result.index] == spec:
+            if after.function is np.add and not after.exact and len(others) == 1:
+                spec, total = self.specs[y.index], self.specs[after.result.index]
+                bias = self.specs[others[0].index] == ArraySpec(spec.shape[-1:], spec.dtype)
+                if bias and total == spec and made.get(others[0], -1) < n:
                     self.biases[y] = others[0], after.result
 
     # ------------------------------------------------------------ padded batches
@@ -139,7 +137,11 @@ class Layout:
         return place in self.batches and self.batches[place].pitch == self.pitch[index]
 
     def with_gaps(
-        self, step: Instruction, function: Callable[..., Any], args: tuple[Any, ...], out: np.ndarray
+        self,
+        step: Instruction,
+        function: Any,
+        args: tuple[Any, ...],
+        out: np.ndarray,
     ) -> tuple[tuple[Any, ...], np.ndarray]:
         """Return arguments and result of a ufunc with the gaps, if zeros stay zeros there.
 
@@ -178,36 +180,35 @@ class Layout:
         room = pitch - self.specs[series[0]].shape[1]
         return reach <= room and all(self.pitch.get(i) == pitch for i in series)
 
-    def as_batch(self, x: Ref, array: np.ndarray, pitch: int) -> tuple[PaddedBatch, list[Call]]:
-        """Return an array as a padded batch, and the call that copies it there if it is in none."""
-        batch = self.batch_at(x, array)
-        if batch is not None and batch.pitch == pitch:
-            return batch, []
-        batch = self.new(self.specs[x.index], pitch)
-        return batch, [(np.copyto, (batch.array, array))]
-
     def convolution(
         self, step: Instruction, args: tuple[np.ndarray, ...], out: np.ndarray, bias: Any
     ) -> tuple[list[np.ndarray], list[Call]]:
         """Return the series that a map reads, and the calls that it consists of."""
-        left, (a, b) = step.params["padding"][0], step.args
-        pitch = self.pitch[self._series(step)[0]]
-        first, calls = self.as_batch(a, args[0], pitch)
-        taken = [first.array]
+        left, (a, b), calls = step.params["padding"][0], step.args, list[Call]()
+        first = self._as_batch(step, a, args[0], calls)
         if step.op is conv.conv_kernel:
-            second, copied = self.as_batch(b, args[1], pitch)
+            second = self._as_batch(step, b, args[1], calls)
             way = self._way(step, first, ("x", a, left), ("g", b))
-            return [*taken, second.array], [
-                *calls,
-                *copied,
-                *way.kernel_gradient(first, second, left, out),
-            ]
+            calls += way.kernel_gradient(first, second, left, out)
+            return [first.array, second.array], calls
         y = self.batches[step.result.index]
         if step.op is conv.conv_input:
             way = self._way(step, first, ("g", a), ("kernel", b))
-            return taken, calls + way.input_gradient(first, args[1], left, y)
-        way = self._way(step, first, ("x", a, left), ("kernel", b))
-        return taken, calls + way.forward(first, args[1], left, y, bias)
+            calls += way.input_gradient(first, args[1], left, y)
+        else:
+            way = self._way(step, first, ("x", a, left), ("kernel", b))
+            calls += way.forward(first, args[1], left, y, bias)
+        return [first.array], calls
+
+    def _as_batch(
+        self, step: Instruction, x: Ref, array: np.ndarray, calls: list[Call]
+    ) -> PaddedBatch:
+        """Return an array as a padded batch; add the call that copies it there if need be."""
+        batch, pitch = self.batch_at(x, array), self.pitch[self._series(step)[0]]
+        if batch is None or batch.pitch != pitch:
+            batch = self.new(self.specs[x.index], pitch)
+            calls.append((np.copyto, (batch.array, array)))
+        return batch
 
     def _way(self, step: Instruction, batch: PaddedBatch, *names: Any) -> Way:
         """Return the way to compute a map, which shares transforms with other maps by name."""

@@ -15,19 +15,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinynn._trees import tree_leaves, tree_map
 from tinynn.autodiff import ops
-from tinynn.replay.recording import (
-    ArraySpec,
-    Assign,
-    Check,
-    Recording,
-    Ref,
-    Returned,
-    Step,
-    Update,
-)
+from tinynn.replay import recording as rec
+from tinynn.replay.recording import ArraySpec, Recording, Ref, Source, Step
 from tinynn.replay.speculation import Visibility, is_own, read_at_the_end, read_by
-
-HASHABLE = (int, float, bool, complex, str, type(None), np.ufunc, np.dtype, type)
 
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 
@@ -61,68 +51,54 @@ class Instruction:
         return self.whole and (self.op.elementwise or self.op is ops.astype)
 
 
-@dataclass
-class Lowered:
-    """A recording with its steps lowered; ``constants``: by number, what was computed once."""
+def lower(recording: Recording) -> Recording:
+    """Return a recording of Instructions in place of Steps.
 
-    specs: list[ArraySpec]
-    constants: dict[int, np.ndarray]
-    steps: list[Any]  # Instruction, Check, Assign, Update
-    gradients: list[tuple[Any, Ref | None]]
-    result: Any
-
-
-def lower(recording: Recording) -> Lowered:
-    """Lower the steps. What is constant or occurs twice is computed once; what is unused, never."""
+    What is constant or occurs twice is computed once, and what nobody reads never, but for
+    operations of users.
+    """
     return _Lowering(recording).lowered()
 
 
 class _Lowering:
     def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.specs = list(recording.specs)
-        self.constants = {
-            i: source.value
-            for i, source in recording.sources.items()
-            if source.kind == "constant" and source.frozen
-        }
-        self.live = {
-            i for i, s in recording.sources.items() if s.kind == "constant" and not s.frozen
-        }
+        self.recording, self.specs = recording, list(recording.specs)
+        self.sources = dict(recording.sources)
         self.visibility = Visibility(recording)
         self.same: dict[Ref, Ref] = {}  # numbers of arrays that are the same as an earlier one
         self.known: dict[Any, Ref] = {}  # results by what computes them
-        self.body: list[Any] = []
+        self.steps: list[Any] = []
         self.exact = False
         self.hidden = True  # whether a nan in the result of this step may go unseen
 
-    def lowered(self) -> Lowered:
+    def lowered(self) -> Recording:
         for part in self.recording.steps:
             if isinstance(part, Step):
                 self._step(part)
             else:
-                self.body.append(self._renamed(part))
-                if not isinstance(part, Check):
+                self.steps.append(self._renamed(part))
+                if not isinstance(part, rec.Check):
                     self.exact = True
                     self.known.clear()  # the effect may have changed arrays of the user's
-        gradients = [(leaf, g and self.ref(g)) for leaf, g in self.recording.gradients]
-        result = tree_map(self._returned, self.recording.result)
-        lowered = Lowered(self.specs, self.constants, self.body, gradients, result)
+        gradients = [(leaf, self.ref(g)) for leaf, g in self.recording.gradients]
+        result = tree_map(self._renamed, self.recording.result)
+        lowered = Recording(self.specs, self.sources, self.steps, gradients, result)
         return replace(lowered, steps=_used(lowered))
 
     def ref(self, x: Any) -> Any:
-        """Return the number under which an array is computed; plain values as they are."""
+        """Return the number under which an array is computed; all else as it is."""
         return self.same.get(x, x) if isinstance(x, Ref) else x
 
-    def _returned(self, x: Any) -> Any:
-        return Returned(self.ref(x.ref), x.kind) if isinstance(x, Returned) else x
-
     def _renamed(self, part: Any) -> Any:
-        if isinstance(part, Assign):
+        if isinstance(part, rec.Returned):
+            return replace(part, ref=self.ref(part.ref))
+        if isinstance(part, rec.Assign):
             return replace(part, value=self.ref(part.value))
-        if isinstance(part, Update):
-            return replace(part, gradients=[g and self.ref(g) for g in part.gradients])
-        return replace(part, args=tuple(map(self.ref, part.args)))
+        if isinstance(part, rec.Update):
+            return replace(part, gradients=list(map(self.ref, part.gradients)))
+        return (
+            replace(part, args=tuple(map(self.ref, part.args))) if type(part) is rec.Check else part
+        )
 
     def _step(self, step: Step) -> None:
         op, args = step.op, tuple(map(self.ref, step.args))
@@ -141,26 +117,28 @@ class _Lowering:
             y = self._emit(op.forward, args, step.params, spec, op)
         self.same[step.result] = y
 
+    def _constant(self, x: Any, *, frozen: bool) -> bool:
+        source = self.sources.get(x.index) if isinstance(x, Ref) else None
+        return source is not None and source.kind == "constant" and source.frozen is frozen
+
     def _converts_nothing(self, x: Any, result: Ref) -> bool:
-        return (
-            isinstance(x, Ref)
-            and x.index not in self.live
-            and self.specs[x.index].dtype == self.specs[result.index].dtype
-        )
+        same = isinstance(x, Ref) and self.specs[x.index].dtype == self.specs[result.index].dtype
+        return same and not self._constant(x, frozen=False)  # which an effect may change
 
     def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Compute a step on constants now; tell whether it is one."""
-        if not all(x.index in self.constants for x in args if isinstance(x, Ref)):
+        if not all(self._constant(x, frozen=True) for x in args if isinstance(x, Ref)):
             return False
-        arrays = [self.constants[x.index] if isinstance(x, Ref) else x for x in args]
+        arrays = [self.sources[x.index].value if isinstance(x, Ref) else x for x in args]
         with np.errstate(all="ignore"):
-            self.constants[step.result.index] = np.asarray(step.op.forward(*arrays, **step.params))
+            y = np.asarray(step.op.forward(*arrays, **step.params))
+        self.sources[step.result.index] = Source("constant", y, True)
         return True
 
     def _inside(self, step: Step, args: tuple[Any, ...]) -> Ref | None:
         """Emit what an operation consists of, and return the result; None if that is not clear."""
         spec = self.specs[step.result.index]
-        mark, known = len(self.body), len(self.known)
+        mark, known = len(self.steps), len(self.known)
         symbols = [Symbol(self, step.op, x) if isinstance(x, Ref) else x for x in args]
         try:
             y = step.op.forward(*symbols, **step.params)
@@ -168,7 +146,7 @@ class _Lowering:
                 return y.ref
         except Exception:  # whatever an operation does with values that are none
             pass
-        del self.body[mark:]
+        del self.steps[mark:]
         while len(self.known) > known:
             self.known.popitem()
         return None
@@ -188,19 +166,17 @@ class _Lowering:
         return ref
 
     def _add(self, function: Any, args: Any, params: dict[str, Any], ref: Ref, op: Any) -> None:
-        self.body.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
+        self.steps.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
 
 
 def _key(function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Return what makes a result the same again, or None if that cannot be told."""
-    parts = [*args, *tree_leaves(list(params.values()))]
-    if not all(isinstance(x, (Ref, *HASHABLE)) for x in parts):
+    if any(isinstance(x, np.ndarray) for x in tree_leaves([args, params])):
         return None
-    shown = [(type(x), x if isinstance(x, Ref) else repr(x)) for x in args]  # 0.0 is not -0.0
-    return function, tuple(shown), repr(sorted(params.items()))
+    return function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
 
 
-def _used(lowered: Lowered) -> list[Any]:
+def _used(lowered: Recording) -> list[Any]:
     """Return the steps without operations of ours whose results nobody reads."""
     read = set(read_at_the_end(lowered))
     kept = []
@@ -242,18 +218,17 @@ class Symbol(NDArrayOperatorsMixin):
         if any(isinstance(x, np.ndarray) and x.ndim for x in inputs):
             _refuse(self)  # made inside, of what cannot be seen
         if method == "reduce" and params.keys() <= {"axis", "dtype", "keepdims"}:
-            function, shape = ufunc.reduce, _reduced(inputs[0].shape, params)
+            function = ufunc.reduce
         elif method == "__call__" and not params and ufunc.nout == 1:
             if ufunc is np.power and type(inputs[1]) in (int, float) and inputs[1] in POWERS:
                 ufunc, inputs = POWERS[inputs[1]], inputs[:1]  # as the operator ** of an array
-            function, shape = ufunc, _shape(ufunc, [np.shape(x) for x in inputs])
+            function = ufunc
         else:
             _refuse(self)
         args = tuple([x.ref if isinstance(x, Symbol) else x for x in inputs])
-        spec = ArraySpec(shape, _dtype(function, inputs, params))
-        return Symbol(
-            self.lowering, self.op, self.lowering._emit(function, args, params, spec, self.op)
-        )
+        spec = ArraySpec(_shape(function, inputs, params), _dtype(function, inputs, params))
+        ref = self.lowering._emit(function, args, params, spec, self.op)
+        return Symbol(self.lowering, self.op, ref)
 
 
 def _says_nothing(name: str, value: Any) -> bool:
@@ -263,25 +238,21 @@ def _says_nothing(name: str, value: Any) -> bool:
     return value is {"where": True, "keepdims": False}.get(name)
 
 
-def _shape(ufunc: np.ufunc, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of a ufunc's result."""
-    if ufunc is np.matmul:
-        (*lead_a, n, k), (*lead_b, k_, m) = shapes
-        if k != k_:
-            raise ValueError("shapes do not fit")
-        return *np.broadcast_shapes(tuple(lead_a), tuple(lead_b)), n, m
-    if ufunc.signature is not None:
-        raise TypeError("of a generalised ufunc the shapes are not known")
-    return np.broadcast_shapes(*shapes)
-
-
-def _reduced(shape: tuple[int, ...], params: dict[str, Any]) -> tuple[int, ...]:
-    """Return the shape of an array reduced along axes."""
-    axis = params.get("axis", 0)
-    axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
+def _shape(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of what a ufunc, or its reduction, gives."""
+    shapes = [np.shape(x) for x in inputs]
+    if function is np.matmul and min(map(len, shapes)) >= 2:
+        (*a, n, _), (*b, _, m) = shapes
+        return *np.broadcast_shapes(tuple(a), tuple(b)), n, m
+    if isinstance(function, np.ufunc):
+        if function.signature is not None:
+            _refuse(function)
+        return np.broadcast_shapes(*shapes)
+    lengths, axis = shapes[0], params.get("axis", 0)
+    axes = range(len(lengths)) if axis is None else normalize_axis_tuple(axis, len(lengths))
     if params.get("keepdims"):
-        return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
+        return tuple(1 if i in axes else n for i, n in enumerate(lengths))
+    return tuple(n for i, n in enumerate(lengths) if i not in axes)
 
 
 def _dtype(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> np.dtype[Any]:

@@ -5,7 +5,7 @@ result of an elementwise instruction takes the place of an argument that nobody 
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,8 +16,8 @@ from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
 from tinynn.replay.buffers import Buffers, aligned, side_by_side
 from tinynn.replay.layout import Layout
-from tinynn.replay.lowering import Instruction, Lowered
-from tinynn.replay.recording import ArraySpec, Assign, Check, Ref, Source, Update
+from tinynn.replay.lowering import Instruction
+from tinynn.replay.recording import ArraySpec, Assign, Check, Recording, Ref, Source, Update
 from tinynn.replay.speculation import is_own, read_after_effects, read_at_the_end, read_by
 
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
@@ -38,17 +38,10 @@ class Plan:
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.
     """
 
-    def __init__(
-        self, lowered: Lowered, sources: dict[int, Source], order: Sequence[Any] | None
-    ) -> None:
+    def __init__(self, lowered: Recording, order: Sequence[Any] | None) -> None:
         self.lowered, self.specs, self.layout = lowered, lowered.specs, Layout(lowered)
-        self.arrays: dict[int, np.ndarray] = dict(lowered.constants)
-        self.sources: dict[str, list[Any]] = {
-            "argument": [],
-            "leaf": [],
-            "gradient": [],
-            "draw": [],
-        }
+        self.arrays: dict[int, np.ndarray] = {}
+        self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
         self.late: list[Call] = []
         self._now = self.calls
@@ -58,7 +51,7 @@ class Plan:
         self._made = {step.result for step in lowered.steps if isinstance(step, Instruction)}
         self._sums: dict[Ref, Ref] = {}  # by a sum with a bias: the convolution that has made it
         self._plan_gradients(lowered.gradients, order)
-        for index, source in sources.items():
+        for index, source in lowered.sources.items():
             self._source(index, source)
         for part in lowered.steps:
             self._part(part)
@@ -66,7 +59,6 @@ class Plan:
             self._call(np.copyto, target, self.arrays[ref.index])
         if not self.late:
             self._verify()
-        self.largest = max((a.nbytes for a in self.arrays.values()), default=0)
         self.light = all(_work(call) < WORTH_THREADS for call in (*self.calls, *self.late))
 
     def _plan_gradients(self, gradients: list[Any], order: Sequence[Any] | None) -> None:
@@ -82,13 +74,15 @@ class Plan:
             self.flat_gradient, parts = side_by_side(shapes, dtype)
             for leaf, part in zip(leaves, parts, strict=True):
                 ref = found.get(id(leaf))
-                if ref in self._made and ref.index not in self._targets and self._is(ref, part):
+                if ref in self._made and self._computes(ref.index, part):
                     self._targets[ref.index] = part
-                elif ref is not None:
+                elif ref is not None and order is not None:
                     self._copied.append((part, ref))
 
-    def _is(self, ref: Ref, array: np.ndarray) -> bool:
-        return self.specs[ref.index] == ArraySpec(array.shape, array.dtype)
+    def _computes(self, index: int, part: np.ndarray) -> bool:
+        """Tell whether a result can be computed into a part of the flat gradient."""
+        elsewhere = index in self._targets or index in self.layout.pitch
+        return not elsewhere and self.specs[index] == ArraySpec(part.shape, part.dtype)
 
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
@@ -133,13 +127,13 @@ class Plan:
 
     def _verify(self) -> None:
         """Have all that is read from now on checked, before anything takes effect."""
-        late = {
-            r.index for r in read_after_effects(self.lowered) & self._made if r.index in self.arrays
-        }
-        found = [self.arrays[i] for i in sorted(late)]
+        late = {ref.index for ref in read_after_effects(self.lowered) & self._made}
+        late &= self.arrays.keys()
+        found = [self.arrays[i] for i in sorted(late - self._targets.keys())]
         if self.flat_gradient is not None and self._targets.keys() <= late:
-            rest = sorted(late - self._targets.keys())
-            found = [self.flat_gradient, *[self.arrays[i] for i in rest]]
+            found.append(self.flat_gradient)
+        else:
+            found += [self.arrays[i] for i in self._targets.keys() & late]
         floats = [array for array in found if array.dtype.kind in "fc"]
         if floats:
             self._call(check_finite, floats)
@@ -293,11 +287,16 @@ def check_finite(arrays: Sequence[np.ndarray]) -> None:
 def _run(
     function: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any], out: np.ndarray
 ) -> None:
-    y = np.asarray(function(*args, **params))
+    fill(out, function(*args, **params), function.__name__)
+
+
+def fill(out: np.ndarray, y: Any, maker: str) -> None:
+    """Copy what a function of a user's may have made into ``out``."""
+    y = np.asarray(y)
     if y.shape != out.shape or y.dtype != out.dtype:
         raise NotFinite(
-            f"compile: {function.__name__} returned shape {y.shape} and dtype {y.dtype}, when it "
-            f"was recorded {out.shape} and {out.dtype}."
+            f"compile: {maker} returned shape {y.shape} and dtype {y.dtype}, when it was recorded "
+            f"{out.shape} and {out.dtype}."
         )
     np.copyto(out, y)
 

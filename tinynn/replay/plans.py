@@ -1,4 +1,4 @@
-"""Recordings of one function by the kind of its arguments: made, verified, run, let go."""
+"""Recordings of one function by the kind of its arguments: made, verified, replayed, let go."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from tinynn._trees import tree_leaves
-from tinynn.replay.program import NotFinite, Program, quiet
-from tinynn.replay.recording import Assign, Check, Recording, Returned, Step, Update
+from tinynn.autodiff.graph import Node
+from tinynn.autodiff.primitive import values
+from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.recording import Recording, Returned
 from tinynn.replay.tracing import NotReplayable, Tracer
 
 KEPT = 8  # recordings of one function; the oldest is dropped
@@ -25,35 +27,37 @@ class Unrecorded(Exception):
     """A rehearsal failed: by the function's own fault, or because its data were Tensors."""
 
 
-class Plan:
-    """One recording, and the programs that replay it: one for each thread."""
+def rehearsed(call: Call) -> Tracer:
+    """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
+    tracer = Tracer()
+    try:
+        with tracer.listening():
+            tracer.finish(call(tracer))
+    except BaseException as error:
+        tracer.guards.undo_draws()
+        if isinstance(error, NotReplayable) or not isinstance(error, Exception):
+            raise
+        raise Unrecorded(f"{type(error).__name__} while it was recorded: {error}") from error
+    finally:
+        tracer.close()
+    return tracer
 
-    def __init__(self) -> None:
-        self.tracer: Tracer | None = None  # of the rehearsal that was recorded
+
+class Plan:
+    """One recording, and the programs that replay it: one for each thread.
+
+    ``order``: leaves whose gradients the programs compute side by side (see :class:`Program`).
+    """
+
+    def __init__(self, tracer: Tracer, order: list[Any] | None) -> None:
+        self.recording, self.guards = tracer.recording, tracer.guards
+        self.order, self.draws = order, bool(tracer.draws)
         self.programs: dict[int, Program] = {}
         self.runs = 0
-        self.order: list[Any] | None = None
+        self.rehearsal: Tracer | None = tracer  # of the next replay, with what was drawn in it
+        self._states: list[tuple[Any, Any]] = []
 
-    @property
-    def recording(self) -> Recording:
-        """What was recorded."""
-        if self.tracer is None:
-            raise RuntimeError("replay: nothing has been recorded yet")
-        return self.tracer.recording
-
-    def holds(self) -> bool:
-        """Tell whether there is a recording, and all that it relies on is as it was."""
-        return self.tracer is not None and self.tracer.guards.hold()
-
-    def record(self, call: Call) -> list[np.ndarray]:
-        """Rehearse ``call`` and keep what was heard; return what was drawn meanwhile."""
-        self.tracer = None
-        self.programs.clear()
-        self.tracer = rehearsed(call)
-        self.runs = 0
-        return self.tracer.draws
-
-    def verify(self, call: Call, owner: str) -> Tracer:
+    def verify(self, call: Call, owner: str) -> None:
         """Rehearse ``call`` again; raise ReplayMismatch if it is not what was recorded."""
         again = rehearsed(call)
         found = difference(self.recording, again.recording)
@@ -64,7 +68,7 @@ class Plan:
                 "must be an argument, a Tensor, or made by tinynn.fresh. Else do not compile it"
                 f"{', and remove @tnn.pure' if owner != 'compile' else ''}."
             )
-        return again
+        self.rehearsal = again
 
     def program(self, worker: int = 0) -> Program:
         """Return the program of a worker."""
@@ -72,51 +76,113 @@ class Plan:
             self.programs[worker] = Program(self.recording, order=self.order)
         return self.programs[worker]
 
-    def states(self) -> list[tuple[Any, Any]]:
-        """Return the generators that the function draws from, and their states."""
-        if self.tracer is None or not self.tracer.draws:
-            return []
-        generators = self.tracer.guards.generators.values()
-        return [(generator, generator.bit_generator.state) for generator in generators]
+    def begin(self) -> Tracer | None:
+        """Prepare the next replay, by the first worker; return its rehearsal, if there was one."""
+        self.runs += 1
+        rehearsal, self.rehearsal = self.rehearsal, None
+        if self.draws:
+            guards = rehearsal.guards if rehearsal is not None else self.guards
+            self._states = guards.states(drawn=rehearsal is not None)
+            self.program().draws = None if rehearsal is None else rehearsal.draws
+        return rehearsal
+
+    def forget_rehearsal(self) -> None:
+        """Have the next replay draw for itself."""
+        if self.rehearsal is not None:
+            self.rehearsal.guards.undo_draws()
+            self.rehearsal = None
+
+    def undo_draws(self) -> None:
+        """Take back what the replay has drawn that began last."""
+        for generator, state in self._states:
+            generator.bit_generator.state = state
+
+    def replay(
+        self, arrays: Sequence[np.ndarray], again: Callable[[], Any], compare: bool = False
+    ) -> Any:
+        """Replay on arrays; where that may be wrong, return ``again()``, the eager call."""
+        rehearsal = self.begin()
+        try:
+            result = self.program().run(arrays)
+        except NotFinite:
+            self.undo_draws()
+            return again()
+        if rehearsal is not None and compare:
+            self._compare(result, rehearsal.outcome)
+        return result
+
+    def _compare(self, result: Any, expected: Sequence[np.ndarray]) -> None:
+        """Raise ReplayMismatch if results or gradients are not those of the rehearsal."""
+        leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
+        found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
+        found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
+        for got, there in zip(found, expected, strict=True):
+            if got.dtype.kind != "f" or not got.size:
+                continue
+            info = np.finfo(got.dtype)
+            scale = np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
+            near = 20 * np.sqrt(info.eps) * scale
+            if not np.allclose(got, there, rtol=0, atol=near, equal_nan=True):
+                raise ReplayMismatch(
+                    "compile: a replayed call gave other numbers than the same call run eagerly: "
+                    f"{np.ravel(got)[:3]} for {np.ravel(there)[:3]}. An operation of your own may "
+                    "keep or read something that changes; do not compile it."
+                )
 
 
 class Plans:
-    """The plans of one function, by the kind of arguments."""
+    """The plans of one function, by the kind of arguments.
 
-    def __init__(self, credit: float = CREDIT) -> None:
+    ``owner``: in whose name errors are raised; ``credit``: how many recordings may be made before
+    replays have paid for some.
+    """
+
+    def __init__(self, owner: str, credit: float = CREDIT) -> None:
+        self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
-        self.credit = credit
-        self.made = 0
         self._seen: dict[Hashable, int] = {}
 
-    def get(self, key: Hashable, *, first_time: int = 0) -> Plan | None:
-        """Return the plan for a kind of arguments; None if recording does not pay.
+    def get(
+        self,
+        key: Hashable,
+        call: Call,
+        *,
+        verify: bool = False,
+        after: int = 0,
+        order: bool = False,
+    ) -> Plan | None:
+        """Return the plan for a kind of arguments, which holds; None if recording does not pay.
 
-        ``first_time``: how often such arguments must have come before they are worth a recording.
+        ``call`` is rehearsed where there is none yet, but only once such arguments have come
+        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared.
+        ``order``: whether gradients are computed side by side.
         """
         plan = self._plans.get(key)
-        if plan is not None and plan.holds():
+        if plan is not None and plan.guards.hold():
             self.credit = min(KEPT, self.credit + PAID)
+            if verify and plan.runs and not plan.runs & (plan.runs + 1):
+                plan.verify(call, self.owner)
             return plan
-        if plan is None and first_time:
-            seen = self._seen[key] = self._seen.pop(key, 0) + 1
-            if len(self._seen) > 8 * KEPT:
-                del self._seen[next(iter(self._seen))]
-            if seen <= first_time:
-                return None
+        if plan is None and self._count(key) <= after:
+            return None
+        self._plans.pop(key, None)
         if self.credit < 1:
             return None
         self.credit -= 1
         self.made += 1
-        if plan is None:
-            if len(self._plans) >= KEPT:
-                del self._plans[next(iter(self._plans))]
-            plan = self._plans[key] = Plan()
+        tracer = rehearsed(call)
+        if len(self._plans) >= KEPT:
+            del self._plans[next(iter(self._plans))]
+        leaves = [leaf for leaf, _ in tracer.recording.gradients] if order else None
+        plan = self._plans[key] = Plan(tracer, leaves)
         return plan
 
-    def forget(self, key: Hashable) -> None:
-        """Drop a plan that could not be recorded."""
-        self._plans.pop(key, None)
+    def _count(self, key: Hashable) -> int:
+        """Return how often a kind of arguments has come, this time included."""
+        seen = self._seen[key] = self._seen.pop(key, 0) + 1
+        if len(self._seen) > 8 * KEPT:
+            del self._seen[next(iter(self._seen))]
+        return seen
 
     def reason(self) -> str:
         """Say why the function runs eagerly when there is no credit left."""
@@ -126,91 +192,21 @@ class Plans:
         )
 
 
-def rehearsed(call: Call) -> Tracer:
-    """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
-    tracer = Tracer()
-    try:
-        with tracer.listening():
-            tracer.finish(call(tracer))
-    except BaseException as error:
-        tracer.close()
-        tracer.guards.undo_draws()
-        if isinstance(error, NotReplayable) or not isinstance(error, Exception):
-            raise
-        raise Unrecorded(f"{type(error).__name__} while it was recorded: {error}") from error
-    tracer.close()
-    return tracer
-
-
-def run(
-    plan: Plan, call: Call, again: Callable[[], Any], arrays: Sequence[np.ndarray], verify: bool
-) -> Any:
-    """Replay a plan; record it first if it does not hold. ``again`` runs the function eagerly."""
-    draws, check = None, None
-    if not plan.holds():
-        draws = plan.record(call)
-        check = plan.tracer if verify else None
-    elif verify and not plan.runs & (plan.runs + 1):  # calls 1, 2, 4, 8, ...
-        check = plan.verify(call, "compile")
-        draws = check.draws
-    plan.runs += 1
-    program, states = plan.program(), plan.states()
-    program.draws = draws
-    try:
-        with quiet():
-            result = program.run(arrays)
-    except NotFinite:
-        for generator, state in states:
-            generator.bit_generator.state = state
-        if draws is not None and plan.tracer is not None:
-            (check or plan.tracer).guards.undo_draws()
-        return again()
-    if check is not None:
-        gradients = [leaf._grad for leaf, ref in plan.recording.gradients if ref is not None]
-        compare("compile", [*map(np.asarray, _arrays(plan.recording, result)), *gradients], check)
-    return result
-
-
-def _arrays(recording: Recording, result: Any) -> list[Any]:
-    leaves = zip(tree_leaves(recording.result), tree_leaves(result), strict=True)
-    return [
-        value._data if leaf.kind == "tensor" else value
-        for leaf, value in leaves
-        if isinstance(leaf, Returned)
-    ]
-
-
-def compare(owner: str, found: Sequence[Any], rehearsal: Tracer) -> None:
-    """Raise ReplayMismatch if results or gradients are not those of the rehearsal."""
-    for got, expected in zip(found, rehearsal.outcome, strict=True):
-        if got.dtype.kind != "f" or not got.size:
-            continue
-        scale = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-        near = 20 * np.sqrt(np.finfo(got.dtype).eps) * (scale + np.finfo(got.dtype).tiny)
-        if not np.allclose(got, expected, rtol=0, atol=near, equal_nan=True):
-            raise ReplayMismatch(
-                f"{owner}: a replayed call gave other numbers than the same call run eagerly: "
-                f"{np.ravel(got)[:3]} for {np.ravel(expected)[:3]}. An operation of your own may "
-                "keep or read something that changes; do not compile it."
-            )
-
-
 # ---------------------------------------------------------------- are two recordings the same?
 
 
 def difference(old: Recording, new: Recording) -> str | None:
     """Say why two recordings of one function are not the same program; None if they are."""
     for mine, theirs in zip(old.steps, new.steps, strict=False):
-        found = _between(mine, theirs)
-        if found is not None:
-            return found
+        if mine.name != theirs.name:
+            return f"it ran {mine.name} at one call where it ran {theirs.name} at another"
+        if not _same(mine.facts(), theirs.facts()):
+            return f"{mine.name} was given other plain values or arrays at one call than at another"
     if len(old.steps) != len(new.steps):
         return f"it ran {len(old.steps)} operations at one call and {len(new.steps)} at another"
-    if old.sources.keys() != new.sources.keys():
-        return "its operations took other arrays at one call than at another"
     for index, source in old.sources.items():
-        other = new.sources[index]
-        if source.kind != other.kind or old.specs[index] != new.specs[index]:
+        other = new.sources.get(index)
+        if other is None or source.kind != other.kind or old.specs[index] != new.specs[index]:
             return "its operations took other arrays at one call than at another"
         if source.kind == "constant" and not _same(source.value, other.value):
             return (
@@ -226,28 +222,9 @@ def difference(old: Recording, new: Recording) -> str | None:
     return None
 
 
-def _between(mine: Any, theirs: Any) -> str | None:
-    """Say how two steps differ."""
-    names = [getattr(getattr(s, "op", None), "__name__", type(s).__name__) for s in (mine, theirs)]
-    if type(mine) is not type(theirs) or names[0] != names[1]:
-        return f"it ran {names[0]} at one call where it ran {names[1]} at another"
-    if isinstance(mine, Step):
-        if mine.op is not theirs.op or mine.result != theirs.result:
-            return f"it ran {names[0]} at one call where it ran another operation at another"
-        if not (_same(mine.args, theirs.args) and _same(mine.params, theirs.params)):
-            return f"{names[0]} was given other plain values at one call than at another"
-    if isinstance(mine, Assign) and (mine.leaf is not theirs.leaf or mine.value != theirs.value):
-        return "it gave other Tensors new data at one call than at another"
-    if isinstance(mine, Check) and not _same(mine.args, theirs.args):
-        return "it checked other arrays at one call than at another"
-    if isinstance(mine, Update) and mine.gradients != theirs.gradients:
-        return "an optimizer got other gradients at one call than at another"
-    return None
-
-
 def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
+    if a is b or isinstance(a, Node) or isinstance(b, Node):
+        return a is b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         same = type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
         return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
@@ -255,6 +232,4 @@ def _same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, float) and isinstance(b, float):
-        return a == b or (a != a and b != b)
-    return type(a) is type(b) and bool(a == b)
+    return type(a) is type(b) and (bool(a == b) or (a != a and b != b))

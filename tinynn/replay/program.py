@@ -8,8 +8,8 @@ import numpy as np
 from tinynn._trees import tree_map
 from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
-from tinynn.replay.lowering import Lowered, lower
-from tinynn.replay.planning import NotFinite, Plan
+from tinynn.replay.lowering import lower
+from tinynn.replay.planning import NotFinite, Plan, fill
 from tinynn.replay.recording import Recording, Ref, Returned, Update
 from tinynn.replay.speculation import read_at_the_end
 
@@ -29,21 +29,19 @@ class Program:
     their order, and not set on the leaves. A leaf without gradient has zeros there. The dtype is
     that of the leaves, the widest if they differ.
 
-    ``draws``: arrays that the next execution uses in place of drawing, once; ``largest``: bytes of
-    the largest array; ``light``: whether no product is worth several threads.
+    ``draws``: arrays that the next execution uses in place of drawing, once; ``light``: whether
+    no product is worth several threads.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
-        plan = Plan(lowered, recording.sources, order)
+        plan = Plan(lowered, order)
         self.calls, self.late = plan.calls, plan.late
         self.flat_gradient = plan.flat_gradient if order is not None else None
-        self.largest, self.light = plan.largest, plan.light
+        self.light = plan.light
         self.draws: list[np.ndarray] | None = None
-        self._arguments = plan.sources["argument"]
+        self._sources = plan.sources
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
-        self._gradients = plan.sources["gradient"]
-        self._drawn = plan.sources["draw"]
         self.padded = plan.layout.every
         self._result = lowered.result
         self._arrays = {ref: plan.arrays[ref.index] for ref in read_at_the_end(lowered)}
@@ -64,7 +62,7 @@ class Program:
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
         """Take over the arguments."""
-        for place, array in self._arguments:
+        for place, array in self._sources["argument"]:
             np.copyto(array, arguments[place])
 
     def refresh(self) -> None:
@@ -74,7 +72,7 @@ class Program:
             if leaf._data is not last or leaf._ownership is EXPOSED:
                 np.copyto(array, leaf._data)
                 entry[2] = leaf._data
-        for leaf, array in self._gradients:
+        for leaf, array in self._sources["gradient"]:
             np.copyto(array, leaf._grad)
 
     def execute(self) -> None:
@@ -99,14 +97,8 @@ class Program:
 
     def _draw(self) -> None:
         draws, self.draws = self.draws, None
-        for i, (make, array) in enumerate(self._drawn):
-            drawn = np.asarray(make() if draws is None else draws[i])
-            if drawn.shape != array.shape or drawn.dtype != array.dtype:
-                raise NotFinite(
-                    f"compile: a draw has shape {drawn.shape} and dtype {drawn.dtype}, when it was "
-                    f"recorded {array.shape} and {array.dtype}."
-                )
-            np.copyto(array, drawn)
+        for i, (make, array) in enumerate(self._sources["draw"]):
+            fill(array, make() if draws is None else draws[i], "a draw")
 
     def result(self) -> Any:
         """Return what the call returned, in fresh arrays."""
@@ -123,7 +115,7 @@ class Program:
         return array.copy() if array.ndim else array[()]  # a NumPy scalar, as of eager code
 
 
-def _left(lowered: Lowered) -> list[tuple[Any, Ref | None]]:
+def _left(lowered: Recording) -> list[tuple[Any, Ref | None]]:
     """Return the gradients to be set at the end: but not those with which an optimizer stepped."""
     set_before: dict[int, Ref | None] = {}
     for part in lowered.steps:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinynn.autodiff.graph import leaf_gradients
 from tinynn.autodiff.tensor import Tensor
+from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
 from tinynn.replay.program import NotFinite, Program
@@ -99,18 +100,20 @@ class ReplayedStep:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
             return self.eager_step(x, y)  # type: ignore[no-any-return]
-        states = [state for plan in {id(p): p for p in plans}.values() for state in plan.states()]
+        self._steps += 1
+        if len(plans) > 1:
+            for plan in reversed(plans):
+                plan.forget_rehearsal()  # pieces draw one after the other
+        plans[0].begin()
         self.optimizer.zero_grad()
         try:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
-            for generator, state in states:
-                generator.bit_generator.state = state
+            plans[0].undo_draws()
             return self.eager_step(x, y)  # type: ignore[no-any-return]
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
-        self._steps += 1
         return number
 
     # ------------------------------------------------------------ recording
@@ -120,39 +123,28 @@ class ReplayedStep:
         size = self._piece_size(x, y)
         pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         plans: list[Plan] = []
-        made = False
         for piece in pieces:
-            key = _key(*piece)
-            plan = self.plans.get(key)
+            plan = self.plans.get(_key(*piece), partial(self._call, piece=piece), order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
-            if not plan.holds():
-                self._record(plan, piece)
-                made = True
             plans.append(plan)
-        verify, self._verify = self._verify, False
-        if verify:
-            self._verified = self._steps
-        if verify and not made:
-            again = plans[0].verify(partial(self._call, piece=pieces[0]), "fit")
-            plans[0].program().draws = again.draws
+        if self._verify:
+            self._verify, self._verified = False, self._steps
+            if plans[0].runs:
+                plans[0].verify(partial(self._call, piece=pieces[0]), "fit")
         return plans, pieces
 
-    def _record(self, plan: Plan, piece: tuple[np.ndarray, np.ndarray]) -> None:
+    def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
+        """Compute loss and gradients of a piece, under a tracer."""
         if not self.by_word and self._steps:  # a callback may have changed a part
             reason = unknown_part(self.model, self.loss)
             if reason is not None:
                 raise NotReplayable(reason)
-        draws = plan.record(partial(self._call, piece=piece))
-        plan.order = [leaf for leaf, _ in plan.recording.gradients]
-        plan.program().draws = draws
-
-    def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
-        """Compute loss and gradients of a piece, under a tracer."""
         if isinstance(self.loss, partial):
             tracer.guards.value(self.loss)
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
-        value = scalar(self.loss(self.model(x), y))
+        with differentiating(self.optimizer.parameters):
+            value = scalar(self.loss(self.model(x), y))
         for leaf, share in leaf_gradients("backward", value, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
@@ -168,8 +160,8 @@ class ReplayedStep:
             tracer.guards.undo_draws()
             each = max(spec.nbytes for spec in tracer.recording.specs) / part
             fitting = max(1, round(CHUNK_BYTES / each))
-            size = len(x)  # two unequal pieces gain nothing
-            if fitting * 2 <= len(x):
+            size = len(x)  # two unequal pieces gain nothing, and draws are those of whole batches
+            if fitting * 2 <= len(x) and not tracer.draws:
                 size = -(-len(x) // -(-len(x) // fitting))
             self._sizes[key] = size, each * len(x)
         return self._sizes[key][0]
@@ -180,8 +172,8 @@ class ReplayedStep:
         self, plans: list[Plan], pieces: Pieces, samples: int
     ) -> tuple[float, np.ndarray]:
         """Return the loss of a batch and its gradients, side by side in a fresh array."""
-        in_order = any(plan.tracer is not None and plan.tracer.draws for plan in plans)
-        workers = 1 if in_order else min(self._workers(pieces, samples), len(pieces))
+        drawn = any(plan.draws for plan in plans)  # in one order
+        workers = 1 if drawn else min(self._workers(pieces, samples), len(pieces))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
         for program in {id(program): program for program in programs}.values():
             program.refresh()
@@ -242,7 +234,7 @@ def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
     """Return the plans of a model and loss; those of an earlier fit with the same two."""
     known = _known.get(model)
     if known is None or known[0] is not loss:
-        known = _known[model] = loss, Plans(RECORDINGS)
+        known = _known[model] = loss, Plans("fit", RECORDINGS)
     return known[1]
 
 

@@ -23,7 +23,7 @@ def data(owner: str, name: str, given: Any) -> np.ndarray:
             "array of it: numpy.stack(list(...))."
         )
     try:
-        array = values(as_array(owner, given))
+        array = values(as_array(f"{owner}: {name}", given))
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise

@@ -80,14 +80,7 @@ def predict(
         run = _Run(
             (eager_forward if once else forward)(model), reach or ReceptiveField(), piece, bar
         )
-        if size >= len(array):
-            return run.over_time(array, threads)
-        groups = spread(
-            lambda i, worker: run.over_time(array[i * size : (i + 1) * size], 1, worker),
-            -(-len(array) // size),
-            threads,
-        )
-    return np.concatenate(groups)
+        return run.in_groups(array, size, threads)
 
 
 def _portions(
@@ -199,6 +192,17 @@ class _Run:
         self, forward: Forward, reach: ReceptiveField, piece: int | None, bar: Any
     ) -> None:
         self.forward, self.reach, self.piece, self.bar = forward, reach, piece, bar
+
+    def in_groups(self, x: np.ndarray, size: int, threads: int) -> np.ndarray:
+        """Return the model's output for ``x``, so many samples at a time."""
+        if size >= len(x):
+            return self.over_time(x, threads)
+        groups = spread(
+            lambda i, worker: self.over_time(x[i * size : (i + 1) * size], 1, worker),
+            -(-len(x) // size),
+            threads,
+        )
+        return np.concatenate(groups)
 
     def over_time(self, x: np.ndarray, threads: int, worker: int = 0) -> np.ndarray:
         """Return the model's output for ``x``, piece by piece, on this or on several threads."""

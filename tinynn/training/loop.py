@@ -65,11 +65,11 @@ def fit(
 
     With ``compile="auto"`` the steps are recorded once and replayed, which is quicker and equal to
     rounding, where every part is known to depend on nothing but its arguments and on Tensors:
-    tinynn's own layers, losses and optimizers. All else runs as it is written, and the History's
-    ``eager`` says why. ``compile=True`` is your word that it holds for your own parts, too; False:
-    never. ``chunk``: samples of a batch that are computed at a time where the loss is a mean over
-    them, "auto" for as many as fit the cache, None for all. ``threads``: how many chunks at a
-    time, None for as many as pay. Equal settings give equal numbers.
+    tinynn's own layers and losses, and what is marked with :func:`tinynn.pure`. All else runs as it
+    is written, and the History's ``eager`` says why. ``compile=True`` is your word that it holds
+    for all parts; False: never. ``chunk``: samples of a batch that are computed at a time where
+    the loss is a mean over them, "auto" for as many as fit the cache, None for all. ``threads``:
+    how many chunks at a time, None for as many as pay. Equal settings give equal numbers.
 
     Returns a History: the mean loss over the samples of each epoch, and the validation loss.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
@@ -92,24 +92,8 @@ def fit(
     how = _checked_compilation(compile, chunk, threads)
     hooks = _checked_callbacks(callbacks)
     held_out = None if validation_data is None else _validation(validation_data, pieces.size)
-    history = History()
     step = training_step(model, given, optimizer, **how)
-    run = _Run(model, given, step, epochs, progress)
-    for data in filter(None, (pieces, held_out)):
-        with run.checked_first(data):
-            pass  # what is known without calling the model is said before anything is changed
-    try:
-        with mode(model, training=True), one_blas_thread():
-            for epoch in range(epochs):
-                logs = run.epoch(epoch, pieces, held_out)
-                history.append(logs)
-                answers = [hook(epoch, dict(logs)) for hook in hooks]
-                if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
-                    break
-    finally:
-        history.eager = step.eager
-        step.close()
-    return history
+    return _Run(model, given, step, epochs, progress).train(pieces, held_out, hooks)
 
 
 def quiet() -> np.errstate:
@@ -127,7 +111,28 @@ class _Run:
         self.model, self.loss, self.step = model, loss, step
         self.epochs, self.progress = epochs, progress
 
-    def epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
+    def train(
+        self, pieces: Batches, held_out: Batches | None, hooks: Sequence[Callback]
+    ) -> History:
+        """Run the epochs, until a callback ends it."""
+        for data in filter(None, (pieces, held_out)):
+            with self._checked_first(data):
+                pass  # what is known without calling the model is said before anything is changed
+        history = History()
+        try:
+            with mode(self.model, training=True), one_blas_thread():
+                for epoch in range(self.epochs):
+                    logs = self._epoch(epoch, pieces, held_out)
+                    history.append(logs)
+                    answers = [hook(epoch, dict(logs)) for hook in hooks]
+                    if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
+                        break
+        finally:
+            history.eager = self.step.eager
+            self.step.close()
+        return history
+
+    def _epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
         """Take the steps of an epoch, return its figures."""
         title = f"Epoch {epoch + 1}/{self.epochs}"
         self.step.begin_epoch()
@@ -138,7 +143,7 @@ class _Run:
             bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
         return logs
 
-    def checked_first(self, pieces: Batches) -> AbstractContextManager[None]:
+    def _checked_first(self, pieces: Batches) -> AbstractContextManager[None]:
         """Refuse, at the model's first call inside, one series that is taken for samples."""
         advice = "Add a batch axis: x[None] and y[None]."
         return one_series_refused("fit", self.model, pieces.x, pieces.size, advice)
@@ -146,7 +151,7 @@ class _Run:
     def _train(self, pieces: Batches, title: str, bar: Any, first: bool) -> float:
         total, samples, shown = 0.0, 0, 0.0
         for i, (x, y) in enumerate(pieces):
-            with self.checked_first(pieces) if first and not i else nullcontext():
+            with self._checked_first(pieces) if first and not i else nullcontext():
                 number = self.step(x, y)
             if not math.isfinite(number):
                 where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
@@ -169,7 +174,7 @@ class _Run:
         total = 0.0
         with no_grad(), mode(self.model, training=False):
             for i, (x, y) in enumerate(pieces):
-                with self.checked_first(pieces) if first and not i else nullcontext():
+                with self._checked_first(pieces) if first and not i else nullcontext():
                     number = scalar(self.loss(self.model(x), y)).item()
                 if not math.isfinite(number):
                     where = f"{title}, batch {i + 1}".lower()

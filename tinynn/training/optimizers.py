@@ -10,7 +10,6 @@ from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
 from tinynn.autodiff.primitive import inspected, primitive
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.argument_hints import with_hints
 
 JOINED = 2**15  # elements of all parameters, up to which one array of them is quicker than each
 
@@ -230,6 +229,8 @@ class Optimizer:
         given = w, g
         if w.dtype == np.float16:
             given = w.astype(np.float32), g.astype(np.float32)
+        elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
+            given = w.copy(), g
         result: Any = self._updated(*given, slots)
         owner = f"{type(self).__name__}.updated"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
@@ -340,7 +341,7 @@ class SGD(Optimizer):
     slot_names = ("velocity",)
     elementwise = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -390,7 +391,7 @@ class Adam(Optimizer):
     slot_names = ("m", "v")
     elementwise = True
 
-    @with_hints
+    @check.with_hints
     def __init__(
         self,
         parameters: Iterable[Tensor],

@@ -5,8 +5,10 @@ Tensor it returns a Tensor and records. Names, shapes, axes and broadcasting are
 scalars are weak: they never change a dtype.
 
 In a vjp, ``g`` is the gradient of the result ``y``. Where a slope may be infinite or undefined,
-``guarded_multiply`` and ``guarded_divide`` keep a zero gradient zero, so that the branch which
-:func:`where` did not take cannot spoil the one that it took.
+``guarded_multiply`` and ``guarded_divide`` keep a zero gradient zero (arithmetic.py says why).
+
+An operation is a function in one of these files, with its rule, and is imported below. What else
+must know of it, and its row among the tests, tests/autodiff/test_ops.py will name.
 """
 
 from tinynn.autodiff.ops.activations import (
@@ -30,6 +32,7 @@ from tinynn.autodiff.ops.arithmetic import (
     guarded_multiply,
     multiply,
     negative,
+    product_of_gradients,
     subtract,
 )
 from tinynn.autodiff.ops.broadcasting import broadcast_to, elementwise, sum_to

@@ -10,7 +10,7 @@ from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, mu
 from tinynn.autodiff.ops.broadcasting import elementwise, floats
 from tinynn.autodiff.ops.choices import compare, where
 from tinynn.autodiff.ops.elementary import abs, erf, tanh
-from tinynn.autodiff.primitive import as_array
+from tinynn.autodiff.primitive import as_array, operation
 
 
 @elementwise(lambda g, y, x: guarded_multiply(x > 0, g), passes_nan=True)
@@ -122,6 +122,7 @@ def _unit_step(x: Any) -> Any:
     return np.copysign(0.5, x) + 0.5
 
 
+@operation
 def silu(x: Any) -> Any:
     """``x * sigmoid(x)``, elementwise.
 
@@ -131,6 +132,7 @@ def silu(x: Any) -> Any:
     return _with_tails(lambda x: multiply(x, sigmoid(x)), x, 1000)
 
 
+@operation
 def gelu(x: Any, approximate: bool = False) -> Any:
     """``x`` times the normal distribution function of ``x``, elementwise (Hendrycks 2016).
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from tinynn.autodiff.ops.arithmetic import guarded_multiply
 from tinynn.autodiff.ops.broadcasting import elementwise
-from tinynn.autodiff.primitive import dtype_of
+from tinynn.autodiff.primitive import dtype_of, operation
 
 
+@operation
 def equal(a: Any, b: Any) -> Any:
     """Tell where ``a`` equals ``b``, elementwise: booleans, without gradient.
 
@@ -91,6 +92,7 @@ def _clip(x: Any, low: Any, high: Any) -> Any:
     return np.clip(x, low, high)
 
 
+@operation
 def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     """Limit ``x`` to ``[a_min, a_max]``, elementwise; None means no limit on that side.
 

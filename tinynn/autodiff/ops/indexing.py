@@ -6,9 +6,10 @@ import numpy as np
 
 from tinynn.autodiff.graph import Node
 from tinynn.autodiff.ops.broadcasting import widened
-from tinynn.autodiff.primitive import primitive, values
+from tinynn.autodiff.primitive import operation, primitive, values
 
 
+@operation
 def getitem(x: Any, index: Any) -> Any:
     """Select ``x[index]``: ints, slices, None, ``...``, masks, integer arrays, as in NumPy.
 

@@ -12,7 +12,7 @@ from tinynn.autodiff.ops.arithmetic import multiply
 from tinynn.autodiff.ops.broadcasting import sum_to, widened
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.shapes import expand_dims, reshape, squeeze, swapaxes, transpose
-from tinynn.autodiff.primitive import as_array, dtype_of, primitive, shape_of, variadic
+from tinynn.autodiff.primitive import as_array, dtype_of, operation, primitive, shape_of, variadic
 
 
 def _matmul_vjp_a(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -52,6 +52,7 @@ def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
     return g, a, b
 
 
+@operation
 def dot(a: Any, b: Any) -> Any:
     """Dot product: over the last axis of ``a`` and the second to last (or only) one of ``b``.
 
@@ -66,6 +67,7 @@ def dot(a: Any, b: Any) -> Any:
     return tensordot(a, b, axes=((n - 1,), (m - 2,)))
 
 
+@operation
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over ``axes``: a number of axes (last of a, first of b), or a pair of lists.
 
@@ -94,6 +96,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return reshape(matmul(a, b), left + right)
 
 
+@operation
 def outer(a: Any, b: Any) -> Any:
     """Outer product of two arrays, flattened: ``(n,), (m,) -> (n, m)``.
 
@@ -104,6 +107,7 @@ def outer(a: Any, b: Any) -> Any:
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
+@operation
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Sum of products by Einstein's convention; subscripts as in numpy.einsum.
 

@@ -24,7 +24,7 @@ from tinynn.autodiff.ops.choices import equal, where
 from tinynn.autodiff.ops.elementary import exp, square
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.shapes import Axis, concatenate, flip, ravel, reshape, transpose
-from tinynn.autodiff.primitive import dtype_of, primitive, shape_of, values
+from tinynn.autodiff.primitive import Operation, dtype_of, operation, primitive, shape_of, values
 
 
 @primitive(
@@ -41,9 +41,10 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return add_up(x if hasattr(x, "dtype") else np.asarray(x), axis, keepdims)
 
 
-def in_single(f: Callable[..., Any]) -> Callable[..., Any]:
+def in_single(f: Callable[..., Any]) -> Operation[...]:
     """Compute in single precision what is given in half; a decorator."""
 
+    @operation
     @wraps(f)
     def computed(x: Any, *args: Any, **kwargs: Any) -> Any:
         if dtype_of(x) != np.float16:
@@ -99,6 +100,8 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _deviations(x: Any, axis: Axis) -> Any:
     """Return x less its mean: exactly 0 where all are equal, which a rounded mean would spoil."""
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)  # small integers would wrap around
     x = subtract(x, _first(x, axis))
     return subtract(x, mean(x, axis, keepdims=True))
 

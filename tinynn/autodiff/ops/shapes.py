@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tinynn.autodiff.ops.indexing import getitem
-from tinynn.autodiff.primitive import as_array, primitive, shape_of, variadic
+from tinynn.autodiff.primitive import as_array, operation, primitive, shape_of, variadic
 
 Axis = int | tuple[int, ...] | None
 
@@ -25,6 +25,7 @@ def reshape(x: Any, shape: Any) -> Any:
     return np.reshape(x, shape)
 
 
+@operation
 def ravel(x: Any) -> Any:
     """Flatten to one axis.
 
@@ -34,6 +35,7 @@ def ravel(x: Any) -> Any:
     return reshape(x, (-1,))
 
 
+@operation
 def squeeze(x: Any, axis: Axis = None) -> Any:
     """Drop axes of length 1: all, or those named.
 
@@ -43,6 +45,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     return reshape(x, np.squeeze(_ghost(x), axis).shape)
 
 
+@operation
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """Insert axes of length 1 at ``axis`` of the result.
 
@@ -57,6 +60,7 @@ def _ghost(x: Any) -> np.ndarray:
     return np.broadcast_to(np.zeros(()), shape_of(x))
 
 
+@operation
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """Permute the axes; None reverses them.
 
@@ -75,6 +79,7 @@ def _transpose(x: Any, axes: Any) -> Any:
     return np.transpose(x, axes)
 
 
+@operation
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Exchange two axes.
 
@@ -87,6 +92,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return transpose(x, order)
 
 
+@operation
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """Move axes to new places; the others keep their order.
 
@@ -98,6 +104,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return transpose(x, names)
 
 
+@operation
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """Join arrays along an axis that they have; None joins them flattened.
 
@@ -123,6 +130,7 @@ def _concatenate(*xs: Any, axis: int, ends: tuple[int, ...]) -> Any:
     return np.concatenate(xs, axis=axis)
 
 
+@operation
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays of one shape along a new axis.
 
@@ -153,6 +161,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     ]
 
 
+@operation
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
     """Lengthen axes at both ends; ``pad_width`` as in numpy.pad, down to one int for all.
 
@@ -219,6 +228,7 @@ def roll(x: Any, shift: Any, axis: Axis = None) -> Any:
     return np.roll(x, shift, axis)
 
 
+@operation
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Repeat each element ``repeats`` times along ``axis``; None flattens first.
 
