@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from tinynn._marks import pure
-from tinynn.autodiff.conv import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.graph import GradientShapeError, grad, no_grad
 from tinynn.autodiff.ops import (
     abs,
@@ -70,6 +69,7 @@ from tinynn.autodiff.ops import (
     var,
     where,
 )
+from tinynn.autodiff.ops.convolution import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp

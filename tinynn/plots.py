@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinynn import _checks as check
-from tinynn.autodiff import conv
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times

@@ -48,7 +48,7 @@ def test_sums_go_beyond_the_largest_whole_number():
     ones = np.ones((8192, 2), np.float16)
     np.testing.assert_array_equal(tnn.sum(ones, axis=0), 8192)  # step by step it stops at 2048
     np.testing.assert_array_equal(ops.sum_to(ones, (2,)), 8192)
-    np.testing.assert_array_equal(ops.sum_to(ones.reshape(64, 128, 2), (2,)), 8192)
+    np.testing.assert_array_equal(ops.sum_to(ones.reshape(1, 8192, 2), (2,)), 8192)
     np.testing.assert_array_equal(tnn.cumsum(ones, axis=0)[-1], 8192)
     x = tnn.Tensor(np.ones(2, np.float16), requires_grad=True)
     np.testing.assert_array_equal(tnn.grad(x[np.zeros(5000, int)].sum(), x)[0], [5000, 0])

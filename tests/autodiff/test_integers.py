@@ -51,7 +51,7 @@ def test_ends_of_the_range():
 
 
 def test_integer_exponents_of_every_size():
-    x = tnn.Tensor([0.0, -2.0, 3.0], requires_grad=True)
+    x = tnn.Tensor([1e10, -2.0, 3.0], requires_grad=True)
     for dtype in ("uint8", "int8", "int64", "bool"):
         p = np.array([0, 1, 1], dtype) if dtype == "bool" else np.array([0, 3, 2], dtype)
         [gradient] = tnn.grad((x**p).sum(), x)

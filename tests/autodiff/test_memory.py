@@ -1,40 +1,10 @@
-"""Memory: aligned, side by side, and kept when it is freed."""
+"""Freed memory is kept for the next arrays."""
 
 import platform
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tinynn.autodiff import memory
-
-SHAPES = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5)
-
-
-@given(SHAPES, st.sampled_from(["float32", "float64", "float16"]))
-def test_parts_side_by_side_have_their_shapes_and_share_one_flat_array(shapes, dtype):
-    like = [np.zeros(shape, dtype) for shape in shapes]
-    flat, parts = memory.side_by_side(like)
-    flat[...] = np.arange(flat.size)
-    assert flat.ctypes.data % memory.ALIGNMENT == 0
-    assert [part.shape for part in parts] == shapes
-    assert np.concatenate([part.ravel() for part in parts]).tolist() == flat.tolist()
-    again = memory.joined(parts)
-    assert again is not None
-    again[...] = 7
-    assert (flat == 7).all()
-
-
-def test_arrays_of_two_dtypes_do_not_lie_side_by_side():
-    assert memory.side_by_side([np.zeros(2), np.zeros(2, "float32")]) == (None, [])
-    flat = np.zeros(6)
-    assert memory.joined([flat[:2], flat[3:]]) is None
-    assert memory.joined([flat[:2], flat[2:].view("float32")]) is None
-    assert memory.joined([flat[:4:2], flat[4:]]) is None
-
 
 FAULTS = """
 import resource

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn.autodiff.primitive import inspected
 from tinynn import NotReplayable
 
 RNG = np.random.default_rng

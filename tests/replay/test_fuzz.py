@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
-from tinynn import NotReplayable
 
 T = tnn.Tensor
 

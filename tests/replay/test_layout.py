@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynn as tnn
-from tinynn.autodiff import conv, ops
+from tinynn.autodiff import ops
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels.padded_batch import PaddedBatch
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import lower

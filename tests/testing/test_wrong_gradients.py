@@ -8,7 +8,7 @@ import pytest
 import tinynn as tnn
 from tinynn import Tensor
 from tinynn.autodiff import ops
-from tinynn.autodiff.conv import conv, conv_input, conv_kernel
+from tinynn.autodiff.ops.convolution import conv, conv_input, conv_kernel
 from tinynn.testing import GradcheckError, check_grads
 
 SEEDS = range(20)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
+from tinynn.autodiff.memory import keep_freed_memory
 
 _paused: ContextVar[int] = ContextVar("tinynn_paused", default=0)  # how many no_grad() we are in
 _births = itertools.count()
@@ -165,6 +166,7 @@ def gradients(
 
     ``as_nodes``: as Nodes that can be differentiated again, else as arrays, which may be shared.
     """
+    keep_freed_memory()
     seed = _seed(caller, y, g, as_nodes)
     order = topological_order(caller, y)
     births = {x._birth for x in targets}

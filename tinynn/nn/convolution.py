@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff import conv, ops
+from tinynn.autodiff import ops
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.autodiff.tensor import Tensor
 from tinynn.kernels import geometry
 from tinynn.nn.activations import Activation as ActivationFunction

@@ -3,7 +3,8 @@
 from typing import Any, ClassVar
 
 from tinynn import _checks as check
-from tinynn.autodiff import conv, ops
+from tinynn.autodiff import ops
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.autodiff.tensor import Tensor
 from tinynn.kernels import geometry
 from tinynn.nn.layer import Layer

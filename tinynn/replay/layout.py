@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import conv
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels import choose
 from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
 from tinynn.kernels.toeplitz import Toeplitz

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinynn._trees import tree_leaves
-from tinynn.autodiff import conv, ops
+from tinynn.autodiff import ops
+from tinynn.autodiff.ops import convolution as conv
 from tinynn.replay.recording import Assign, Recording, Ref, Returned, Step, Update
 
 GUARDED = ops.guarded_multiply, ops.guarded_divide  # which are lowered to plain products

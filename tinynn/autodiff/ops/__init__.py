@@ -90,4 +90,4 @@ from tinynn.autodiff.ops.shapes import (
     swapaxes,
     transpose,
 )
-from tinynn.autodiff.primitive import shape_of, values
+from tinynn.autodiff.primitive import values

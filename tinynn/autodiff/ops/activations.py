@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, multiply
+from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, multiply, zeroed
 from tinynn.autodiff.ops.broadcasting import elementwise, floats
-from tinynn.autodiff.ops.choices import compare, where
+from tinynn.autodiff.ops.choices import compare, holds, where
 from tinynn.autodiff.ops.elementary import abs, erf, tanh
 from tinynn.autodiff.primitive import as_array, operation
 
@@ -96,7 +96,7 @@ def logit_crossentropy(x: Any, target: Any) -> Any:
     off = _unit_step(x) - target
     linear = x * off
     if not all_finite(linear):  # an infinite logit of the right sign costs nothing
-        linear = np.where(np.equal(off, 0), np.zeros((), linear.dtype), linear)
+        linear = zeroed(linear, np.equal(off, 0))
     return linear + _log1p(np.exp(-np.abs(x)))
 
 
@@ -122,14 +122,21 @@ def _unit_step(x: Any) -> Any:
     return np.copysign(0.5, x) + 0.5
 
 
-@operation
+def _silu_vjp(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return guarded_multiply(g, s * (1 + where(holds(x, np.isinf), 0, x) * (1 - s)))
+
+
+@elementwise(_silu_vjp, passes_nan=True)
 def silu(x: Any) -> Any:
     """``x * sigmoid(x)``, elementwise.
 
     >>> silu(np.array([0.0, 1.0]))
     array([0.        , 0.73105858])
     """
-    return _with_tails(lambda x: multiply(x, sigmoid(x)), x, 1000)
+    s = sigmoid.forward(x)
+    y = x * s
+    return y if all_finite(y) else zeroed(y, np.equal(s, 0))
 
 
 @operation

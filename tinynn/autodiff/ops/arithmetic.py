@@ -90,7 +90,7 @@ def guarded_multiply(g: Any, slope: Any) -> Any:
     array([0., 6.])
     """
     product = np.multiply(g, slope)
-    return product if all_finite(product) else _zeroed(product, np.equal(g, 0))
+    return product if all_finite(product) else zeroed(product, np.equal(g, 0))
 
 
 @elementwise(
@@ -104,7 +104,7 @@ def guarded_divide(g: Any, d: Any) -> Any:
     array([0., 2.])
     """
     quotient = np.divide(g, d)
-    return quotient if all_finite(quotient) else _zeroed(quotient, np.equal(g, 0))
+    return quotient if all_finite(quotient) else zeroed(quotient, np.equal(g, 0))
 
 
 @elementwise(
@@ -120,7 +120,7 @@ def product_of_gradients(a: Any, b: Any) -> Any:
     product = np.multiply(a, b)
     if all_finite(product):
         return product
-    return _zeroed(product, np.equal(a, 0) | np.equal(b, 0))
+    return zeroed(product, np.equal(a, 0) | np.equal(b, 0))
 
 
 @elementwise(
@@ -133,7 +133,7 @@ def _seen_product(h: Any, slope: Any, g: Any) -> Any:
     product = np.multiply(h, slope)
     if all_finite(product):
         return product
-    return _zeroed(product, np.equal(h, 0) & np.not_equal(g, 0))
+    return zeroed(product, np.equal(h, 0) & np.not_equal(g, 0))
 
 
 @elementwise(
@@ -146,10 +146,11 @@ def _seen_quotient(h: Any, d: Any, g: Any) -> Any:
     quotient = np.divide(h, d)
     if all_finite(quotient):
         return quotient
-    return _zeroed(quotient, np.equal(h, 0) & np.not_equal(g, 0))
+    return zeroed(quotient, np.equal(h, 0) & np.not_equal(g, 0))
 
 
-def _zeroed(array: Any, places: Any) -> Any:
+def zeroed(array: Any, places: Any) -> Any:
+    """Return ``array`` with 0 at ``places``."""
     return np.where(places, np.zeros((), array.dtype), array)
 
 

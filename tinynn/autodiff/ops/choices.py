@@ -48,6 +48,9 @@ def holds(x: Any, predicate: np.ufunc) -> Any:
 def where(condition: Any, a: Any, b: Any) -> Any:
     """Take ``a`` where ``condition`` holds, else ``b``. The other branch gets gradient 0, not nan.
 
+    For that a gradient of 0 stays 0 by an infinite slope, here or before: the first derivative of
+    ``sqrt(x) ** 2`` is 0 at 0, too. Its second derivative then is not finite.
+
     >>> where(np.array([True, False]), np.array([1.0, 2.0]), 0)
     array([1., 0.])
     """

@@ -14,7 +14,7 @@ def _power_vjp_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     if isinstance(p, (int, float)):
         return guarded_multiply(g, p * power(x, p - 1)) if p else where(False, g, 0)
     constant = _both(equal(p, 0), equal(x, 0))  # 0 * 0 ** -1
-    return guarded_multiply(g, p * power(where(constant, 1, x), p - 1))
+    return guarded_multiply(g, p * power(where(constant, 1, x), p - 1.0))  # unsigned p - 1 may wrap
 
 
 def _power_vjp_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:

@@ -71,7 +71,9 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
     >>> var(np.array([1.0, 2.0, 3.0])), var(np.array([1.0, 2.0, 3.0]), ddof=1)
     (np.float64(0.6666666666666666), np.float64(1.0))
     """
-    squares = square(_deviations(x, axis))
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)  # small integers would wrap around
+    squares = square(subtract(x, mean(x, axis, keepdims=True)))
     return divide(sum(squares, axis, keepdims), _freedom(x, axis, ddof))
 
 
@@ -84,7 +86,11 @@ def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
     >>> std(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([1., 2.])
     """
-    norm = _norm(_deviations(x, axis), axis, keepdims)
+    if dtype_of(x).kind in "iub":
+        x = astype(x, np.float64)
+    shifted = subtract(x, _first(x, axis))  # all 0 where all are equal; a mean is rounded
+    deviations = subtract(shifted, mean(shifted, axis, keepdims=True))
+    norm = _norm(deviations, axis, keepdims)
     return divide(norm, math.sqrt(_freedom(x, axis, ddof)))
 
 
@@ -96,14 +102,6 @@ def _norm_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
 def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Square root of the sum of squares. Its gradient at 0 is 0."""
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-
-def _deviations(x: Any, axis: Axis) -> Any:
-    """Return x less its mean: exactly 0 where all are equal, which a rounded mean would spoil."""
-    if dtype_of(x).kind in "iub":
-        x = astype(x, np.float64)  # small integers would wrap around
-    x = subtract(x, _first(x, axis))
-    return subtract(x, mean(x, axis, keepdims=True))
 
 
 @primitive(None)

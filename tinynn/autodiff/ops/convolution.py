@@ -139,23 +139,6 @@ def _geometry(
     return {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
 
 
-def convolved(
-    owner: str, x: Any, kernel: Any, bias: Any, *,
-    strides: Any, padding: Any, dilation_rate: Any, groups: Any,
-) -> Any:  # fmt: skip
-    """Do what :func:`conv1d` does; errors are in the name of ``owner``."""
-    x, kernel = as_array(owner, x), as_array(owner, kernel)
-    shape, biases = shape_of(x), None if bias is None else shape_of(bias)
-    if type(padding) is not str:  # a tuple of other types may be equal to one that has passed
-        padding = checked_padding(owner, padding)
-    sizes = owner, shape, shape_of(kernel), biases
-    how = _geometry(*sizes, strides, padding, dilation_rate, groups)
-    single = len(shape) == 2
-    y = conv(ops.expand_dims(x, 0) if single else x, kernel, **how)
-    y = y if bias is None else ops.add(y, bias)
-    return ops.reshape(y, y.shape[1:]) if single else y
-
-
 def conv1d(
     x: Any,
     kernel: Any,
@@ -177,8 +160,16 @@ def conv1d(
     >>> conv1d(np.array([[1.0], [2.0], [3.0]]), np.ones((2, 1, 1))).ravel()
     array([3., 5.])
     """
-    how = {"strides": strides, "dilation_rate": dilation_rate, "groups": groups}
-    return convolved("conv1d", x, kernel, bias, padding=padding, **how)
+    x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
+    if type(padding) is not str:  # a pair of other types may be equal to one that has passed
+        padding = checked_padding("conv1d", padding)
+    shape, biases = shape_of(x), None if bias is None else shape_of(bias)
+    sizes = "conv1d", shape, shape_of(kernel), biases
+    how = _geometry(*sizes, strides, padding, dilation_rate, groups)
+    single = len(shape) == 2
+    y = conv(ops.expand_dims(x, 0) if single else x, kernel, **how)
+    y = y if bias is None else ops.add(y, bias)
+    return ops.reshape(y, y.shape[1:]) if single else y
 
 
 def conv1d_transpose(
@@ -226,7 +217,7 @@ def conv1d_transpose(
                 "steps. Crop less."
             )
     how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
-    y = conv_input(x, kernel, length=length, **how)  # type: ignore[arg-type]
+    y = conv_input(x, kernel, length=length, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
