@@ -9,6 +9,7 @@ import numpy as np
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.primitive import shape_of, values
+from tinynn.nn import activations
 
 if TYPE_CHECKING:
     from tinynn.nn.layer import Layer
@@ -99,19 +100,34 @@ def takes_as_series(layer: "Layer", x: Any, steps: int) -> bool:
 
 
 @contextmanager
-def one_series_refused(model: "Layer", x: Any, message: Callable[[str], str]) -> Iterator[None]:
-    """Refuse, at the calls of ``model`` inside, to take the samples ``x`` for time steps.
+def one_series_refused(
+    owner: str, model: "Layer", x: np.ndarray, size: int, advice: str
+) -> Iterator[None]:
+    """Refuse, inside, one series (length, channels) whose steps are cut up as if samples.
 
-    The layers alone do not show it, for a model may add the missing axis itself: what they are
-    called with does. Raises ValueError with ``message(layer)``, the layer by path and class, from
-    the first layer that takes a matrix as long as the matrix ``x`` for one series.
+    ``size``: how many rows of ``x`` the model is given at a time. Of tinynn's own layers it is
+    known what they make of them; if one is the user's, or holds a function of his, the model may
+    add the missing axis itself, and what a layer is called with shows it.
     """
-    layers = model.named_layers() if len(shape_of(x)) == 2 else []
-    steps = shape_of(x)[0] if layers else 0
+
+    def refuse(path: str, layer: "Layer") -> None:
+        raise ValueError(
+            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
+            f"{title(path, layer)} takes for one series (length, channels). {advice}"
+        )
 
     def look(path: str, layer: "Layer", given: Any) -> None:
-        if takes_as_series(layer, given, steps):
-            raise ValueError(message(title(path, layer)))
+        if takes_as_series(layer, given, len(x[:size])):
+            refuse(path, layer)
 
-    with _watched([pair for pair in layers if pair[1].takes_series], look, lambda *call: None):
+    layers = model.named_layers() if x.ndim == 2 else []
+    takers = [pair for pair in layers if pair[1].takes_series]
+    if takers and all(_known(layer) for _, layer in layers):
+        refuse(*takers[0])
+    with _watched(takers, look, lambda *call: None):
         yield
+
+
+def _known(layer: "Layer") -> bool:
+    own = type(layer).__module__.startswith("tinynn.")
+    return own and getattr(layer, "activation", activations.linear) in activations.TABLE.values()

@@ -13,9 +13,9 @@ from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer
-from tinynn.nn.observe import first_nonfinite_layer, mode
+from tinynn.nn.observe import first_nonfinite_layer, mode, one_series_refused
 from tinynn.training.batches import Batches, paired, shuffled
-from tinynn.training.inference import check_model, one_series_refused
+from tinynn.training.inference import check_model
 from tinynn.training.optimizers import Optimizer
 from tinynn.training.progress import progress_bar
 from tinynn.training.steps import EagerStep, Loss, scalar, training_step
