@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -67,14 +67,6 @@ class _Flag(_Number):
         return check.flag(owner, self.name, value)
 
 
-class _Joined(NamedTuple):
-    """All parameters as one flat array: its parts in their shapes, and the slots of the whole."""
-
-    weights: np.ndarray
-    parts: list[np.ndarray]
-    slots: Slots
-
-
 class Optimizer:
     """Base of the optimizers. To write one, subclass it and write its rule, :meth:`updated`.
 
@@ -110,10 +102,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[Slots] = [{} for _ in self.parameters]
-        self._joined: _Joined | None = None  # if it is not None, the slots are in there
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_slots": self._slots_apart(), "_joined": None}
+        self._joined = False  # whether there is only one entry in them, for all parameters as one
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -148,13 +137,21 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
+        weights = [p._data for p in self.parameters]
         gradients = [getattr(p, "_grad", None) for p in self.parameters]
-        joins = self._may_join() and all(g is not None for g in gradients)
-        values, slots, joined = self._all_at_once(gradients) if joins else self._each(gradients)
+        joined = self._may_join() and all(g is not None for g in gradients)
+        values: Sequence[np.ndarray | None]
+        if joined:
+            flat, slots = self._ruled(_flat(weights), _flat(gradients), self._slots_joined())
+            values, after = self._parts(flat), [slots]
+        else:
+            given = zip(weights, gradients, self._slots_apart(), strict=True)
+            new = [(None, s) if g is None else self._ruled(w, g, s) for w, g, s in given]
+            values, after = [value for value, _ in new], [slots for _, slots in new]
         before = [(p._data, p._ownership) for p in self.parameters]
         own = self._slots, self._joined, self.iterations
         try:
-            self._slots, self._joined, self.iterations = slots, joined, self.iterations + 1
+            self._slots, self._joined, self.iterations = after, joined, self.iterations + 1
             for p, value in zip(self.parameters, values, strict=True):
                 if value is not None:
                     p._replace(value)
@@ -168,61 +165,31 @@ class Optimizer:
         """Tell whether all parameters may be given to the rule as one array, and it pays."""
         if not self.elementwise or vars(self).keys() & {"updated", "_updated"}:
             return False
-        if self._joined is not None:
-            return True
-        first = self.parameters[0].dtype
-        names = self._slots[0].keys()
-        return (
+        return self._joined or (
             len(self.parameters) > 1
             and sum(p.size for p in self.parameters) <= JOINED
-            and all(p.dtype == first for p in self.parameters)
-            and all(slots.keys() == names for slots in self._slots)
+            and len({p.dtype for p in self.parameters}) == 1
+            and all(slots.keys() == self._slots[0].keys() for slots in self._slots)
         )
-
-    def _all_at_once(
-        self, gradients: Sequence[Any]
-    ) -> tuple[list[np.ndarray], list[Slots], _Joined]:
-        held = self._joined
-        if held is None:
-            arrays = self._slots
-            slots = {k: np.concatenate([s[k].ravel() for s in arrays]) for k in arrays[0]}
-        else:
-            slots = held.slots
-        if held is not None and all(
-            p._data is part for p, part in zip(self.parameters, held.parts, strict=True)
-        ):
-            weights = held.weights
-        else:
-            weights = np.concatenate([p._data.ravel() for p in self.parameters])
-        joint = np.concatenate([g.ravel() for g in gradients])
-        weights, slots = self._ruled(weights, joint, slots)
-        parts = self._parts(weights)
-        return parts, [], _Joined(weights, parts, slots)
 
     def _parts(self, flat: np.ndarray) -> list[np.ndarray]:
         """Cut a flat array into parts of the parameters' shapes."""
         parts, start = [], 0
         for p in self.parameters:
-            shape, size = p._data.shape, p._data.size
-            parts.append(flat[start : start + size].reshape(shape))
-            start += size
+            parts.append(flat[start : start + p._data.size].reshape(p._data.shape))
+            start += p._data.size
         return parts
 
-    def _slots_apart(self) -> list[Slots]:
-        """Return the slots of each parameter."""
-        if self._joined is None:
-            return self._slots
-        parts = {name: self._parts(flat) for name, flat in self._joined.slots.items()}
-        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
+    def _slots_joined(self) -> Slots:
+        if self._joined:
+            return self._slots[0]
+        return {name: _flat([slots[name] for slots in self._slots]) for name in self._slots[0]}
 
-    def _each(self, gradients: Sequence[Any]) -> tuple[list[np.ndarray | None], list[Slots], None]:
-        values: list[np.ndarray | None] = []
-        slots = []
-        for p, g, before in zip(self.parameters, gradients, self._slots_apart(), strict=True):
-            value, after = (None, before) if g is None else self._ruled(p._data, g, before)
-            values.append(value)
-            slots.append(after)
-        return values, slots, None
+    def _slots_apart(self) -> list[Slots]:
+        if not self._joined:
+            return self._slots
+        parts = {name: self._parts(flat) for name, flat in self._slots[0].items()}
+        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
 
     def _ruled(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Apply the rule, in single precision to half precision, and check what it returns."""
@@ -294,16 +261,16 @@ class Optimizer:
         before = {name: getattr(self, name) for name in names}
         try:
             for name in names:
-                setattr(self, name, _plain(state[name]))
+                value, array = state[name], isinstance(state[name], np.ndarray)  # from a file
+                setattr(self, name, value.item() if array and not value.ndim else value)
         except (TypeError, ValueError):
             vars(self).update(before)
             raise
-        self.iterations, self._slots, self._joined = iterations, slots, None
+        self.iterations, self._slots, self._joined = iterations, slots, False
 
 
-def _plain(value: Any) -> Any:
-    """Return a number or flag that a file has made an array of."""
-    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+def _flat(arrays: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays])
 
 
 def _slot(fault: str, key: str, value: Any, parameter: Tensor) -> np.ndarray:
@@ -343,14 +310,9 @@ class SGD(Optimizer):
 
     @check.with_hints
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float = 0.01,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
+        self, parameters: Iterable[Tensor], learning_rate: float = 0.01, *, momentum: float = 0.0,
+        nesterov: bool = False, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, learning_rate)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         if self.nesterov and not self.momentum:
@@ -393,15 +355,9 @@ class Adam(Optimizer):
 
     @check.with_hints
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float = 0.001,
-        *,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float = 0.0,
-    ) -> None:
+        self, parameters: Iterable[Tensor], learning_rate: float = 0.001, *, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-7, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, learning_rate)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.weight_decay = weight_decay
