@@ -16,15 +16,13 @@ JOINED = 2**15  # elements of all parameters, up to which one array of them is q
 Slots = dict[str, np.ndarray]
 
 
-def _checked_parameters(
-    owner: str, parameters: Iterable[Tensor], *, frozen: bool = False
-) -> list[Tensor]:
-    if isinstance(parameters, (Tensor, set, frozenset)) or not isinstance(parameters, Iterable):
+def _checked_parameters(owner: str, given: Iterable[Tensor], *, frozen: bool) -> list[Tensor]:
+    if isinstance(given, (Tensor, set, frozenset)) or not isinstance(given, Iterable):
         raise TypeError(  # a set has no order, and an optimizer's state goes by position
             f"{owner}: parameters must be a list of Tensors, such as model.parameters(), "
-            f"got {check.shown(parameters)}."
+            f"got {check.shown(given)}."
         )
-    tensors = list(parameters)
+    tensors = list(given)
     if not tensors:
         raise ValueError(
             f"{owner}: parameters is empty; give model.parameters(). An ndarray attribute of a "
@@ -46,8 +44,8 @@ def _checked_parameters(
     return tensors
 
 
-class _Number:
-    """An attribute that is checked whenever it is set; it is read from the instance's own dict."""
+class _Setting:
+    """A number within bounds, or a flag, checked when it is set; it is read from the own dict."""
 
     def __init__(self, **bounds: float) -> None:
         self.bounds = bounds
@@ -56,15 +54,9 @@ class _Number:
         self.name = name
 
     def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self.name] = self.checked(type(instance).__name__, value)
-
-    def checked(self, owner: str, value: Any) -> Any:
-        return check.real(owner, self.name, value, **self.bounds)
-
-
-class _Flag(_Number):
-    def checked(self, owner: str, value: Any) -> bool:
-        return check.flag(owner, self.name, value)
+        checked = check.real if self.bounds else check.flag
+        owner = type(instance).__name__
+        vars(instance)[self.name] = checked(owner, self.name, value, **self.bounds)
 
 
 class Optimizer:
@@ -87,7 +79,7 @@ class Optimizer:
     Tensor([ 0.5, -1.5], requires_grad=True)
     """
 
-    learning_rate: float = _Number(at_least=0)  # type: ignore[assignment]
+    learning_rate: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names: tuple[str, ...] | None = None  # None: any that the rule returns
     elementwise = False
 
@@ -98,7 +90,7 @@ class Optimizer:
             cls.slot_names = vars(cls).get("slot_names")
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
-        self.parameters = _checked_parameters(type(self).__name__, parameters)
+        self.parameters = _checked_parameters(type(self).__name__, parameters, frozen=False)
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[Slots] = [{} for _ in self.parameters]
@@ -199,17 +191,16 @@ class Optimizer:
         elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
             given = w.copy(), g
         result: Any = self._updated(*given, slots)
-        owner = f"{type(self).__name__}.updated"
+        fault = f"{type(self).__name__}.updated: must return"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise TypeError(
-                f"{owner}: must return (new value, new slots), a tuple of an array and a dict, got "
+                f"{fault} (new value, new slots), a tuple of an array and a dict, got "
                 f"{check.shown(result)}."
             )
         value = np.asarray(result[0])
         if value.shape != w.shape:
             raise ValueError(
-                f"{owner}: must return a new value of the parameter's shape {w.shape}, got "
-                f"{value.shape}."
+                f"{fault} a new value of the parameter's shape {w.shape}, got {value.shape}."
             )
         if value.dtype != w.dtype:
             value = value.astype(w.dtype)
@@ -220,10 +211,8 @@ class Optimizer:
     # ------------------------------------------------------------ its state
 
     def _settings(self) -> list[str]:
-        """Return the names of the attributes that are numbers and flags."""
         kinds = (int, float, np.number, np.bool_)
-        named = (name for name in vars(self) if not name.startswith("_"))
-        return [name for name in named if isinstance(getattr(self, name), kinds)]
+        return [k for k, v in vars(self).items() if k[0] != "_" and isinstance(v, kinds)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next step depends on, beside parameters and gradients.
@@ -242,9 +231,9 @@ class Optimizer:
         owner = type(self).__name__
         if not isinstance(state, Mapping):
             raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
-        other = str(state.get("optimizer", owner))
         fault = f"{owner}: the state does not fit this optimizer: "
-        fault += "" if other == owner else f"it is one of {other}; "
+        if (other := str(state.get("optimizer", owner))) != owner:
+            fault += f"it is one of {other}; "
         names = self._settings()
         if missing := [name for name in names if name not in state]:
             raise ValueError(f"{fault}{', '.join(missing)} missing.")
@@ -258,7 +247,7 @@ class Optimizer:
         if self.slot_names and any(s and s.keys() != set(self.slot_names) for s in slots):
             raise ValueError(f"{fault}each parameter needs all of {self.slot_names}.")
         iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
-        before = {name: getattr(self, name) for name in names}
+        before = vars(self).copy()
         try:
             for name in names:
                 value, array = state[name], isinstance(state[name], np.ndarray)  # from a file
@@ -302,9 +291,9 @@ class SGD(Optimizer):
     Tensor([0.], requires_grad=True)
     """
 
-    momentum: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    nesterov: bool = _Flag()  # type: ignore[assignment]
-    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    momentum: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    nesterov: bool = _Setting()  # type: ignore[assignment]
+    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names = ("velocity",)
     elementwise = True
 
@@ -346,10 +335,10 @@ class Adam(Optimizer):
     0.5
     """
 
-    beta_1: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    beta_2: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    epsilon: float = _Number(above=0)  # type: ignore[assignment]
-    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    beta_1: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    beta_2: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    epsilon: float = _Setting(above=0)  # type: ignore[assignment]
+    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names = ("m", "v")
     elementwise = True
 
