@@ -15,7 +15,7 @@ from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
 from tinynn.kernels.geometry import Pair
 from tinynn.kernels.overlap_save import OverlapSave
-from tinynn.kernels.padded_batch import PaddedBatch
+from tinynn.kernels.padded_batch import PaddedBatch, Way
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
 
@@ -25,11 +25,10 @@ def conv(
 ) -> np.ndarray:
     """Convolve x with kernel -> (n, outputs, filters)."""
     how = strides, padding, dilation, groups
-    single, dtype = _dtypes(x.dtype, kernel.dtype)
-    x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
+    x, kernel, dtype = _computable(x, kernel)
     outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
     outputs = max(0, outputs // strides + 1)
-    y = _forward(plan(x.shape[:2], kernel.shape, outputs, single, how), x, kernel, outputs)
+    y = _forward(plan(x.shape[:2], kernel.shape, outputs, x.dtype, how), x, kernel, outputs)
     y = direct.forward(x, kernel, outputs, how) if y is None else y
     return y.astype(dtype, copy=False)
 
@@ -40,10 +39,9 @@ def conv_input(
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in x, the transposed convolution -> (n, length, channels)."""
     how = strides, padding, dilation, groups
-    single, dtype = _dtypes(g.dtype, kernel.dtype)
-    g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
+    g, kernel, dtype = _computable(g, kernel)
     n, outputs, _ = g.shape
-    chosen = plan((n, length), kernel.shape, outputs, single, how)
+    chosen = plan((n, length), kernel.shape, outputs, g.dtype, how)
     x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
     x = direct.input_gradient(g, kernel, length, how) if x is None else x
     return x.astype(dtype, copy=False)
@@ -55,48 +53,57 @@ def conv_kernel(
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
     how = strides, padding, dilation, groups
-    single, dtype = _dtypes(x.dtype, g.dtype)
-    if dtype.kind in "biu":  # sums of small integers do not fit into their type
-        single = dtype = np.add.reduce(np.empty(0, dtype)).dtype
-    x, g = x.astype(single, copy=False), g.astype(single, copy=False)
+    x, g, dtype = _computable(x, g, sums=True)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
-    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], single, how), x, g, shape)
+    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], x.dtype, how), x, g, shape)
     kernel = direct.kernel_gradient(x, g, kernel_size, how) if kernel is None else kernel
     return kernel.astype(dtype, copy=False)
 
 
+def _computable(
+    a: np.ndarray, b: np.ndarray, sums: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.dtype[Any]]:
+    """Return both in the dtype to compute in, and the dtype of the result."""
+    single, dtype = _dtypes(a.dtype, b.dtype, sums)
+    return a.astype(single, copy=False), b.astype(single, copy=False), dtype
+
+
 @lru_cache
-def _dtypes(a: np.dtype[Any], b: np.dtype[Any]) -> tuple[np.dtype[Any], np.dtype[Any]]:
-    """Return the dtypes to compute in, and of the result."""
+def _dtypes(a: np.dtype[Any], b: np.dtype[Any], sums: bool) -> tuple[np.dtype[Any], np.dtype[Any]]:
     dtype = np.promote_types(a, b)
+    if sums and dtype.kind in "biu":  # sums of small integers do not fit into their type
+        dtype = np.add.reduce(np.empty(0, dtype)).dtype
     return (np.dtype("float32") if dtype.char == "e" else dtype), dtype
 
 
 def _if_finite(result: np.ndarray) -> np.ndarray | None:
     """Return an array if all of it is finite, else None; of large values it may be None, too."""
-    if result.flags.c_contiguous:
-        flat = result.reshape(-1)
-        total = flat.dot(flat)  # half the time of a sum
-    else:
-        total = np.add.reduce(result, None)
+    flat = result.reshape(-1) if result.flags.c_contiguous else None
+    total = np.add.reduce(result, None) if flat is None else flat.dot(flat)  # half the time
     return result if cmath.isfinite(total) else None
+
+
+def _begun(how: Plan, x: np.ndarray, taps: int) -> tuple[Way, PaddedBatch]:
+    """Return the way of forward and kernel gradient, and the inputs as it takes them."""
+    way = how.way if how.size is None else OverlapSave(how.size, taps, x.dtype)
+    if how.fold is not None:
+        return way, how.fold.input(x, how.room)
+    return way, PaddedBatch.of(x, *how.x_layout, how.room, view=not way.needs_room)
 
 
 @quietly
 def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
-    way, size, fold, left, (pitch, gap), _, room = how
+    fold, room = how.fold, how.room
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
-    if size is not None:
-        way = OverlapSave(size, len(kernel), x.dtype)
-    if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
-    else:
-        batch, kernel = fold.input(x, room), fold.kernel(kernel)
+    way, batch = _begun(how, x, len(kernel))
+    if fold is not None:
+        kernel = fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
-    y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
-    for function, args in way.forward(batch, kernel, left, y):
+    pitch = how.x_layout[0] if room else outputs
+    y = PaddedBatch(shape, pitch, 0, room, x.dtype, keeps_gaps=False)
+    for function, args in way.forward(batch, kernel, how.left, y):
         function(*args)
     result = y.array if fold is None else fold.unfold_output(y.array)
     return _if_finite(result) if way.spreads_nan else result
@@ -123,23 +130,17 @@ def _input_gradient(
 def _kernel_gradient(
     how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    way, size, fold, left, (pitch, gap), _, room = how
+    fold, room = how.fold, how.room
     if not g.size:
         return np.zeros(shape, g.dtype)
-    if size is not None:
-        way = OverlapSave(size, shape[0], x.dtype)
-    if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
-    else:
-        batch, g = fold.input(x, room), fold.output(g)
+    way, batch = _begun(how, x, shape[0])
+    if fold is not None:
+        g = fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
     kernel = np.empty(shape, g.dtype)
-    if room:  # the way reads g with zeros around
-        gradients = PaddedBatch(g.shape, pitch, 0, room, g.dtype)
-        gradients.array[...] = g
-    else:
-        gradients = PaddedBatch.of(g, g.shape[1])
-    for function, args in way.kernel_gradient(batch, gradients, left, kernel):
+    pitch = how.x_layout[0] if room else g.shape[1]
+    gradients = PaddedBatch.of(g, pitch, 0, room, view=not room)  # with room for zeros around
+    for function, args in way.kernel_gradient(batch, gradients, how.left, kernel):
         function(*args)
     if way.spreads_nan and _if_finite(kernel) is None:
         return None
