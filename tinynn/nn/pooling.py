@@ -79,12 +79,10 @@ class _GlobalPool1d(Layer):
 
     def forward(self, x: Any) -> Tensor:
         """Return one value for each channel."""
-        x = _series(type(self).__name__, x)
+        owner = type(self).__name__
+        x = _series(owner, x)
         if x.shape[-2] == 0:
-            raise ValueError(
-                f"{type(self).__name__}: the input must have at least one step, got shape "
-                f"{x.shape}."
-            )
+            raise ValueError(f"{owner}: the input must have at least one step, got {x.shape}.")
         return self._over(x, axis=-2)
 
 

@@ -288,14 +288,15 @@ class Tracer:
     # ------------------------------------------------------------ gradients
 
     def _do_gradients(
-        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any], as_nodes: bool
-    ) -> dict[int, Any]:
+        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any] | None,
+        as_nodes: bool = False, release: bool = False,
+    ) -> list[tuple[Any, Any]]:  # fmt: skip
         if isinstance(y, Node):
             y = self.node(y)
-        found = plain(caller, y, g if g is None else self.node(g), targets, True)
+        found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
         if as_nodes:
             return found
-        return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
+        return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
 
     def _do_owned(self, plain: Any, gradient: Any) -> Any:
         return self._alias(self.node(gradient), TracedArray)
