@@ -38,7 +38,7 @@ class ArraySpec:
 class Ref(NamedTuple):
     """The number of an array of the recording."""
 
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 @dataclass
