@@ -198,9 +198,9 @@ class Plans:
 def difference(old: Recording, new: Recording) -> str | None:
     """Say why two recordings of one function are not the same program; None if they are."""
     for mine, theirs in zip(old.steps, new.steps, strict=False):
-        (name, facts), (other, others) = _facts(mine), _facts(theirs)
-        if name != other:
-            return f"it ran {name} at one call where it ran {other} at another"
+        (name, facts), (now, others) = _facts(mine), _facts(theirs)
+        if name != now:
+            return f"it ran {name} at one call where it ran {now} at another"
         if not _same(facts, others):
             return f"{name} was given other plain values or arrays at one call than at another"
     if len(old.steps) != len(new.steps):

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
@@ -243,10 +244,9 @@ def _over_samples(model: Layer, loss: Any) -> str | None:
     if not of_one or (hasattr(f, "__wrapped__") and not is_own(f)):  # which copies attributes
         return None
     for _, layer in model.named_layers():
-        held = [
-            v for v in vars(layer).values() if callable(v) and not isinstance(v, Layer | Tensor)
-        ]
-        own = all(is_own(v.func if isinstance(v, partial) else v) for v in held)
+        held = [part for part in tree_leaves(vars(layer)) if callable(part)]
+        functions = [f for f in held if not isinstance(f, Layer | Tensor)]
+        own = all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
         if not (own and layer.per_sample):  # a function of the user's may mix samples
             return None
     return {"mean": getattr(f, "over_samples", None), "sum": "sum"}.get(
