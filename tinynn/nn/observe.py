@@ -38,8 +38,8 @@ def title(path: str, layer: "Layer") -> str:
 @contextmanager
 def _watched(
     layers: list[tuple[str, "Layer"]],
-    before: Callable[[str, "Layer", Any], None],
-    after: Callable[[str, "Layer", Any, Any], None],
+    before: Callable[[str, "Layer", Any], None] = lambda *call: None,
+    after: Callable[[Call], None] = lambda call: None,
 ) -> Iterator[None]:
     """Call ``before`` and ``after`` with each call of a layer's ``forward`` inside."""
     own = [vars(layer).get("forward") for _, layer in layers]
@@ -51,7 +51,7 @@ def _watched(
             try:
                 y = forward(*args, **kwargs)
             finally:
-                after(path, layer, x, y)
+                after((path, layer, x, y))
             return y
 
         return watched
@@ -69,12 +69,15 @@ def _watched(
 
 @contextmanager
 def observed(model: "Layer") -> Iterator[list[Call]]:
-    """Collect every call of a layer inside, as they end; what the layers have set is undone."""
+    """Collect every call of a layer inside, in the order in which they end.
+
+    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
+    """
     calls: list[Call] = []
     layers = model.named_layers()
     attributes = [vars(layer).copy() for _, layer in layers]
     try:
-        with _watched(layers, lambda *call: None, lambda *call: calls.append(call)):
+        with _watched(layers, after=calls.append):
             yield calls
     finally:
         for (_, layer), before in zip(layers, attributes, strict=True):
@@ -124,7 +127,7 @@ def one_series_refused(
     takers = [pair for pair in layers if pair[1].takes_series]
     if takers and all(_known(layer) for _, layer in layers):
         refuse(*takers[0])
-    with _watched(takers, look, lambda *call: None):
+    with _watched(takers, before=look):
         yield
 
 

@@ -76,46 +76,44 @@ def predict(
 
 
 def _portions(
-    model: Layer, x: np.ndarray, piece_length: int | None
+    model: Layer, x: np.ndarray, piece: int | None
 ) -> tuple[ReceptiveField | None, int | None, int]:
     """Return the model's reach if it was asked, steps of a piece (None: all), samples at a time."""
-    if piece_length is not None:
-        _check_piece(model, x, piece_length)
+    if piece is not None:
+        reach: ReceptiveField | None = _reach_for(model, x, piece)
     elif x.size <= SMALL:
         return None, None, max(1, len(x))
-    reach = receptive_field_of(model) if x.ndim in (2, 3) else None
+    else:
+        reach = receptive_field_of(model) if x.ndim in (2, 3) else None
     if reach is None:
         # Only with three axes is the first one surely that of the samples.
         size = WHOLE // max(1, math.prod(x.shape[1:])) if x.ndim >= 3 else len(x)
         return None, None, max(1, size)
-    steps, widest = x.shape[-2], max([x.shape[-1], *_widths(model), 1])
-    if piece_length is None and steps * widest > WHOLE:
-        piece_length = max(PIECE // widest, 8 * shortest_piece(reach))  # little is computed twice
-    at_a_time = max(1, steps if piece_length is None else min(steps, piece_length))
-    size = PIECE // (at_a_time * widest) if x.ndim == 3 else len(x)
-    return reach, piece_length, max(1, size)
-
-
-def _widths(model: Layer) -> list[int]:
-    """Return the last axis of each parameter: how many numbers it makes of a step, as a rule."""
     held = (value for _, layer in model.named_layers() for value in vars(layer).values())
-    return [value.shape[-1] for value in held if isinstance(value, Tensor) and value.ndim]
+    # The last axis of a parameter: how many numbers it makes of a step, as a rule.
+    made = [value.shape[-1] for value in held if isinstance(value, Tensor) and value.ndim]
+    steps, widest = x.shape[-2], max(x.shape[-1], *made, 1)
+    if piece is None and steps * widest > WHOLE:
+        piece = max(PIECE // widest, 8 * shortest_piece(reach))  # little is computed twice
+    at_a_time = max(1, steps if piece is None else min(steps, piece))
+    return reach, piece, max(1, PIECE // (at_a_time * widest) if x.ndim == 3 else len(x))
 
 
-def _check_piece(model: Layer, x: np.ndarray, piece_length: Any) -> None:
-    piece = check.integer("predict", "piece_length", piece_length, at_least=1)
+def _reach_for(model: Layer, x: np.ndarray, piece: Any) -> ReceptiveField:
+    """Return the reach of a model that can work on ``x`` in pieces of the length asked for."""
+    piece = check.integer("predict", "piece_length", piece, at_least=1)
     if x.ndim not in (2, 3):
         raise ValueError(
             "predict: piece_length is for a series (length, channels) or (series, length, "
             f"channels), got shape {x.shape}."
         )
     reach = known_reach("predict", model, "Leave out piece_length")
-    shortest = shortest_piece(reach)
-    if piece < min(shortest, x.shape[-2]):
+    if piece < min(shortest := shortest_piece(reach), x.shape[-2]):
         raise ValueError(
             f"predict: piece_length must be at least {shortest} for this model, whose outputs see "
             f"{reach.left} steps back and {reach.right} ahead, got {piece}."
         )
+    return reach
 
 
 # ---------------------------------------------------------------- cutting along time

@@ -62,14 +62,12 @@ class _Setting:
 class Optimizer:
     """Base of the optimizers. To write one, subclass it and write its rule, :meth:`updated`.
 
-    A step computes all new values first and then takes them over; if it is interrupted between,
-    it goes back, so that a model is never left between two steps. ``iterations`` counts the steps.
+    A step is taken as a whole or, if it is interrupted, not at all; ``iterations`` counts them.
 
-    What a subclass may say as class attributes: ``slot_names``, the names of the arrays that the
-    rule keeps for each parameter; ``elementwise = True`` if it treats each element alike and by
-    itself, for then it may be given many parameters as one flat array. Whoever writes the rule
-    anew, says both anew. Every number or flag that is an attribute, such as ``learning_rate``, is
-    part of the state, unless its name begins with ``_``.
+    What a class that writes the rule may say: ``slot_names``, of the arrays that it keeps for each
+    parameter; ``elementwise = True`` if it treats each element alike and by itself, for then it may
+    be given many parameters as one flat array. Every number or flag that is an attribute, such as
+    ``learning_rate``, is part of the state, unless its name begins with ``_``.
 
     >>> class Signs(Optimizer):
     ...     def updated(self, w, g, slots):
@@ -105,9 +103,9 @@ class Optimizer:
         """Move every parameter that has a gradient; raise RuntimeError if none has."""
         if all(p.grad is None for p in self.parameters):
             raise RuntimeError(
-                f"{type(self).__name__}: no parameter has a gradient. "
-                "Call loss.backward() before step(). If you did, does the optimizer hold the "
-                "parameters of another model, or of an earlier version of this one?"
+                f"{type(self).__name__}: no parameter has a gradient. Call loss.backward() before "
+                "step(). If you did, does the optimizer hold the parameters of another model, or "
+                "of an earlier version of this one?"
             )
         self._step()
 
@@ -115,9 +113,9 @@ class Optimizer:
         """Return the new value of a parameter and its new slots: the rule, a pure function.
 
         ``w``: the parameter's value; ``g``: its gradient, of w's shape and dtype; ``slots``: the
-        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape;
-        w, g and the old slots stay as they are. ``self.iterations`` is the number of steps before
-        this one. Parameters in half precision come, and their slots are kept, in single precision.
+        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape.
+        ``self.iterations`` is the number of steps before this one. Half precision comes, and its
+        slots are kept, in single precision.
         """
         raise NotImplementedError(f"{type(self).__name__}: write updated(self, w, g, slots).")
 
