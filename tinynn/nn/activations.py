@@ -14,21 +14,10 @@ def linear(x: Any) -> Any:
     return x
 
 
-TABLE: dict[str, Activation] = {
-    "linear": linear,
-    "relu": ops.relu,
-    "leaky_relu": ops.leaky_relu,
-    "elu": ops.elu,
-    "gelu": ops.gelu,
-    "silu": ops.silu,
-    "sigmoid": ops.sigmoid,
-    "softplus": ops.softplus,
-    "softmax": ops.softmax,
-    "log_softmax": ops.log_softmax,
-    "tanh": ops.tanh,
-    "exponential": ops.exp,
-}
+SAME = "relu leaky_relu elu gelu silu sigmoid softplus softmax log_softmax tanh"  # names as in ops
 
+TABLE: dict[str, Activation] = {name: getattr(ops, name) for name in SAME.split()}
+TABLE |= {"linear": linear, "exponential": ops.exp}
 ALIASES = {"swish": "silu"}  # as in Keras
 
 

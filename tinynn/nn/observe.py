@@ -125,12 +125,9 @@ def one_series_refused(
 
     layers = model.named_layers() if x.ndim == 2 else []
     takers = [pair for pair in layers if pair[1].takes_series]
-    if takers and all(_known(layer) for _, layer in layers):
+    held = [getattr(layer, "activation", activations.linear) for _, layer in layers]
+    ours = all(type(layer).__module__.startswith("tinynn.") for _, layer in layers)
+    if takers and ours and all(function in activations.TABLE.values() for function in held):
         refuse(*takers[0])
     with _watched(takers, before=look):
         yield
-
-
-def _known(layer: "Layer") -> bool:
-    own = type(layer).__module__.startswith("tinynn.")
-    return own and getattr(layer, "activation", activations.linear) in activations.TABLE.values()

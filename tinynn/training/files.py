@@ -134,6 +134,7 @@ def _write(file: Any, state: dict[str, np.ndarray]) -> None:
 def _read(file: Any, name: str) -> dict[str, np.ndarray]:
     import zipfile
 
+    state: dict[str, np.ndarray] = {}
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
@@ -141,18 +142,15 @@ def _read(file: Any, name: str) -> dict[str, np.ndarray]:
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             if len(members) != len(archive.namelist()):
                 raise ValueError("it holds two arrays of one name")
-            return {path: _member(archive, member) for path, member in members.items()}
+            for path, name_inside in members.items():
+                with archive.open(name_inside) as member:
+                    state[path] = np.lib.format.read_array(member, allow_pickle=False)
+                    if member.read(1):  # also makes zipfile check the sum of what is read whole
+                        raise ValueError(f"{name_inside} has bytes after its array")
+            return state
     except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"load: {name} is not a readable weight file of tinynn.save: {reason}. "
             "The model was left as it was."
         ) from error
-
-
-def _member(archive: Any, name: str) -> np.ndarray:
-    with archive.open(name) as member:
-        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):  # also makes zipfile check the sum of a member read to its end
-            raise ValueError(f"{name} has bytes after its array")
-    return array

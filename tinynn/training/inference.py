@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,8 @@ def predict(
         if threads is None:
             threads = available() if alone and reach is not None else 1
         function = (eager_forward if small else forward)(model)
-        return _Run(function, reach or ReceptiveField(), piece, bar).in_groups(array, size, threads)
+        run = _Run(function, reach or ReceptiveField(), piece, bar)
+        return run.in_groups(array, size, threads)
 
 
 def _portions(
@@ -165,13 +166,13 @@ def _cuts(
         start += ((last or 0) - back) * stride
 
 
-class _Run:
+class _Run(NamedTuple):
     """A run of a model over series, in pieces."""
 
-    def __init__(
-        self, forward: Forward, reach: ReceptiveField, piece: int | None, bar: Any
-    ) -> None:
-        self.forward, self.reach, self.piece, self.bar = forward, reach, piece, bar
+    forward: Forward
+    reach: ReceptiveField
+    piece: int | None
+    bar: Any
 
     def in_groups(self, x: np.ndarray, size: int, threads: int) -> np.ndarray:
         """Return the model's output for ``x``, so many samples at a time."""

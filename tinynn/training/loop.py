@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,7 +84,12 @@ def fit(
     _check_optimizer(model, optimizer)
     how = _checked_compilation(compile, chunk, threads)
     hooks = _checked_callbacks(callbacks)
-    held_out = None if validation_data is None else _validation(validation_data, pieces.size)
+    held_out = None
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            got = check.shown(validation_data)
+            raise TypeError(f"fit: validation_data must be a pair (x, y), got {got}.")
+        held_out = Batches(*paired("fit: validation_data", *validation_data), pieces.size)
     step = training_step(model, given, optimizer, **how)
     return _Run(model, given, step, epochs, progress).train(pieces, held_out, hooks)
 
@@ -95,14 +100,14 @@ def quiet() -> np.errstate:
     return np.errstate(**warned)  # type: ignore[arg-type]
 
 
-class _Run:
+class _Run(NamedTuple):
     """The epochs of one call of fit()."""
 
-    def __init__(
-        self, model: Layer, loss: Loss, step: EagerStep, epochs: int, progress: bool
-    ) -> None:
-        self.model, self.loss, self.step = model, loss, step
-        self.epochs, self.progress = epochs, progress
+    model: Layer
+    loss: Loss
+    step: EagerStep
+    epochs: int
+    progress: bool
 
     def train(
         self, pieces: Batches, held_out: Batches | None, hooks: Sequence[Callback]
@@ -232,9 +237,3 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
         got = check.shown(callbacks)
         raise TypeError(f"fit: callbacks must be a list of functions (epoch, logs), got {got}.")
     return hooks
-
-
-def _validation(pair: Any, size: int) -> Batches:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"fit: validation_data must be a pair (x, y), got {check.shown(pair)}.")
-    return Batches(*paired("fit: validation_data", *pair), size)

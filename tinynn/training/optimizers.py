@@ -241,15 +241,21 @@ class Optimizer:
             known = name if self.slot_names is None else name in self.slot_names
             if not (known and place.isdecimal() and int(place) < len(slots)):
                 raise ValueError(f"{fault}unexpected entry {key!r}.")
-            slots[int(place)][name] = _slot(fault, key, state[key], self.parameters[int(place)])
+            p, array = self.parameters[int(place)], np.array(state[key])
+            if array.shape != p.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{fault}{key} needs finite floats of shape {p.shape}, got shape "
+                    f"{array.shape}, dtype {array.dtype}."
+                )
+            slots[int(place)][name] = array.astype(np.promote_types(p.dtype, np.float32))
         if self.slot_names and any(s and s.keys() != set(self.slot_names) for s in slots):
             raise ValueError(f"{fault}each parameter needs all of {self.slot_names}.")
         iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
         before = vars(self).copy()
         try:
             for name in names:
-                value, array = state[name], isinstance(state[name], np.ndarray)  # from a file
-                setattr(self, name, value.item() if array and not value.ndim else value)
+                value, filed = state[name], isinstance(state[name], np.ndarray)
+                setattr(self, name, value.item() if filed and not value.ndim else value)
         except (TypeError, ValueError):
             vars(self).update(before)
             raise
@@ -258,16 +264,6 @@ class Optimizer:
 
 def _flat(arrays: Sequence[Any]) -> np.ndarray:
     return np.concatenate([array.ravel() for array in arrays])
-
-
-def _slot(fault: str, key: str, value: Any, parameter: Tensor) -> np.ndarray:
-    array = np.array(value)
-    if array.shape != parameter.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise ValueError(
-            f"{fault}{key} needs finite floats of shape {parameter.shape}, got shape "
-            f"{array.shape}, dtype {array.dtype}."
-        )
-    return array.astype(np.float32 if parameter.dtype == np.float16 else parameter.dtype)
 
 
 class SGD(Optimizer):
@@ -375,7 +371,15 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
     limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
     norm = np.sqrt(sum((_energy(p.grad) for p in tensors if p.grad is not None), np.float64(0)))
-    inspected(_check_norm, norm)
+
+    def refuse(norm: Any) -> None:
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value "
+                "that is not finite: a smaller learning rate, or input that holds nan?"
+            )
+
+    inspected(refuse, norm)
     for p in tensors:
         if p.grad is not None:
             p.grad = _limited(p.grad, norm, limit)
@@ -384,16 +388,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 @primitive(None)
 def _energy(g: Any) -> Any:
-    """Sum of the squares, in float64."""
     return np.sum(np.square(g, dtype=np.float64))
-
-
-def _check_norm(norm: Any) -> None:
-    if not math.isfinite(norm):
-        raise FloatingPointError(
-            f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value that "
-            "is not finite: a smaller learning rate, or input that holds nan?"
-        )
 
 
 @primitive(None, None)

@@ -73,10 +73,17 @@ class Stream:
         """
         given, kept = self._joined(x)
         stride, left, right = self._reach[:3]
-        steps = self._start + kept.shape[-2]
-        certain = max(self._given, -(-(steps - right) // stride))
+        certain = max(self._given, -(-(self._start + kept.shape[-2] - right) // stride))
         try:
-            scores = self._certain(kept, certain, given)
+            if certain > self._given:
+                scores = self._scores(kept, certain)
+            elif self._none is not None:
+                scores = self._none
+            else:  # too few steps: zeros in their place show shape and dtype of an output
+                steps = shortest_piece(self._reach)
+                trial = np.zeros((*given.shape[:-2], steps, given.shape[-1]), given.dtype)
+                with np.errstate(all="ignore"):
+                    scores = self._run(trial)[..., :0, :]
         except ValueError as error:
             if self._none is not None:
                 raise
@@ -125,17 +132,6 @@ class Stream:
             expected = ", ".join(map(str, (*shape[:-2], "steps", shape[-1])))
             raise ValueError(f"Stream.push: x must be ({expected}) as before, got {array.shape}.")
         return array, np.concatenate([self._kept, array], axis=-2)
-
-    def _certain(self, kept: np.ndarray, certain: int, x: np.ndarray) -> np.ndarray:
-        """Return the outputs up to ``certain``."""
-        if certain > self._given:
-            return self._scores(kept, certain)
-        if self._none is not None:
-            return self._none
-        # Too few steps for an output: zeros in their place show shape and dtype of one.
-        trial = np.zeros((*x.shape[:-2], shortest_piece(self._reach), x.shape[-1]), x.dtype)
-        with np.errstate(all="ignore"):
-            return self._run(trial)[..., :0, :]
 
     def _scores(self, kept: np.ndarray, stop: int | None) -> np.ndarray:
         """Return the outputs from the first one not yet returned, up to ``stop``."""
