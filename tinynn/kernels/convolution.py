@@ -64,6 +64,8 @@ def _computable(
     a: np.ndarray, b: np.ndarray, sums: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.dtype[Any]]:
     """Return both in the dtype to compute in, and the dtype of the result."""
+    if a.dtype is b.dtype and a.dtype.char in "fd":  # nearly always
+        return a, b, a.dtype
     single, dtype = _dtypes(a.dtype, b.dtype, sums)
     return a.astype(single, copy=False), b.astype(single, copy=False), dtype
 

@@ -68,12 +68,13 @@ class Fold:
         self.folded_outputs = -(-outputs // self.phases)
         self.folded_steps = self.folded_outputs + self.folded_taps - 1
         self.steps = self.folded_steps * self.chunk
-        fits = padding[0] == 0 and self.steps == length
-        self.is_view = dilation == groups == 1 and fits  # a stride is all there is to fold
+        self.begin = padding[0]
+        self.simple = dilation == groups == 1  # there is nothing to fold but a stride
+        self.fits = self.simple and self.begin == 0 and self.steps == length
         # For each phase: which inputs it reads, and where they stand among its steps.
         self.pieces: list[tuple[slice, slice]] = []
         for r in range(self.phases):
-            first = r * strides - padding[0]  # the input step under step 0 of this phase
+            first = r * strides - self.begin  # the input step under step 0 of this phase
             skip = max(0, -(first // dilation))
             start = first + skip * dilation
             stop = max(start, min(length, first + self.steps * dilation))
@@ -85,7 +86,7 @@ class Fold:
         n, _, channels = x.shape
         pitch, width = self.folded_steps, channels // self.groups
         shape = self.groups, self.phases * n, pitch, self.chunk * width
-        if self.is_view and x.flags.c_contiguous:
+        if self.fits and x.flags.c_contiguous:
             return PaddedBatch.of(x.reshape(shape), pitch)
         batch = PaddedBatch(shape, pitch, 0, room, x.dtype)
         folded = batch.array.reshape(self.groups, self.phases, n, self.steps, width)
@@ -97,6 +98,8 @@ class Fold:
     def unfold_input(self, folded: np.ndarray) -> np.ndarray:
         """Return folded inputs as they are."""
         n, width = folded.shape[1] // self.phases, folded.shape[3] // self.chunk
+        if self.simple and self.begin + self.length <= self.steps:
+            return folded.reshape(n, -1, width)[:, self.begin : self.begin + self.length]
         folded = folded.reshape(self.groups, self.phases, n, -1, width)
         x = np.zeros((n, self.length, self.groups, width), folded.dtype)
         for r, (source, target) in enumerate(self.pieces):
@@ -123,6 +126,8 @@ class Fold:
 
     def output(self, y: np.ndarray) -> np.ndarray:
         """Return outputs (n, outputs, filters) folded; those that a phase lacks are zeros."""
+        if self.simple:
+            return y[None]
         n, outputs, filters = y.shape
         if self.folded_outputs * self.phases != outputs:
             whole = np.zeros((n, self.folded_outputs * self.phases, filters), y.dtype)
@@ -134,6 +139,8 @@ class Fold:
 
     def unfold_output(self, folded: np.ndarray) -> np.ndarray:
         """Return folded outputs as they are."""
+        if self.simple:
+            return folded[0]
         n, filters = folded.shape[1] // self.phases, folded.shape[3]
         y = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
         y = y.transpose(2, 3, 1, 0, 4).reshape(n, self.folded_outputs * self.phases, -1)

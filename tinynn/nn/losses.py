@@ -56,7 +56,7 @@ def _floats(owner: str, prediction: Any) -> tuple[Any, Any]:
     given = as_array(owner, prediction)
     if given.dtype.kind != "f":
         raise TypeError(f"{owner}: prediction must be floating-point, got dtype {given.dtype}.")
-    return given, _cast(given, np.promote_types(given.dtype, np.float32))
+    return given, given if given.dtype.itemsize > 2 else ops.astype(given, np.dtype(np.float32))
 
 
 def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
