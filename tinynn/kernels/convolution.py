@@ -87,15 +87,17 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
 
 def _begun(how: Plan, x: np.ndarray, taps: int) -> tuple[Way, PaddedBatch]:
     """Return the way of forward and kernel gradient, and the inputs as it takes them."""
-    way = how.way if how.size is None else OverlapSave(how.size, taps, x.dtype)
-    if how.fold is not None:
-        return way, how.fold.input(x, how.room)
-    return way, PaddedBatch.of(x, *how.x_layout, how.room, view=not way.needs_room)
+    way, size, fold, _, (pitch, gap), _, room = how
+    if fold is not None:
+        return way, fold.input(x, room)
+    if size is not None:
+        way = OverlapSave(size, taps, x.dtype)
+    return way, PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
 
 
 @quietly
 def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
-    fold, room = how.fold, how.room
+    _, _, fold, left, (pitch, _), _, room = how
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
@@ -103,9 +105,8 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
     if fold is not None:
         kernel = fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
-    pitch = how.x_layout[0] if room else outputs
-    y = PaddedBatch(shape, pitch, 0, room, x.dtype, keeps_gaps=False)
-    for function, args in way.forward(batch, kernel, how.left, y):
+    y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
+    for function, args in way.forward(batch, kernel, left, y):
         function(*args)
     result = y.array if fold is None else fold.unfold_output(y.array)
     return _if_finite(result) if way.spreads_nan else result
@@ -132,7 +133,7 @@ def _input_gradient(
 def _kernel_gradient(
     how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    fold, room = how.fold, how.room
+    _, _, fold, left, (pitch, _), _, room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
     way, batch = _begun(how, x, shape[0])
@@ -140,9 +141,9 @@ def _kernel_gradient(
         g = fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
     kernel = np.empty(shape, g.dtype)
-    pitch = how.x_layout[0] if room else g.shape[1]
+    pitch = pitch if room else g.shape[1]
     gradients = PaddedBatch.of(g, pitch, 0, room, view=not room)  # with room for zeros around
-    for function, args in way.kernel_gradient(batch, gradients, how.left, kernel):
+    for function, args in way.kernel_gradient(batch, gradients, left, kernel):
         function(*args)
     if way.spreads_nan and _if_finite(kernel) is None:
         return None
