@@ -15,7 +15,7 @@ from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
 from tinynn.kernels.geometry import Pair
 from tinynn.kernels.overlap_save import OverlapSave
-from tinynn.kernels.padded_batch import PaddedBatch, Way
+from tinynn.kernels.padded_batch import PaddedBatch
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
 
@@ -25,7 +25,8 @@ def conv(
 ) -> np.ndarray:
     """Convolve x with kernel -> (n, outputs, filters)."""
     how = strides, padding, dilation, groups
-    x, kernel, dtype = _computable(x, kernel)
+    single, dtype = _dtypes(x.dtype, kernel.dtype)
+    x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
     outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
     outputs = max(0, outputs // strides + 1)
     y = _forward(plan(x.shape[:2], kernel.shape, outputs, x.dtype, how), x, kernel, outputs)
@@ -39,7 +40,8 @@ def conv_input(
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in x, the transposed convolution -> (n, length, channels)."""
     how = strides, padding, dilation, groups
-    g, kernel, dtype = _computable(g, kernel)
+    single, dtype = _dtypes(g.dtype, kernel.dtype)
+    g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
     n, outputs, _ = g.shape
     chosen = plan((n, length), kernel.shape, outputs, g.dtype, how)
     x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
@@ -53,25 +55,19 @@ def conv_kernel(
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
     how = strides, padding, dilation, groups
-    x, g, dtype = _computable(x, g, sums=True)
+    single, dtype = _dtypes(x.dtype, g.dtype, sums=True)
+    x, g = x.astype(single, copy=False), g.astype(single, copy=False)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
     kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], x.dtype, how), x, g, shape)
     kernel = direct.kernel_gradient(x, g, kernel_size, how) if kernel is None else kernel
     return kernel.astype(dtype, copy=False)
 
 
-def _computable(
-    a: np.ndarray, b: np.ndarray, sums: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.dtype[Any]]:
-    """Return both in the dtype to compute in, and the dtype of the result."""
-    if a.dtype is b.dtype and a.dtype.char in "fd":  # nearly always
-        return a, b, a.dtype
-    single, dtype = _dtypes(a.dtype, b.dtype, sums)
-    return a.astype(single, copy=False), b.astype(single, copy=False), dtype
-
-
 @lru_cache
-def _dtypes(a: np.dtype[Any], b: np.dtype[Any], sums: bool) -> tuple[np.dtype[Any], np.dtype[Any]]:
+def _dtypes(
+    a: np.dtype[Any], b: np.dtype[Any], sums: bool = False
+) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the dtypes to compute in, and of the result."""
     dtype = np.promote_types(a, b)
     if sums and dtype.kind in "biu":  # sums of small integers do not fit into their type
         dtype = np.add.reduce(np.empty(0, dtype)).dtype
@@ -85,25 +81,17 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
     return result if cmath.isfinite(total) else None
 
 
-def _begun(how: Plan, x: np.ndarray, taps: int) -> tuple[Way, PaddedBatch]:
-    """Return the way of forward and kernel gradient, and the inputs as it takes them."""
-    way, size, fold, _, (pitch, gap), _, room = how
-    if fold is not None:
-        return way, fold.input(x, room)
-    if size is not None:
-        way = OverlapSave(size, taps, x.dtype)
-    return way, PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
-
-
 @quietly
 def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
-    _, _, fold, left, (pitch, _), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
-    way, batch = _begun(how, x, len(kernel))
-    if fold is not None:
-        kernel = fold.kernel(kernel)
+    way = way if size is None else OverlapSave(size, len(kernel), x.dtype)
+    if fold is None:
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    else:
+        batch, kernel = fold.input(x, room), fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
     y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
     for function, args in way.forward(batch, kernel, left, y):
@@ -133,12 +121,14 @@ def _input_gradient(
 def _kernel_gradient(
     how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray | None:
-    _, _, fold, left, (pitch, _), _, room = how
+    way, size, fold, left, (pitch, gap), _, room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
-    way, batch = _begun(how, x, shape[0])
-    if fold is not None:
-        g = fold.output(g)
+    way = way if size is None else OverlapSave(size, shape[0], x.dtype)
+    if fold is None:
+        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    else:
+        batch, g = fold.input(x, room), fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
     kernel = np.empty(shape, g.dtype)
     pitch = pitch if room else g.shape[1]
