@@ -293,7 +293,7 @@ def test_after_an_update_transforms_of_arrays_that_it_changed_are_made_anew():
     same([after], [before * 2], 1e-11)
 
 
-def test_after_an_update_convolutions_still_stand_in_padded_batches():
+def test_after_an_assignment_convolutions_still_stand_in_padded_batches():
     k, c = kernels([2, 2], [5], "float64")
 
     def step(x):
@@ -304,12 +304,32 @@ def test_after_an_update_convolutions_still_stand_in_padded_batches():
         return 0.0, y.detach().numpy()
 
     xs = [RNG(i).normal(size=(2, 30, 2)) for i in range(2)]
-    xs.append(xs[0].copy())
-    xs[2][1, 5] = np.nan
-    p = agree(step, [k], [xs[0], xs[1]], 1e-12)
-    assert names(p).count("_if_finite") == 2
-    _, got = p.run([xs[2]])
-    np.testing.assert_allclose(got, step(xs[2])[1], rtol=1e-12)
+    p = agree(step, [k], xs, 1e-12)
+    assert len(p.padded) == 2
+    before = c.numpy().copy()
+    with pytest.raises(NotFinite, match="not finite"):
+        p.run([xs[0] * np.nan])
+    assert c.numpy().tolist() == before.tolist()
+
+
+def test_after_an_update_a_nan_stays_where_it_is():
+    k, c = kernels([2, 2], [5], "float64")
+    optimizer = tnn.SGD([c], 0.1)
+
+    def step(x):
+        k.grad = None
+        c.grad = c.data * 0
+        optimizer.step()
+        y = tnn.conv1d(x, k, c, padding="same")
+        (y * y).sum().backward()
+        return 0.0, y.detach().numpy()
+
+    xs = [RNG(i).normal(size=(2, 30, 2)) for i in range(2)]
+    p = agree(step, [k], xs, 1e-12)
+    bad = xs[0].copy()
+    bad[1, 5] = np.nan
+    _, got = p.run([bad])
+    np.testing.assert_allclose(got, step(bad)[1], rtol=1e-12)
     assert np.isnan(got).any(axis=2).sum() == 5
     same(p.run([xs[0]]), step(xs[0]), 1e-12)
 

@@ -15,26 +15,28 @@ from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels import choose
 from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
 from tinynn.kernels.toeplitz import Toeplitz
-from tinynn.replay.lowering import Instruction
-from tinynn.replay.recording import ArraySpec, Recording, Ref
-from tinynn.replay.speculation import MAPS, read_at_the_end, read_by
+from tinynn.replay.lowering import Instruction, Lowered
+from tinynn.replay.recording import ArraySpec, Ref
+from tinynn.replay.speculation import MAPS, read_by
 
 
 class Layout:
     """Pitches by the number of an array, and the padded batches that were made."""
 
-    def __init__(self, lowered: Recording) -> None:
+    def __init__(self, lowered: Lowered) -> None:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
         self.maps = {step for step in self.steps if self._is_map(step)}
         self.batches: dict[int, PaddedBatch] = {}  # by number: of which its array is a view
         self.every: list[PaddedBatch] = []
         self.pitch: dict[int, int] = {}
-        self.biases: dict[Ref, tuple[Ref, Ref]] = {}  # by a convolution's result: bias and sum
+        self.biases: dict[Ref, Ref] = {}  # by a convolution's result: what is added to it
+        self.sums: dict[Ref, Ref] = {}  # by such a sum: the convolution that makes it
         self._known: dict[Any, np.ndarray] = {}  # what the maps of one convolution share
         if self.maps:
             self._find_sizes()
             self._find_pitches()
+            self.maps = {step for step in self.maps if self._fits(step)}
             self._find_biases(lowered)
 
     # ------------------------------------------------------------ which arrays
@@ -100,23 +102,34 @@ class Layout:
             if self.specs[i].shape[1] > pitch:
                 del self.pitch[i]
 
-    def _find_biases(self, lowered: Recording) -> None:
+    def _fits(self, step: Instruction) -> bool:
+        """Tell whether the zeros behind each series are enough for a map."""
+        reach = max(step.params["padding"])
+        if step.op is conv.conv_input:
+            reach = self._taps(step) - 1 - min(step.params["padding"])
+        series = self._series(step)
+        pitch = self.pitch.get(series[0], 0)
+        room = pitch - self.specs[series[0]].shape[1]
+        return reach <= room and all(self.pitch.get(i) == pitch for i in series)
+
+    def _find_biases(self, lowered: Lowered) -> None:
         """Find convolutions of which nothing is used but the sum with a bias that is known then."""
         reads = Counter(ref for part in lowered.steps for ref in read_by(part))
-        reads.update(read_at_the_end(lowered))
+        reads.update(lowered.kept.values())
         made = {step.result: n for n, step in enumerate(self.steps)}
-        place = {ref: n for n, step in enumerate(self.steps) for ref in read_by(step)}
-        for n, step in enumerate(self.steps):
-            y = step.result
-            if step.op is not conv.conv or step not in self.maps or reads[y] != 1 or y not in place:
+        alone = {s.result for s in self.maps if s.op is conv.conv and reads[s.result] == 1}
+        for step in self.steps:
+            if step.function is not np.add:
                 continue
-            after = self.steps[place[y]]
-            others = [x for x in read_by(after) if x != y]
-            if after.function is np.add and not after.exact and len(others) == 1:
-                spec, total = self.specs[y.index], self.specs[after.result.index]
-                bias = self.specs[others[0].index] == ArraySpec(spec.shape[-1:], spec.dtype)
-                if bias and total == spec and made.get(others[0], -1) < n:
-                    self.biases[y] = others[0], after.result
+            for y, bias in itertools.permutations(read_by(step), 2):
+                spec = self.specs[y.index]
+                fitting = ArraySpec(spec.shape[-1:], spec.dtype), spec
+                if (
+                    y in alone
+                    and made.get(bias, -1) < made[y]
+                    and (self.specs[bias.index], self.specs[step.result.index]) == fitting
+                ):
+                    self.biases[y], self.sums[step.result] = bias, y
 
     # ------------------------------------------------------------ padded batches
 
@@ -131,11 +144,7 @@ class Layout:
         return batch if batch is not None and batch.array is array else None
 
     def with_gaps(
-        self,
-        step: Instruction,
-        function: Any,
-        args: tuple[Any, ...],
-        out: np.ndarray,
+        self, step: Instruction, args: tuple[Any, ...], out: np.ndarray
     ) -> tuple[tuple[Any, ...], np.ndarray]:
         """Return arguments and result of a ufunc with the gaps, if zeros stay zeros there.
 
@@ -157,22 +166,10 @@ class Layout:
             else:
                 return args, out
         with np.errstate(all="ignore"):
-            changed = any(function(*zeros) for zeros in itertools.product(*gaps))
+            changed = any(step.function(*z, **step.params) for z in itertools.product(*gaps))
         return (args, out) if changed else (tuple(bodies), batch.body)
 
     # ------------------------------------------------------------ convolutions
-
-    def serves(self, step: Instruction) -> bool:
-        """Tell whether a step is a map for which the zeros behind each series are enough."""
-        if step not in self.maps:
-            return False
-        reach = max(step.params["padding"])
-        if step.op is conv.conv_input:
-            reach = self._taps(step) - 1 - min(step.params["padding"])
-        series = self._series(step)
-        pitch = self.pitch.get(series[0], 0)
-        room = pitch - self.specs[series[0]].shape[1]
-        return reach <= room and all(self.pitch.get(i) == pitch for i in series)
 
     def convolution(
         self, step: Instruction, args: tuple[np.ndarray, ...], out: np.ndarray, bias: Any
@@ -206,5 +203,4 @@ class Layout:
 
     def _way(self, step: Instruction, batch: PaddedBatch, *names: Any) -> Way:
         """Return the way to compute a map, which shares transforms with other maps by name."""
-        known = {} if step.exact else self._known  # of calls that may be left out
-        return choose.way(*self._sizes(step), batch.flat.dtype, known, names)
+        return choose.way(*self._sizes(step), batch.flat.dtype, self._known, names)

@@ -2,22 +2,33 @@
 
 The forward of an operation of ours is run once on a :class:`Symbol`, which has a shape and a dtype
 but no values, and tells which NumPy functions it was given to. What asks a Symbol for more stays
-one call. So does every operation of a user: its forward is run at each replay.
+one call. So does every operation of a user: its forward is run at each replay. Lowered is only what
+comes before the first step of an optimizer; what comes after is rare.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from tinynn._trees import tree_leaves, tree_map
+from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
-from tinynn.replay import recording as rec
-from tinynn.replay.recording import ArraySpec, Recording, Ref, Source, Step
-from tinynn.replay.speculation import Visibility, is_own, read_at_the_end, read_by
+from tinynn.replay.recording import (
+    ArraySpec,
+    Assign,
+    Check,
+    Recording,
+    Ref,
+    Returned,
+    Source,
+    Step,
+    Update,
+)
+from tinynn.replay.speculation import hidden, is_own, read_by
 
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 
@@ -26,8 +37,8 @@ POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 class Instruction:
     """``function(*args, **params)`` makes ``result``: a ufunc, its reduce, or a whole operation.
 
-    ``op``: the Primitive that it is, or is a part of; ``exact``: an effect comes before it, so the
-    call can no longer be run again eagerly; ``hidden``: a nan in the result may go unseen.
+    ``op``: the Primitive that it is, or is a part of; ``hidden``: a nan in the result may go
+    unseen.
     """
 
     function: Callable[..., Any]
@@ -35,8 +46,7 @@ class Instruction:
     params: dict[str, Any]
     result: Ref
     op: Any
-    exact: bool = False
-    hidden: bool = True
+    hidden: bool
 
     @property
     def whole(self) -> bool:
@@ -51,71 +61,74 @@ class Instruction:
         return self.whole and (self.op.elementwise or self.op is ops.astype)
 
 
-def lower(recording: Recording) -> Recording:
-    """Return a recording of Instructions in place of Steps.
+@dataclass
+class Lowered:
+    """A recording as Instructions and Checks, and what is left for ``late``: effects, and steps.
+
+    ``read``: what is read late or at the end; ``kept``: that of it which is computed before, and
+    the number under which it is computed.
+    """
+
+    specs: list[ArraySpec]
+    sources: dict[int, Source]
+    steps: list[Any]
+    late: list[Any]
+    read: set[Ref]
+    kept: dict[Ref, Ref]
+
+
+def lower(recording: Recording) -> Lowered:
+    """Lower what comes before the first step of an optimizer; new data of leaves can wait for it.
 
     What is constant or occurs twice is computed once, and what nobody reads never, but for
     operations of users.
     """
-    return _Lowering(recording).lowered()
+    parts = recording.steps
+    first = next((n for n, part in enumerate(parts) if isinstance(part, Update)), len(parts))
+    early = [part for part in parts[:first] if not isinstance(part, Assign)]
+    late = [part for part in parts[:first] if isinstance(part, Assign)] + parts[first:]
+    returned = [x.ref for x in tree_leaves(recording.result) if isinstance(x, Returned)]
+    gradients = [ref for _, ref in recording.gradients if ref is not None]
+    read = {*returned, *gradients, *(ref for part in late for ref in read_by(part))}
+    made = {part.result for part in late if isinstance(part, Step)}
+    made.update(ref for part in late if isinstance(part, Update) for ref in part.results)
+    lowering = _Lowering(recording, hidden(early, read - made, recording.specs))
+    for part in early:
+        lowering.add(part)
+    kept = {ref: lowering.ref(ref) for ref in read - made}
+    steps = _used(lowering.steps, set(kept.values()))
+    return Lowered(lowering.specs, lowering.sources, steps, late, read, kept)
 
 
 class _Lowering:
-    def __init__(self, recording: Recording) -> None:
-        self.recording, self.specs = recording, list(recording.specs)
-        self.sources = dict(recording.sources)
-        self.visibility = Visibility(recording)
+    def __init__(self, recording: Recording, hidden: set[Ref]) -> None:
+        self.specs, self.sources = list(recording.specs), dict(recording.sources)
+        self.results = hidden
         self.same: dict[Ref, Ref] = {}  # numbers of arrays that are the same as an earlier one
         self.known: dict[Any, Ref] = {}  # results by what computes them
         self.steps: list[Any] = []
-        self.exact = False
         self.hidden = True  # whether a nan in the result of this step may go unseen
-
-    def lowered(self) -> Recording:
-        for part in self.recording.steps:
-            if isinstance(part, Step):
-                self._step(part)
-            else:
-                self.steps.append(self._renamed(part))
-                if not isinstance(part, rec.Check):
-                    self.exact = True
-                    self.known.clear()  # the effect may have changed arrays of the user's
-        gradients = [(leaf, self.ref(g)) for leaf, g in self.recording.gradients]
-        result = tree_map(self._renamed, self.recording.result)
-        lowered = Recording(self.specs, self.sources, self.steps, gradients, result)
-        return replace(lowered, steps=_used(lowered))
 
     def ref(self, x: Any) -> Any:
         """Return the number under which an array is computed; all else as it is."""
         return self.same.get(x, x) if isinstance(x, Ref) else x
 
-    def _renamed(self, part: Any) -> Any:
-        if isinstance(part, rec.Returned):
-            return replace(part, ref=self.ref(part.ref))
-        if isinstance(part, rec.Assign):
-            return replace(part, value=self.ref(part.value))
-        if isinstance(part, rec.Update):
-            return replace(part, gradients=list(map(self.ref, part.gradients)))
-        return (
-            replace(part, args=tuple(map(self.ref, part.args))) if type(part) is rec.Check else part
-        )
-
-    def _step(self, step: Step) -> None:
-        op, args = step.op, tuple(map(self.ref, step.args))
+    def add(self, part: Step | Check) -> None:
+        """Add a check, or the calls of a step."""
+        args = tuple(map(self.ref, part.args))
+        if isinstance(part, Check):
+            self.steps.append(Check(part.check, args))
+            return
+        op, self.hidden = part.op, part.result in self.results
         if not is_own(op):
-            self._add(op.forward, args, step.params, step.result, op)
-            return
-        if self._changes_nothing(step, args[0]):
-            self.same[step.result] = args[0]
-            return
-        if self._folded(step, args):
-            return
-        self.hidden = self.visibility.hides(step.result)
-        y = self._inside(step, args)
-        if y is None:
-            spec = self.specs[step.result.index]
-            y = self._emit(op.forward, args, step.params, spec, op)
-        self.same[step.result] = y
+            call = op.forward, args, part.params, part.result, op, self.hidden
+            self.steps.append(Instruction(*call))
+        elif self._changes_nothing(part, args[0]):
+            self.same[part.result] = args[0]
+        elif not self._folded(part, args):
+            self.same[part.result] = self._inside(part, args) or self.emit(
+                op.forward, args, part.params, self.specs[part.result.index], op
+            )
 
     def _constant(self, x: Any, *, frozen: bool) -> bool:
         source = self.sources.get(x.index) if isinstance(x, Ref) else None
@@ -128,13 +141,11 @@ class _Lowering:
             return False  # an array of the user's may change before the result is read
         if step.op is ops.astype or step.op.elementwise or len(step.args) > 1:
             return step.op is ops.astype
-        array = np.empty(spec.shape, spec.dtype)
-        try:
-            with np.errstate(all="ignore"):
-                y = step.op.forward(array, **step.params)
-        except Exception:  # of what these elements happen to be
-            return False
-        return isinstance(y, np.ndarray) and _place(y) == _place(array)
+        array = np.ones(spec.shape, spec.dtype)
+        with np.errstate(all="ignore"), suppress(Exception):  # of what these elements are
+            y = np.asarray(step.op.forward(array, **step.params))
+            return y.strides == array.strides and np.may_share_memory(y, array)
+        return False
 
     def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Compute a step on constants now; tell whether it is one."""
@@ -148,56 +159,38 @@ class _Lowering:
 
     def _inside(self, step: Step, args: tuple[Any, ...]) -> Ref | None:
         """Emit what an operation consists of, and return the result; None if that is not clear."""
-        spec = self.specs[step.result.index]
         mark, known = len(self.steps), len(self.known)
         symbols = [Symbol(self, step.op, x) if isinstance(x, Ref) else x for x in args]
-        try:
+        with suppress(Exception):  # whatever an operation does with values that are none
             y = step.op.forward(*symbols, **step.params)
-            if isinstance(y, Symbol) and self.specs[y.ref.index] == spec and y.ref not in args:
-                return y.ref
-        except Exception:  # whatever an operation does with values that are none
-            pass
+            if self.specs[y.ref.index] == self.specs[step.result.index] and y.ref not in args:
+                return y.ref  # type: ignore[no-any-return]
         del self.steps[mark:]
         while len(self.known) > known:
             self.known.popitem()
         return None
 
-    def _emit(
+    def emit(
         self, function: Any, args: tuple[Any, ...], params: dict[str, Any], spec: ArraySpec, op: Any
     ) -> Ref:
         """Return the number of what a call gives, computed before or here."""
-        key = _key(function, args, params)
-        if key is not None and key in self.known:
+        plain = not any(isinstance(x, np.ndarray) for x in tree_leaves([args, params]))
+        key = function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
+        if plain and key in self.known:
             return self.known[key]
         ref = Ref(len(self.specs))
         self.specs.append(spec)
-        self._add(function, args, params, ref, op)
-        if key is not None:
+        self.steps.append(Instruction(function, args, params, ref, op, self.hidden))
+        if plain:
             self.known[key] = ref
         return ref
 
-    def _add(self, function: Any, args: Any, params: dict[str, Any], ref: Ref, op: Any) -> None:
-        self.steps.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
 
-
-def _place(array: np.ndarray) -> tuple[Any, ...]:
-    return array.ctypes.data, array.strides
-
-
-def _key(function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """Return what makes a result the same again, or None if that cannot be told."""
-    if any(isinstance(x, np.ndarray) for x in tree_leaves([args, params])):
-        return None
-    return function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
-
-
-def _used(lowered: Recording) -> list[Any]:
+def _used(steps: list[Any], read: set[Ref]) -> list[Any]:
     """Return the steps without operations of ours whose results nobody reads."""
-    read = set(read_at_the_end(lowered))
     kept = []
-    for part in reversed(lowered.steps):
-        idle = isinstance(part, Instruction) and part.result not in read and is_own(part.op)
-        if not idle:
+    for part in reversed(steps):
+        if not isinstance(part, Instruction) or part.result in read or not is_own(part.op):
             kept.append(part)
             read.update(read_by(part))
     return kept[::-1]
@@ -220,7 +213,7 @@ class Symbol(NDArrayOperatorsMixin):
 
     def __float__(self) -> float:
         """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""
-        if self.ndim or self.lowering.exact or self.lowering.hidden:
+        if self.ndim or self.lowering.hidden:
             _refuse(self)
         return 0.0
 
@@ -242,7 +235,7 @@ class Symbol(NDArrayOperatorsMixin):
             _refuse(self)
         args = tuple([x.ref if isinstance(x, Symbol) else x for x in inputs])
         spec = ArraySpec(_shape(function, inputs, params), _dtype(function, inputs, params))
-        ref = self.lowering._emit(function, args, params, spec, self.op)
+        ref = self.lowering.emit(function, args, params, spec, self.op)
         return Symbol(self.lowering, self.op, ref)
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
-from tinynn.replay.buffers import Buffers, aligned, side_by_side
+from tinynn.replay.buffers import Buffers, aligned
 from tinynn.replay.layout import Layout
-from tinynn.replay.lowering import Instruction
-from tinynn.replay.recording import ArraySpec, Assign, Check, Recording, Ref, Source, Update
-from tinynn.replay.speculation import is_own, read_after_effects, read_at_the_end, read_by
+from tinynn.replay.lowering import Instruction, Lowered
+from tinynn.replay.recording import ArraySpec, Check, Ref, Source
+from tinynn.replay.speculation import is_own, read_by
 
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
 
@@ -34,55 +34,52 @@ class NotFinite(ArithmeticError):
 class Plan:
     """The calls of a program, and the arrays that they read and fill.
 
-    ``calls`` come before the first effect, ``late`` are that effect and all after it.
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.
+    ``copied``: its parts that are to be copied there at the end, and what.
     """
 
-    def __init__(self, lowered: Recording, order: Sequence[Any] | None) -> None:
-        self.lowered, self.specs, self.layout = lowered, lowered.specs, Layout(lowered)
+    def __init__(
+        self, lowered: Lowered, gradients: Sequence[tuple[Any, Any]], order: Sequence[Any] | None
+    ) -> None:
+        self.specs, self.layout = lowered.specs, Layout(lowered)
         self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
-        self.late: list[Call] = []
-        self._now = self.calls
         self._buffers = Buffers()
+        self._kept = {ref.index for ref in lowered.kept.values()}
         self._pending = Counter(ref.index for part in lowered.steps for ref in read_by(part))
-        self._pending.update(ref.index for ref in read_at_the_end(lowered))
-        self._made = {step.result for step in lowered.steps if isinstance(step, Instruction)}
-        self._sums: dict[Ref, Ref] = {}  # by a sum with a bias: the convolution that has made it
-        self._plan_gradients(lowered.gradients, order)
+        self._pending.update(self._kept)  # these are never free
+        self._made = {s.result.index for s in lowered.steps if isinstance(s, Instruction)}
+        found = {id(leaf): ref for leaf, ref in gradients if ref is not None}
+        leaves = [leaf for leaf, ref in gradients if ref] if order is None else order
+        self._plan_gradients(leaves, [found.get(id(leaf)) for leaf in leaves], lowered.kept)
         for index, source in lowered.sources.items():
             self._source(index, source)
         for part in lowered.steps:
             self._part(part)
-        for target, ref in self._copied:
-            self._call(np.copyto, target, self.arrays[ref.index])
-        if not self.late:
-            self._verify()
-        self.light = all(_work(call) < WORTH_THREADS for call in (*self.calls, *self.late))
+        self._check_all()
+        self.light = all(_work(call) < WORTH_THREADS for call in self.calls)
 
-    def _plan_gradients(self, gradients: list[Any], order: Sequence[Any] | None) -> None:
+    def _plan_gradients(self, leaves: Sequence[Any], refs: list[Any], kept: dict[Ref, Ref]) -> None:
         """Let the gradients of leaves be computed side by side, or copied there at the end."""
-        found = {id(leaf): ref for leaf, ref in gradients}
-        leaves = [leaf for leaf, ref in gradients if ref] if order is None else order
         self._targets: dict[int, np.ndarray] = {}  # by number: where an array is to be computed
-        self._copied: list[tuple[np.ndarray, Ref]] = []
-        self.flat_gradient: np.ndarray | None = None
-        if leaves:
-            dtype = np.result_type(*[leaf._data.dtype for leaf in leaves])
-            shapes = [leaf._data.shape for leaf in leaves]
-            self.flat_gradient, parts = side_by_side(shapes, dtype)
-            for leaf, part in zip(leaves, parts, strict=True):
-                ref = found.get(id(leaf))
-                if ref in self._made and self._computes(ref.index, part):
-                    self._targets[ref.index] = part
-                elif ref is not None and order is not None:
-                    self._copied.append((part, ref))
+        self.copied: list[tuple[np.ndarray, Ref]] = []
+        dtype = np.result_type(*[leaf._data.dtype for leaf in leaves], np.float16)
+        self.flat_gradient = np.zeros(sum(leaf._data.size for leaf in leaves), dtype)
+        start = 0
+        for leaf, ref in zip(leaves, refs, strict=True):
+            part = self.flat_gradient[start : start + leaf._data.size].reshape(leaf._data.shape)
+            start += part.size
+            if ref in kept and self._computes(kept[ref].index, part):
+                self._targets[kept[ref].index] = part
+            elif ref is not None:
+                self.copied.append((part, ref))
 
     def _computes(self, index: int, part: np.ndarray) -> bool:
         """Tell whether a result can be computed into a part of the flat gradient."""
-        elsewhere = index in self._targets or index in self.layout.pitch
-        return not elsewhere and self.specs[index] == ArraySpec(part.shape, part.dtype)
+        if index not in self._made or index in self._targets or index in self.layout.pitch:
+            return False
+        return self.specs[index] == ArraySpec(part.shape, part.dtype)
 
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
@@ -105,59 +102,38 @@ class Plan:
 
     # ------------------------------------------------------------ the steps, in order
 
-    def _part(self, part: Any) -> None:
-        if isinstance(part, (Assign, Update)) and not self.late:
-            self._verify()
-            self._now = self.late
+    def _part(self, part: Instruction | Check) -> None:
+        args = tuple(map(self._value, part.args))
         if isinstance(part, Instruction):
-            self._instruction(part)
+            self._instruction(part, args)
         else:
-            self._effect(part)
+            self._call(_check, part.check, args)
         for ref in read_by(part):
             self._pending[ref.index] -= 1
             if not self._pending[ref.index]:
                 self._buffers.release(ref.index)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> None:
-        self._now.append((function, args))
+        self.calls.append((function, args))
 
-    def value(self, x: Any) -> Any:
-        """Return the planned array of a Ref, and plain values as they are."""
+    def _value(self, x: Any) -> Any:
         return self.arrays[x.index] if isinstance(x, Ref) else x
 
-    def _verify(self) -> None:
-        """Have all that is read from now on checked, before anything takes effect."""
-        late = {ref.index for ref in read_after_effects(self.lowered) & self._made}
-        late &= self.arrays.keys()
-        found = [self.arrays[i] for i in sorted(late - self._targets.keys())]
-        if self.flat_gradient is not None and self._targets.keys() <= late:
-            found.append(self.flat_gradient)
-        else:
-            found += [self.arrays[i] for i in self._targets.keys() & late]
+    def _check_all(self) -> None:
+        """Have all that is kept checked, before anything takes effect."""
+        found = [self.arrays[i] for i in sorted((self._kept & self._made) - self._targets.keys())]
         floats = [array for array in found if array.dtype.kind in "fc"]
+        if self._targets:
+            floats.append(self.flat_gradient)
         if floats:
             self._call(check_finite, floats)
 
-    def _effect(self, part: Any) -> None:
-        if isinstance(part, Check):
-            self._call(_check, part.check, tuple(map(self.value, part.args)), not self.late)
-        elif isinstance(part, Assign):
-            self._call(_assign, part.leaf, self.arrays[part.value.index])
-        else:
-            results = [ref.index for ref in part.results]
-            for i in filter(self._pending.__getitem__, results):
-                self.arrays[i] = self._new(i)
-            gradients = [ref and self.arrays[ref.index] for ref in part.gradients]
-            arrays = [self.arrays.get(i) for i in results]
-            self._call(_update, part.step, part.parameters, gradients, arrays)
-
     # ------------------------------------------------------------ one instruction
 
-    def _instruction(self, step: Instruction) -> None:
-        index, args = step.result.index, tuple(map(self.value, step.args))
-        if step.result in self._sums:
-            self._share(index, self._sums[step.result].index)
-        elif self.layout.serves(step):
+    def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
+        if step.result in self.layout.sums:
+            self._share(step.result.index, self.layout.sums[step.result].index)
+        elif step in self.layout.maps:
             self._convolution(step, args, self._out(step))
         elif not self._is_view(step, args):
             self._computed(step, args, self._out(step))
@@ -180,15 +156,9 @@ class Plan:
         return False
 
     def _convolution(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
-        bias = None
-        if step.result in self.layout.biases:
-            ref, total = self.layout.biases[step.result]
-            bias, self._sums[total] = self.arrays[ref.index], step.result
-        series, calls = self.layout.convolution(step, args, out, bias)
-        if step.exact:
-            self._call(_if_finite, out, calls, (step.function, args, step.params, out))
-            return
-        self._now += calls
+        bias = self.layout.biases.get(step.result)
+        series, calls = self.layout.convolution(step, args, out, self._value(bias))
+        self.calls += calls
         if step.hidden:
             self._call(check_finite, series)
 
@@ -196,10 +166,10 @@ class Plan:
         """Add the call of an instruction that fills an array."""
         function, batch = step.function, self.layout.batch_at(step.args[0], args[0])
         if step.op is ops.astype:
-            args, out = self.layout.with_gaps(step, np.asarray, args, out)
+            args, out = self.layout.with_gaps(step, args, out)
             self._call(np.copyto, out, args[0], "unsafe")
         elif step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
-            self._now.append(batch.total(out))
+            self.calls.append(batch.total(out))
         elif step.whole:
             self._call(_run, function, args, step.params, out)
         elif not isinstance(function, np.ufunc):  # the reduction of one
@@ -207,13 +177,13 @@ class Plan:
             how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
             self._call(function, *args, *how)
         elif function in (np.maximum, np.minimum):  # which take no positional output
-            args, out = self.layout.with_gaps(step, function, _as_numpy_likes(args), out)
+            args, out = self.layout.with_gaps(step, _as_numpy_likes(args), out)
             row = ops.long_row(out.shape)  # three times as fast as with a number
             args = tuple(a if np.ndim(a) else np.full(row, a, out.dtype) for a in args)
             self._call(partial(function, out=out), *args)
         else:
             if step.elementwise:
-                args, out = self.layout.with_gaps(step, function, _as_numpy_likes(args), out)
+                args, out = self.layout.with_gaps(step, _as_numpy_likes(args), out)
             self._call(function, *args, out)
 
     def _out(self, step: Instruction) -> np.ndarray:
@@ -292,41 +262,22 @@ def _run(
 def fill(out: np.ndarray, y: Any, maker: str) -> None:
     """Copy what a function of a user's may have made into ``out``."""
     y = np.asarray(y)
-    if y.shape != out.shape or y.dtype != out.dtype:
-        raise NotFinite(
-            f"compile: {maker} returned shape {y.shape} and dtype {y.dtype}, when it was recorded "
-            f"{out.shape} and {out.dtype}."
-        )
+    require(y, out, maker, NotFinite)
     np.copyto(out, y)
 
 
-def _if_finite(out: np.ndarray, calls: Sequence[Call], slowly: tuple[Any, ...]) -> None:
-    """Make the calls; if not all that they give is finite, compute it slowly."""
-    for function, args in calls:
-        function(*args)
-    if not ops.all_finite(out):
-        _run(*slowly)
+def require(y: np.ndarray, like: Any, maker: str, error: type[Exception]) -> None:
+    """Raise an error if an array has not the shape and dtype of ``like``."""
+    if y.shape != like.shape or y.dtype != like.dtype:
+        raise error(
+            f"compile: {maker} returned shape {y.shape} and dtype {y.dtype}, when it was recorded "
+            f"{like.shape} and {like.dtype}."
+        )
 
 
-def _check(check: Callable[..., None], args: tuple[Any, ...], repeatable: bool) -> None:
+def _check(check: Callable[..., None], args: tuple[Any, ...]) -> None:
     try:
         check(*args)
-    except Exception:
-        if repeatable:  # eager code may have got other values than those that are not finite
-            check_finite([a for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f"])
+    except Exception:  # eager code may have got other values than those that are not finite
+        check_finite([a for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f"])
         raise
-
-
-def _assign(leaf: Any, array: np.ndarray) -> None:
-    leaf._replace(array.copy())
-
-
-def _update(
-    step: Callable[[], None], leaves: Sequence[Any], gradients: Sequence[Any], read: Sequence[Any]
-) -> None:
-    for leaf, gradient in zip(leaves, gradients, strict=True):
-        leaf._grad = None if gradient is None else gradient.copy()
-    step()
-    for leaf, array in zip(leaves, read, strict=True):
-        if array is not None:
-            np.copyto(array, leaf._data)
