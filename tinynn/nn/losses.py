@@ -22,6 +22,7 @@ from tinynn.autodiff.tensor import Tensor
 
 Array = TypeVar("Array", Tensor, "np.ndarray[Any, Any]")  # what the prediction is, the loss is
 F = TypeVar("F", bound=Callable[..., Any])
+LABELS = "Give labels 0 and 1, or probabilities."
 
 
 def mean_over_samples(loss: F) -> F:
@@ -100,13 +101,6 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
             )
 
     inspected(refuse, array)
-
-
-def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any, Any]:
-    """Return what :func:`_pair` does, after a look at the target's values."""
-    given, x, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, advice, given.dtype)
-    return given, x, y
 
 
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
@@ -234,7 +228,8 @@ def binary_crossentropy(
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    given, x, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    given, x, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, LABELS, given.dtype)
     logits = _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
         weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
@@ -257,7 +252,8 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    given, x, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    given, x, y = _pair("focal", prediction, target)
+    _within("focal", "target", y, LABELS, given.dtype)
     not_y = ops.subtract(1, y)
     if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
@@ -296,8 +292,9 @@ def categorical_crossentropy(
     1.3862943611198906
     """
     owner = "categorical_crossentropy"
+    given, x, y = _pair(owner, prediction, target)
     advice = "Give one-hot rows; for class numbers use the sparse loss."
-    given, x, y = _labels(owner, prediction, target, advice)
+    _within(owner, "target", y, advice, given.dtype)
     log_p = _log_probabilities(owner, given, x, from_logits)
     weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
     loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))

@@ -68,10 +68,7 @@ def _watched(
 
 @contextmanager
 def observed(model: "Layer") -> Iterator[list[Call]]:
-    """Collect every call of a layer inside, in the order in which they end.
-
-    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
-    """
+    """Collect every call of a layer inside, as they end; what the layers have set is undone."""
     calls: list[Call] = []
     layers = model.named_layers()
     attributes = [vars(layer).copy() for _, layer in layers]

@@ -111,8 +111,6 @@ def _series(owner: str, x: Any) -> Tensor:
     """Return ``x`` as a Tensor (batch, length, channels) or (length, channels)."""
     x = as_input(owner, x)
     if x.ndim not in (2, 3):
-        raise ValueError(
-            f"{owner}: the input must be (batch, length, channels) or (length, channels), got "
-            f"shape {x.shape}."
-        )
+        allowed = "(batch, length, channels) or (length, channels)"
+        raise ValueError(f"{owner}: the input must be {allowed}, got shape {x.shape}.")
     return x
