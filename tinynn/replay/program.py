@@ -109,7 +109,7 @@ class Program:
                 part.check(*args)
             else:
                 y = np.asarray(part.op.forward(*args, **part.params))
-                require(y, self._specs[part.result.index], part.name, RuntimeError)
+                require(y, self._specs[part.result.index], part.op.__name__, RuntimeError)
                 arrays[part.result] = y
 
     def _draw(self) -> None:
