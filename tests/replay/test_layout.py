@@ -305,7 +305,7 @@ def test_after_an_assignment_convolutions_still_stand_in_padded_batches():
 
     xs = [RNG(i).normal(size=(2, 30, 2)) for i in range(2)]
     p = agree(step, [k], xs, 1e-12)
-    assert names(p).count("matmul") == 2
+    assert not {"conv", "conv_kernel"} & {*names(p)}
     before = c.numpy().copy()
     with pytest.raises(NotFinite, match="not finite"):
         p.run([xs[0] * np.nan])

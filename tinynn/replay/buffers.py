@@ -1,31 +1,8 @@
-"""Memory for arrays: aligned, side by side, and used again when nobody reads it any more."""
+"""Memory for arrays, used again when nobody reads what was there."""
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an uninitialised array that starts on a cache line."""
-    dtype = np.dtype(dtype)
-    nbytes = math.prod(shape) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    skip = -raw.ctypes.data % ALIGNMENT
-    return raw[skip : skip + nbytes].view(dtype).reshape(shape)
-
-
-def side_by_side(shapes: Sequence[tuple[int, ...]], dtype: Any) -> tuple[Any, list[np.ndarray]]:
-    """Return a flat array of zeros, and its parts of these shapes."""
-    ends = [0, *itertools.accumulate(map(math.prod, shapes))]
-    flat = aligned((ends[-1],), dtype)
-    flat[...] = 0
-    bounds = zip(itertools.pairwise(ends), shapes, strict=True)
-    return flat, [flat[start:end].reshape(shape) for (start, end), shape in bounds]
 
 
 class Buffers:
@@ -33,12 +10,11 @@ class Buffers:
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[Any, Any, set[int]]] = {}  # place, what fits, who lives there
-        self._free: dict[Any, list[Any]] = {}
+        self._free: dict[Any, list[Any]] = defaultdict(list)
 
     def take(self, index: int, fitting: Any, make: Callable[[], Any]) -> Any:
         """Return a place for an array: a free one for what is ``fitting``, or a new one."""
-        free = self._free.get(fitting)
-        place = free.pop() if free else make()
+        place = self._free[fitting].pop() if self._free[fitting] else make()
         self._of[index] = place, fitting, {index}
         return place
 
@@ -58,4 +34,4 @@ class Buffers:
             place, fitting, living = self._of.pop(index)
             living.discard(index)
             if not living:
-                self._free.setdefault(fitting, []).append(place)
+                self._free[fitting].append(place)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
-from tinynn.replay.buffers import Buffers, aligned
+from tinynn.replay.buffers import Buffers
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
@@ -94,7 +94,7 @@ class Plan:
         spec, pitch = self.specs[index], self.layout.pitch.get(index)
         if pitch is None:
             n = spec.nbytes
-            place = self._buffers.take(index, n, lambda: aligned((n,), np.uint8))
+            place = self._buffers.take(index, n, lambda: np.empty(n, np.uint8))
             return place.view(spec.dtype).reshape(spec.shape)
         batch = self._buffers.take(index, (spec, pitch), lambda: self.layout.new(spec, pitch))
         self.layout.batches[index] = batch
