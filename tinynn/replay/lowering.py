@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinynn._trees import tree_leaves
@@ -234,8 +233,7 @@ class Symbol(NDArrayOperatorsMixin):
         else:
             _refuse(self)
         args = tuple([x.ref if isinstance(x, Symbol) else x for x in inputs])
-        spec = ArraySpec(_shape(function, inputs, params), _dtype(function, inputs, params))
-        ref = self.lowering.emit(function, args, params, spec, self.op)
+        ref = self.lowering.emit(function, args, params, _spec(function, inputs, params), self.op)
         return Symbol(self.lowering, self.op, ref)
 
 
@@ -246,25 +244,23 @@ def _says_nothing(name: str, value: Any) -> bool:
     return value is {"where": True, "keepdims": False}.get(name)
 
 
-def _shape(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> tuple[int, ...]:
-    """Return the shape of what a ufunc, or its reduction, gives."""
+def _spec(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> ArraySpec:
+    """Return shape and dtype of what a ufunc, or its reduction, gives; found with ones."""
+    whole = not isinstance(function, np.ufunc)  # of other arrays single elements are enough
     shapes = [np.shape(x) for x in inputs]
-    if function is np.matmul and min(map(len, shapes)) >= 2:
-        (*a, n, _), (*b, _, m) = shapes
-        return *np.broadcast_shapes(tuple(a), tuple(b)), n, m
-    if isinstance(function, np.ufunc):
-        if function.signature is not None:
-            _refuse(function)
-        return np.broadcast_shapes(*shapes)
-    lengths, axis = shapes[0], params.get("axis", 0)
-    axes = range(len(lengths)) if axis is None else normalize_axis_tuple(axis, len(lengths))
-    if params.get("keepdims"):
-        return tuple(1 if i in axes else n for i, n in enumerate(lengths))
-    return tuple(n for i, n in enumerate(lengths) if i not in axes)
-
-
-def _dtype(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> np.dtype[Any]:
-    """Return the dtype of a call's result, found on single elements."""
-    ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, Symbol) else x for x in inputs]
+    ones = [
+        np.broadcast_to(np.ones((), x.dtype), x.shape if whole else (1,) * x.ndim)
+        if isinstance(x, Symbol)
+        else x
+        for x in inputs
+    ]
     with np.errstate(all="ignore"):
-        return np.asarray(function(*ones, **params)).dtype
+        y = np.asarray(function(*ones, **params))
+    if whole:
+        return ArraySpec(y.shape, y.dtype)
+    if function is np.matmul:
+        (*a, n, _), (*b, _, m) = shapes  # of vectors it stays a whole operation
+        return ArraySpec((*np.broadcast_shapes(tuple(a), tuple(b)), n, m), y.dtype)
+    if function.signature is not None:
+        _refuse(function)
+    return ArraySpec(np.broadcast_shapes(*shapes), y.dtype)

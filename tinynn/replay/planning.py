@@ -7,6 +7,7 @@ result of an elementwise instruction takes the place of an argument that nobody 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -46,40 +47,42 @@ class Plan:
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
         self._buffers = Buffers()
-        self._kept = {ref.index for ref in lowered.kept.values()}
+        kept = {ref.index for ref in lowered.kept.values()}
         self._pending = Counter(ref.index for part in lowered.steps for ref in read_by(part))
-        self._pending.update(self._kept)  # these are never free
+        self._pending.update(kept)  # these are never free
         self._made = {s.result.index for s in lowered.steps if isinstance(s, Instruction)}
-        found = {id(leaf): ref for leaf, ref in gradients if ref is not None}
         leaves = [leaf for leaf, ref in gradients if ref] if order is None else order
-        self._plan_gradients(leaves, [found.get(id(leaf)) for leaf in leaves], lowered.kept)
+        self._plan_gradients(leaves, {id(leaf): ref for leaf, ref in gradients}, lowered.kept)
         for index, source in lowered.sources.items():
             self._source(index, source)
         for part in lowered.steps:
             self._part(part)
-        self._check_all()
+        checked = [self.arrays[i] for i in (kept & self._made) - self._targets.keys()]
+        checked += [self.flat_gradient] if self._targets else []
+        if floats := [array for array in checked if array.dtype.kind in "fc"]:
+            self._call(check_finite, floats)  # before anything takes effect
         self.light = all(_work(call) < WORTH_THREADS for call in self.calls)
 
-    def _plan_gradients(self, leaves: Sequence[Any], refs: list[Any], kept: dict[Ref, Ref]) -> None:
+    def _plan_gradients(
+        self, leaves: Sequence[Any], found: dict[int, Ref | None], kept: dict[Ref, Ref]
+    ) -> None:
         """Let the gradients of leaves be computed side by side, or copied there at the end."""
         self._targets: dict[int, np.ndarray] = {}  # by number: where an array is to be computed
         self.copied: list[tuple[np.ndarray, Ref]] = []
         dtype = np.result_type(*[leaf._data.dtype for leaf in leaves], np.float16)
         self.flat_gradient = np.zeros(sum(leaf._data.size for leaf in leaves), dtype)
         start = 0
-        for leaf, ref in zip(leaves, refs, strict=True):
+        for leaf in leaves:
             part = self.flat_gradient[start : start + leaf._data.size].reshape(leaf._data.shape)
             start += part.size
-            if ref in kept and self._computes(kept[ref].index, part):
-                self._targets[kept[ref].index] = part
+            ref = found.get(id(leaf))
+            index = kept[ref].index if ref in kept else -1
+            if index in self._made - self._targets.keys() - self.layout.pitch.keys() and self.specs[
+                index
+            ] == ArraySpec(part.shape, part.dtype):
+                self._targets[index] = part
             elif ref is not None:
                 self.copied.append((part, ref))
-
-    def _computes(self, index: int, part: np.ndarray) -> bool:
-        """Tell whether a result can be computed into a part of the flat gradient."""
-        if index not in self._made or index in self._targets or index in self.layout.pitch:
-            return False
-        return self.specs[index] == ArraySpec(part.shape, part.dtype)
 
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
@@ -93,8 +96,8 @@ class Plan:
         """Return memory for an array: alone, or in a padded batch."""
         spec, pitch = self.specs[index], self.layout.pitch.get(index)
         if pitch is None:
-            n = spec.nbytes
-            place = self._buffers.take(index, n, lambda: np.empty(n, np.uint8))
+            new = partial(np.empty, spec.nbytes, np.uint8)
+            place = self._buffers.take(index, spec.nbytes, new)
             return place.view(spec.dtype).reshape(spec.shape)
         batch = self._buffers.take(index, (spec, pitch), lambda: self.layout.new(spec, pitch))
         self.layout.batches[index] = batch
@@ -119,15 +122,6 @@ class Plan:
     def _value(self, x: Any) -> Any:
         return self.arrays[x.index] if isinstance(x, Ref) else x
 
-    def _check_all(self) -> None:
-        """Have all that is kept checked, before anything takes effect."""
-        found = [self.arrays[i] for i in sorted((self._kept & self._made) - self._targets.keys())]
-        floats = [array for array in found if array.dtype.kind in "fc"]
-        if self._targets:
-            floats.append(self.flat_gradient)
-        if floats:
-            self._call(check_finite, floats)
-
     # ------------------------------------------------------------ one instruction
 
     def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
@@ -143,16 +137,13 @@ class Plan:
         index = step.result.index
         if step.elementwise or not step.whole or not is_own(step.op) or index in self._targets:
             return False
-        try:
-            with np.errstate(all="ignore"):
-                y = step.function(*args, **step.params)
-        except Exception:  # of values that are not there yet, an index for instance
-            return False
-        for ref in read_by(step):
-            if isinstance(y, np.ndarray) and np.may_share_memory(y, self.arrays[ref.index]):
-                self.arrays[index] = y
-                self._buffers.share(index, ref.index)
-                return True
+        with np.errstate(all="ignore"), suppress(Exception):  # of values that are not there yet
+            y = np.asarray(step.function(*args, **step.params))
+            for ref in read_by(step):
+                if np.may_share_memory(y, self.arrays[ref.index]):
+                    self.arrays[index] = y
+                    self._buffers.share(index, ref.index)
+                    return True
         return False
 
     def _convolution(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
@@ -176,27 +167,31 @@ class Plan:
             p = step.params
             how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
             self._call(function, *args, *how)
-        elif function in (np.maximum, np.minimum):  # which take no positional output
-            args, out = self.layout.with_gaps(step, _as_numpy_likes(args), out)
-            row = ops.long_row(out.shape)  # three times as fast as with a number
-            args = tuple(a if np.ndim(a) else np.full(row, a, out.dtype) for a in args)
-            self._call(partial(function, out=out), *args)
         else:
             if step.elementwise:
-                args, out = self.layout.with_gaps(step, _as_numpy_likes(args), out)
-            self._call(function, *args, out)
+                args, out = self.layout.with_gaps(step, _as_arrays(args), out)
+            if function in (np.maximum, np.minimum):  # which take no positional output
+                self._call(partial(function, out=out), *args)
+            else:
+                self._call(function, *args, out)
 
     def _out(self, step: Instruction) -> np.ndarray:
-        """Return memory for a result: an argument's that dies here, or other."""
-        index = step.result.index
+        """Return memory for a result: where it belongs, an argument's that dies here, or other."""
+        index, refs = step.result.index, read_by(step)
+        dying = [
+            ref.index
+            for ref in refs
+            if self._buffers.alone(ref.index)
+            and self._pending[ref.index] == refs.count(ref)
+            and self.specs[ref.index] == self.specs[index]
+            and self.arrays[ref.index].flags.writeable  # not one number seen many times
+        ]
         if index in self._targets:
             self.arrays[index] = self._targets[index]
-        elif (place := self._overwritten(step)) is not None:
-            self._share(index, place)
+        elif dying and step.elementwise and not step.whole:
+            self._share(index, dying[0])
         else:
             self.arrays[index] = self._new(index)
-        if not self._pending[index]:  # nobody reads it: an operation of a user's
-            self._buffers.release(index)
         return self.arrays[index]
 
     def _share(self, index: int, place: int) -> None:
@@ -206,32 +201,13 @@ class Plan:
         if place in self.layout.batches:
             self.layout.batches[index] = self.layout.batches[place]
 
-    def _overwritten(self, step: Instruction) -> int | None:
-        """Return an argument in whose place the result can be computed, if there is one."""
-        refs = read_by(step) if isinstance(step.function, np.ufunc) and step.elementwise else []
-        for ref in refs:
-            if (
-                self._buffers.alone(ref.index)
-                and self._pending[ref.index] == refs.count(ref)
-                and self.specs[ref.index] == self.specs[step.result.index]
-                and self.arrays[ref.index].flags.writeable  # not one number seen many times
-            ):
-                return ref.index
-        return None
 
-
-def _as_numpy_likes(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return arguments of a ufunc as NumPy takes them fastest: numbers as arrays of one dtype."""
+def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numbers beside arrays of one dtype as arrays of it, which NumPy takes faster."""
     dtypes = {a.dtype for a in args if isinstance(a, np.ndarray)}
-    dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(bool)
-    liked = []
-    for a in args:
-        if dtype.kind == "f" and type(a) in (int, float):
-            a = np.array(a, dtype)
-        elif isinstance(a, np.ndarray) and a.size > 1 and not any(a.strides):
-            a = a[(slice(0, 1),) * a.ndim].reshape(())  # one number everywhere: a view of it
-        liked.append(a)
-    return tuple(liked)
+    if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
+        return args
+    return tuple(np.array(a, dtype) if type(a) in (int, float) else a for a in args)
 
 
 def _work(call: Call) -> int:
