@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels import choose
-from tinynn.kernels.padded_batch import Call, PaddedBatch, Way
+from tinynn.kernels.padded_batch import Call, PaddedBatch
 from tinynn.kernels.toeplitz import Toeplitz
 from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Ref
@@ -21,30 +21,31 @@ from tinynn.replay.speculation import MAPS, read_by
 
 
 class Layout:
-    """Pitches by the number of an array, and the padded batches that were made."""
+    """Pitches by the number of an array, and the padded batches that were made.
+
+    ``maps``: the convolutions and their adjoints that are computed in padded batches; ``biases``:
+    what is added to the result of one, at once; ``sums``: by such a sum, the convolution's result.
+    """
 
     def __init__(self, lowered: Lowered) -> None:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
-        self.maps = {step for step in self.steps if self._is_map(step)}
         self.batches: dict[int, PaddedBatch] = {}  # by number: of which its array is a view
         self.every: list[PaddedBatch] = []
         self.pitch: dict[int, int] = {}
-        self.biases: dict[Ref, Ref] = {}  # by a convolution's result: what is added to it
-        self.sums: dict[Ref, Ref] = {}  # by such a sum: the convolution that makes it
+        self.biases: dict[Ref, Ref] = {}
+        self.sums: dict[Ref, Ref] = {}
         self._known: dict[Any, np.ndarray] = {}  # what the maps of one convolution share
+        self.maps = {step for step in self.steps if step.op in MAPS and self._is_served(step)}
         if self.maps:
-            self._find_sizes()
             self._find_pitches()
             self.maps = {step for step in self.maps if self._fits(step)}
             self._find_biases(lowered)
 
     # ------------------------------------------------------------ which arrays
 
-    def _is_map(self, step: Instruction) -> bool:
-        """Tell whether a step is one of the three maps, and of a kind that padded batches serve."""
-        if step.op not in MAPS:
-            return False
+    def _is_served(self, step: Instruction) -> bool:
+        """Tell whether one of the three maps is of a kind that padded batches serve."""
         specs = [self.specs[ref.index] for ref in (*read_by(step), step.result)]
         p = step.params
         return (
@@ -53,64 +54,55 @@ class Layout:
             and len({spec.dtype for spec in specs}) == 1
             and specs[0].dtype.char in "fd"
             and all(spec.size for spec in specs)
-            and max(p["padding"]) < self._taps(step)
+            and max(p["padding"]) < self._sizes(step)[0]
         )
-
-    def _taps(self, step: Instruction) -> int:
-        if step.op is conv.conv_kernel:
-            return int(step.params["kernel_size"])
-        return self.specs[step.args[1].index].shape[0]
 
     def _series(self, step: Instruction) -> list[int]:
         """Return the arrays of a step that stand at one pitch, if they stand in padded batches."""
-        if step.op in MAPS:
-            if step not in self.maps:
-                return []
-            kernel = step.op is conv.conv_kernel
-            return [ref.index for ref in (step.args[0], step.args[1] if kernel else step.result)]
+        y = step.result
+        if step in self.maps:
+            other = step.args[1] if step.op is conv.conv_kernel else y
+            return [step.args[0].index, other.index]
         if not step.elementwise:
             return []
-        shape = self.specs[step.result.index].shape
-        specs = {ref.index: self.specs[ref.index] for ref in (step.result, *read_by(step))}
+        shape = self.specs[y.index].shape
+        places = {ref.index: self.specs[ref.index] for ref in (y, *read_by(step))}
         return [
-            i for i, s in specs.items() if s.shape == shape and s.ndim == 3 and s.dtype.kind in "fb"
+            i
+            for i, s in places.items()
+            if s.shape == shape and s.ndim == 3 and s.dtype.kind in "fb"
         ]
 
     def _sizes(self, step: Instruction) -> tuple[int, int, int]:
-        channels, filters = (self.specs[i].shape[2] for i in self._series(step))
-        return self._taps(step), channels, filters
+        """Return taps, and the channels of both series, of a map."""
+        kernel = step.result if step.op is conv.conv_kernel else step.args[1]
+        taps, a, b = self.specs[kernel.index].shape
+        return (taps, b, a) if step.op is conv.conv_input else (taps, a, b)
 
-    def _find_sizes(self) -> None:
+    def _find_pitches(self) -> None:
+        """Give the arrays of a convolution one pitch, and pass it on through elementwise steps."""
         sizes = [self._sizes(step) for step in self.maps]
         longest = max(spec.shape[1] for spec in self.specs if spec.ndim == 3)
         self._gap = max(taps for taps, _, _ in sizes) - 1
         self._room = max(choose.room(*s) for s in sizes)
-        self._multiple = Toeplitz.pitch_multiple(sizes, longest)
-
-    def _find_pitches(self) -> None:
-        """Give the arrays of a convolution one pitch, and pass it on through elementwise steps."""
-        for _ in range(2):  # again, for what was made before it was known
-            for step in self.steps:
-                series = self._series(step)
-                known = [self.pitch[i] for i in series if i in self.pitch]
-                if known or step in self.maps:
-                    lengths = [self.specs[i].shape[1] for i in series]
-                    pitch = known[0] if known else max(lengths) + self._gap
-                    for i in series:
-                        self.pitch.setdefault(i, -(-pitch // self._multiple) * self._multiple)
-        for i, pitch in list(self.pitch.items()):
-            if self.specs[i].shape[1] > pitch:
-                del self.pitch[i]
+        multiple = Toeplitz.pitch_multiple(sizes, longest)
+        for step in self.steps * 2:  # again, for what was made before it was known
+            series = self._series(step)
+            known = [self.pitch[i] for i in series if i in self.pitch]
+            if known or step in self.maps:
+                longest = max(self.specs[i].shape[1] for i in series)
+                pitch = known[0] if known else -(-(longest + self._gap) // multiple) * multiple
+                for i in series:
+                    self.pitch.setdefault(i, pitch)
+        self.pitch = {i: p for i, p in self.pitch.items() if self.specs[i].shape[1] <= p}
 
     def _fits(self, step: Instruction) -> bool:
         """Tell whether the zeros behind each series are enough for a map."""
         reach = max(step.params["padding"])
         if step.op is conv.conv_input:
-            reach = self._taps(step) - 1 - min(step.params["padding"])
-        series = self._series(step)
-        pitch = self.pitch.get(series[0], 0)
-        room = pitch - self.specs[series[0]].shape[1]
-        return reach <= room and all(self.pitch.get(i) == pitch for i in series)
+            reach = self._sizes(step)[0] - 1 - min(step.params["padding"])
+        pitches = {self.pitch.get(i, 0) for i in self._series(step)}
+        return len(pitches) == 1 and reach + self.specs[step.args[0].index].shape[1] <= max(pitches)
 
     def _find_biases(self, lowered: Lowered) -> None:
         """Find convolutions of which nothing is used but the sum with a bias that is known then."""
@@ -119,17 +111,12 @@ class Layout:
         made = {step.result: n for n, step in enumerate(self.steps)}
         alone = {s.result for s in self.maps if s.op is conv.conv and reads[s.result] == 1}
         for step in self.steps:
-            if step.function is not np.add:
-                continue
             for y, bias in itertools.permutations(read_by(step), 2):
-                spec = self.specs[y.index]
-                fitting = ArraySpec(spec.shape[-1:], spec.dtype), spec
-                if (
-                    y in alone
-                    and made.get(bias, -1) < made[y]
-                    and (self.specs[bias.index], self.specs[step.result.index]) == fitting
-                ):
-                    self.biases[y], self.sums[step.result] = bias, y
+                if step.function is np.add and y in alone and made.get(bias, -1) < made[y]:
+                    spec = self.specs[y.index]
+                    row = ArraySpec(spec.shape[-1:], spec.dtype)
+                    if [self.specs[x.index] for x in (bias, step.result)] == [row, spec]:
+                        self.biases[y], self.sums[step.result] = bias, y
 
     # ------------------------------------------------------------ padded batches
 
@@ -176,31 +163,30 @@ class Layout:
     ) -> tuple[list[np.ndarray], list[Call]]:
         """Return the series that a map reads, and the calls that it consists of."""
         left, (a, b), calls = step.params["padding"][0], step.args, list[Call]()
+        names = {
+            conv.conv: (("x", a, left), ("kernel", b)),
+            conv.conv_input: (("g", a), ("kernel", b)),
+            conv.conv_kernel: (("x", a, left), ("g", b)),
+        }
         first = self._as_batch(step, a, args[0], calls)
+        sizes, dtype = self._sizes(step), first.flat.dtype
+        way = choose.way(*sizes, dtype, self._known, names[step.op])  # shares transforms by name
         if step.op is conv.conv_kernel:
             second = self._as_batch(step, b, args[1], calls)
-            way = self._way(step, first, ("x", a, left), ("g", b))
-            calls += way.kernel_gradient(first, second, left, out)
-            return [first.array, second.array], calls
+            return [first.array, second.array], calls + way.kernel_gradient(
+                first, second, left, out
+            )
         y = self.batches[step.result.index]
         if step.op is conv.conv_input:
-            way = self._way(step, first, ("g", a), ("kernel", b))
-            calls += way.input_gradient(first, args[1], left, y)
-        else:
-            way = self._way(step, first, ("x", a, left), ("kernel", b))
-            calls += way.forward(first, args[1], left, y, bias)
-        return [first.array], calls
+            return [first.array], calls + way.input_gradient(first, args[1], left, y)
+        return [first.array], calls + way.forward(first, args[1], left, y, bias)
 
     def _as_batch(
         self, step: Instruction, x: Ref, array: np.ndarray, calls: list[Call]
     ) -> PaddedBatch:
         """Return an array as a padded batch; add the call that copies it there if need be."""
-        batch, pitch = self.batch_at(x, array), self.pitch[self._series(step)[0]]
+        batch, pitch = self.batch_at(x, array), self.pitch[step.args[0].index]
         if batch is None or batch.pitch != pitch:
             batch = self.new(self.specs[x.index], pitch)
             calls.append((np.copyto, (batch.array, array)))
         return batch
-
-    def _way(self, step: Instruction, batch: PaddedBatch, *names: Any) -> Way:
-        """Return the way to compute a map, which shares transforms with other maps by name."""
-        return choose.way(*self._sizes(step), batch.flat.dtype, self._known, names)

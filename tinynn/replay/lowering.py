@@ -104,7 +104,7 @@ class _Lowering:
         self.specs, self.sources = list(recording.specs), dict(recording.sources)
         self.results = hidden
         self.same: dict[Ref, Ref] = {}  # numbers of arrays that are the same as an earlier one
-        self.known: dict[Any, Ref] = {}  # results by what computes them
+        self.known: dict[Any, Instruction] = {}  # by what they compute
         self.steps: list[Any] = []
         self.hidden = True  # whether a nan in the result of this step may go unseen
 
@@ -163,7 +163,7 @@ class _Lowering:
         with suppress(Exception):  # whatever an operation does with values that are none
             y = step.op.forward(*symbols, **step.params)
             if self.specs[y.ref.index] == self.specs[step.result.index] and y.ref not in args:
-                return y.ref  # type: ignore[no-any-return]
+                return y.ref
         del self.steps[mark:]
         while len(self.known) > known:
             self.known.popitem()
@@ -175,13 +175,15 @@ class _Lowering:
         """Return the number of what a call gives, computed before or here."""
         plain = not any(isinstance(x, np.ndarray) for x in tree_leaves([args, params]))
         key = function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
-        if plain and key in self.known:
-            return self.known[key]
+        if plain and (known := self.known.get(key)):
+            known.hidden |= self.hidden
+            return known.result
         ref = Ref(len(self.specs))
         self.specs.append(spec)
-        self.steps.append(Instruction(function, args, params, ref, op, self.hidden))
+        step = Instruction(function, args, params, ref, op, self.hidden)
+        self.steps.append(step)
         if plain:
-            self.known[key] = ref
+            self.known[key] = step
         return ref
 
 

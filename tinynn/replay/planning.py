@@ -71,15 +71,14 @@ class Plan:
         self.copied: list[tuple[np.ndarray, Ref]] = []
         dtype = np.result_type(*[leaf._data.dtype for leaf in leaves], np.float16)
         self.flat_gradient = np.zeros(sum(leaf._data.size for leaf in leaves), dtype)
+        free = {i: self.specs[i] for i in self._made if i not in self.layout.pitch}
         start = 0
         for leaf in leaves:
             part = self.flat_gradient[start : start + leaf._data.size].reshape(leaf._data.shape)
             start += part.size
             ref = found.get(id(leaf))
             index = kept[ref].index if ref in kept else -1
-            if index in self._made - self._targets.keys() - self.layout.pitch.keys() and self.specs[
-                index
-            ] == ArraySpec(part.shape, part.dtype):
+            if free.pop(index, None) == ArraySpec(part.shape, part.dtype):
                 self._targets[index] = part
             elif ref is not None:
                 self.copied.append((part, ref))

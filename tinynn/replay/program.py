@@ -43,7 +43,17 @@ class Program:
         self._arrays = {ref: plan.arrays[same.index] for ref, same in lowered.kept.items()}
         self._late, self._read = lowered.late, lowered.read
         self._specs, self._result = recording.specs, recording.result
-        self._left = [] if order is not None else _left(recording)
+        given = {  # gradients with which an optimizer stepped last: these it has left already
+            id(leaf): ref
+            for part in lowered.late
+            if isinstance(part, Update)
+            for leaf, ref in zip(part.parameters, part.gradients, strict=True)
+        }
+        self._left = [
+            (leaf, ref)
+            for leaf, ref in recording.gradients
+            if order is None and given.get(id(leaf), self) != ref
+        ]
 
     def run(self, arguments: Sequence[np.ndarray]) -> Any:
         """Do what the recorded call did, for other arguments of the same shapes and dtypes.
@@ -130,15 +140,3 @@ class Program:
         if x.kind == "tensor":
             return Tensor._result(array.copy(), None)
         return array.copy() if array.ndim else array[()]  # a NumPy scalar, as of eager code
-
-
-def _left(recording: Recording) -> list[tuple[Any, Ref | None]]:
-    """Return the gradients to be set at the end: but not those with which an optimizer stepped."""
-    set_before: dict[int, Ref | None] = {}
-    for part in recording.steps:
-        if isinstance(part, Update):
-            set_before |= zip(map(id, part.parameters), part.gradients, strict=True)
-    missing = object()
-    return [
-        (leaf, ref) for leaf, ref in recording.gradients if set_before.get(id(leaf), missing) != ref
-    ]
