@@ -30,8 +30,7 @@ class Layout:
     def __init__(self, lowered: Lowered) -> None:
         self.specs = lowered.specs
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
-        self.batches: dict[int, PaddedBatch] = {}  # by number: of which its array is a view
-        self.every: list[PaddedBatch] = []
+        self.batches: dict[int, PaddedBatch] = {}  # by id of the view of all series
         self.pitch: dict[int, int] = {}
         self.biases: dict[Ref, Ref] = {}
         self.sums: dict[Ref, Ref] = {}
@@ -122,13 +121,9 @@ class Layout:
 
     def new(self, spec: ArraySpec, pitch: int) -> PaddedBatch:
         """Return a new padded batch for an array."""
-        self.every.append(PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype))
-        return self.every[-1]
-
-    def batch_at(self, x: Any, array: Any) -> PaddedBatch | None:
-        """Return the padded batch of which the array of a Ref is the view, if any."""
-        batch = self.batches.get(x.index) if isinstance(x, Ref) else None
-        return batch if batch is not None and batch.array is array else None
+        batch = PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype)
+        self.batches[id(batch.array)] = batch
+        return batch
 
     def with_gaps(
         self, step: Instruction, args: tuple[Any, ...], out: np.ndarray
@@ -137,12 +132,12 @@ class Layout:
 
         They lie in one piece, which NumPy runs through two to four times as fast.
         """
-        batch = self.batch_at(step.result, out)
+        batch = self.batches.get(id(out))
         if batch is None:
             return args, out
         bodies, gaps = [], []  # and what may stand in the gap of each: zeros of either sign
         for x, array in zip(step.args, args, strict=True):
-            other = self.batch_at(x, array)
+            other = self.batches.get(id(array))
             if other is not None and batch.fits(other):
                 bodies.append(other.body)
                 zero = array.dtype.type(0)
@@ -176,7 +171,7 @@ class Layout:
             return [first.array, second.array], calls + way.kernel_gradient(
                 first, second, left, out
             )
-        y = self.batches[step.result.index]
+        y = self.batches[id(out)]
         if step.op is conv.conv_input:
             return [first.array], calls + way.input_gradient(first, args[1], left, y)
         return [first.array], calls + way.forward(first, args[1], left, y, bias)
@@ -185,7 +180,7 @@ class Layout:
         self, step: Instruction, x: Ref, array: np.ndarray, calls: list[Call]
     ) -> PaddedBatch:
         """Return an array as a padded batch; add the call that copies it there if need be."""
-        batch, pitch = self.batch_at(x, array), self.pitch[step.args[0].index]
+        batch, pitch = self.batches.get(id(array)), self.pitch[step.args[0].index]
         if batch is None or batch.pitch != pitch:
             batch = self.new(self.specs[x.index], pitch)
             calls.append((np.copyto, (batch.array, array)))

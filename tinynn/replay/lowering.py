@@ -16,18 +16,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
-from tinynn.replay.recording import (
-    ArraySpec,
-    Assign,
-    Check,
-    Recording,
-    Ref,
-    Returned,
-    Source,
-    Step,
-    Update,
-)
-from tinynn.replay.speculation import hidden, is_own, read_by
+from tinynn.replay.recording import ArraySpec, Check, Recording, Ref, Source, Step
+from tinynn.replay.speculation import hidden, is_own, read_by, split
 
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 
@@ -77,24 +67,16 @@ class Lowered:
 
 
 def lower(recording: Recording) -> Lowered:
-    """Lower what comes before the first step of an optimizer; new data of leaves can wait for it.
+    """Lower what comes before the first step of an optimizer.
 
     What is constant or occurs twice is computed once, and what nobody reads never, but for
     operations of users.
     """
-    parts = recording.steps
-    first = next((n for n, part in enumerate(parts) if isinstance(part, Update)), len(parts))
-    early = [part for part in parts[:first] if not isinstance(part, Assign)]
-    late = [part for part in parts[:first] if isinstance(part, Assign)] + parts[first:]
-    returned = [x.ref for x in tree_leaves(recording.result) if isinstance(x, Returned)]
-    gradients = [ref for _, ref in recording.gradients if ref is not None]
-    read = {*returned, *gradients, *(ref for part in late for ref in read_by(part))}
-    made = {part.result for part in late if isinstance(part, Step)}
-    made.update(ref for part in late if isinstance(part, Update) for ref in part.results)
-    lowering = _Lowering(recording, hidden(early, read - made, recording.specs))
+    early, late, read, before = split(recording)
+    lowering = _Lowering(recording, hidden(early, before, recording.specs))
     for part in early:
         lowering.add(part)
-    kept = {ref: lowering.ref(ref) for ref in read - made}
+    kept = {ref: lowering.ref(ref) for ref in before}
     steps = _used(lowering.steps, set(kept.values()))
     return Lowered(lowering.specs, lowering.sources, steps, late, read, kept)
 
@@ -247,22 +229,15 @@ def _says_nothing(name: str, value: Any) -> bool:
 
 
 def _spec(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> ArraySpec:
-    """Return shape and dtype of what a ufunc, or its reduction, gives; found with ones."""
-    whole = not isinstance(function, np.ufunc)  # of other arrays single elements are enough
-    shapes = [np.shape(x) for x in inputs]
-    ones = [
-        np.broadcast_to(np.ones((), x.dtype), x.shape if whole else (1,) * x.ndim)
-        if isinstance(x, Symbol)
-        else x
-        for x in inputs
-    ]
-    with np.errstate(all="ignore"):
-        y = np.asarray(function(*ones, **params))
-    if whole:
+    """Return shape and dtype of what a ufunc, or its reduction, gives."""
+    if not isinstance(function, np.ufunc):
+        y = function(np.broadcast_to(np.ones((), inputs[0].dtype), inputs[0].shape), **params)
         return ArraySpec(y.shape, y.dtype)
+    types = [x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]
+    shapes, dtype = [np.shape(x) for x in inputs], function.resolve_dtypes((*types, None))[-1]
     if function is np.matmul:
         (*a, n, _), (*b, _, m) = shapes  # of vectors it stays a whole operation
-        return ArraySpec((*np.broadcast_shapes(tuple(a), tuple(b)), n, m), y.dtype)
+        return ArraySpec((*np.broadcast_shapes(tuple(a), tuple(b)), n, m), dtype)
     if function.signature is not None:
         _refuse(function)
-    return ArraySpec(np.broadcast_shapes(*shapes), y.dtype)
+    return ArraySpec(np.broadcast_shapes(*shapes), dtype)

@@ -15,7 +15,6 @@ import numpy as np
 
 from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
-from tinynn.replay.buffers import Buffers
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
@@ -46,7 +45,9 @@ class Plan:
         self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
-        self._buffers = Buffers()
+        # Homes by the number of an array: a place, what fits there, and who lives there.
+        self._homes: dict[int, tuple[Any, Any, set[int]]] = {}
+        self._free: dict[Any, list[Any]] = defaultdict(list)  # places by what fits there
         kept = {ref.index for ref in lowered.kept.values()}
         self._pending = Counter(ref.index for part in lowered.steps for ref in read_by(part))
         self._pending.update(kept)  # these are never free
@@ -94,13 +95,22 @@ class Plan:
     def _new(self, index: int) -> np.ndarray:
         """Return memory for an array: alone, or in a padded batch."""
         spec, pitch = self.specs[index], self.layout.pitch.get(index)
-        if pitch is None:
-            new = partial(np.empty, spec.nbytes, np.uint8)
-            place = self._buffers.take(index, spec.nbytes, new)
-            return place.view(spec.dtype).reshape(spec.shape)
-        batch = self._buffers.take(index, (spec, pitch), lambda: self.layout.new(spec, pitch))
-        self.layout.batches[index] = batch
-        return batch.array
+        fitting = spec.nbytes if pitch is None else (spec, pitch)
+        if self._free[fitting]:
+            place = self._free[fitting].pop()
+        elif pitch is None:
+            place = np.empty(spec.nbytes, np.uint8)
+        else:
+            place = self.layout.new(spec, pitch)
+        self._homes[index] = place, fitting, {index}
+        return place.view(spec.dtype).reshape(spec.shape) if pitch is None else place.array
+
+    def _share(self, index: int, other: int, array: np.ndarray) -> None:
+        """Let an array stand where another one does, as a view of it."""
+        self.arrays[index] = array
+        if other in self._homes:
+            self._homes[index] = self._homes[other]
+            self._homes[index][2].add(index)
 
     # ------------------------------------------------------------ the steps, in order
 
@@ -110,10 +120,13 @@ class Plan:
             self._instruction(part, args)
         else:
             self._call(_check, part.check, args)
-        for ref in read_by(part):
-            self._pending[ref.index] -= 1
-            if not self._pending[ref.index]:
-                self._buffers.release(ref.index)
+        for index in [ref.index for ref in read_by(part)]:
+            self._pending[index] -= 1
+            if not self._pending[index] and index in self._homes:
+                place, fitting, living = self._homes.pop(index)
+                living.discard(index)
+                if not living:
+                    self._free[fitting].append(place)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> None:
         self.calls.append((function, args))
@@ -125,9 +138,14 @@ class Plan:
 
     def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
         if step.result in self.layout.sums:
-            self._share(step.result.index, self.layout.sums[step.result].index)
+            place = self.layout.sums[step.result].index
+            self._share(step.result.index, place, self.arrays[place])
         elif step in self.layout.maps:
-            self._convolution(step, args, self._out(step))
+            bias = self._value(self.layout.biases.get(step.result))
+            series, calls = self.layout.convolution(step, args, self._out(step), bias)
+            self.calls += calls
+            if step.hidden:
+                self._call(check_finite, series)
         elif not self._is_view(step, args):
             self._computed(step, args, self._out(step))
 
@@ -140,21 +158,13 @@ class Plan:
             y = np.asarray(step.function(*args, **step.params))
             for ref in read_by(step):
                 if np.may_share_memory(y, self.arrays[ref.index]):
-                    self.arrays[index] = y
-                    self._buffers.share(index, ref.index)
+                    self._share(index, ref.index, y)
                     return True
         return False
 
-    def _convolution(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
-        bias = self.layout.biases.get(step.result)
-        series, calls = self.layout.convolution(step, args, out, self._value(bias))
-        self.calls += calls
-        if step.hidden:
-            self._call(check_finite, series)
-
     def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
         """Add the call of an instruction that fills an array."""
-        function, batch = step.function, self.layout.batch_at(step.args[0], args[0])
+        function, batch = step.function, self.layout.batches.get(id(args[0]))
         if step.op is ops.astype:
             args, out = self.layout.with_gaps(step, args, out)
             self._call(np.copyto, out, args[0], "unsafe")
@@ -180,7 +190,8 @@ class Plan:
         dying = [
             ref.index
             for ref in refs
-            if self._buffers.alone(ref.index)
+            if ref.index in self._homes
+            and self._homes[ref.index][2] == {ref.index}
             and self._pending[ref.index] == refs.count(ref)
             and self.specs[ref.index] == self.specs[index]
             and self.arrays[ref.index].flags.writeable  # not one number seen many times
@@ -188,17 +199,10 @@ class Plan:
         if index in self._targets:
             self.arrays[index] = self._targets[index]
         elif dying and step.elementwise and not step.whole:
-            self._share(index, dying[0])
+            self._share(index, dying[0], self.arrays[dying[0]])
         else:
             self.arrays[index] = self._new(index)
         return self.arrays[index]
-
-    def _share(self, index: int, place: int) -> None:
-        """Let a result stand where another array stands."""
-        self.arrays[index] = self.arrays[place]
-        self._buffers.share(index, place)
-        if place in self.layout.batches:
-            self.layout.batches[index] = self.layout.batches[place]
 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:

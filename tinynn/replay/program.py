@@ -35,7 +35,7 @@ class Program:
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
         plan = Plan(lowered, recording.gradients, order)
-        self.calls, self.light, self.padded = plan.calls, plan.light, plan.layout.every
+        self.calls, self.light, self.padded = plan.calls, plan.light, plan.layout.batches.values()
         self.flat_gradient = plan.flat_gradient
         self.draws: list[np.ndarray] | None = None
         self._sources, self._copied = plan.sources, plan.copied if order is not None else []

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
 from tinynn.autodiff.ops import convolution as conv
-from tinynn.replay.recording import ArraySpec, Assign, Ref, Step, Update
+from tinynn.replay.recording import ArraySpec, Assign, Recording, Ref, Returned, Step, Update
 
 GUARDED = ops.guarded_multiply, ops.guarded_divide  # which are lowered to plain products
 MAPS = conv.conv, conv.conv_input, conv.conv_kernel
@@ -32,6 +33,24 @@ def read_by(part: Any) -> list[Ref]:
         return [part.value]
     inputs: Sequence[Any] = part.gradients if isinstance(part, Update) else part.args
     return [x for x in inputs if isinstance(x, Ref)]
+
+
+def split(recording: Recording) -> tuple[list[Any], list[Any], set[Ref], set[Ref]]:
+    """Return what comes before the first step of an optimizer, and the rest with all effects.
+
+    New data of a leaf can wait until then. And what the rest and the end read, with that of it
+    which the rest does not make.
+    """
+    parts = recording.steps
+    first = next((n for n, part in enumerate(parts) if isinstance(part, Update)), len(parts))
+    early = [part for part in parts[:first] if not isinstance(part, Assign)]
+    late = [part for part in parts[:first] if isinstance(part, Assign)] + parts[first:]
+    read = {x.ref for x in tree_leaves(recording.result) if isinstance(x, Returned)}
+    read.update(ref for _, ref in recording.gradients if ref is not None)
+    read.update(ref for part in late for ref in read_by(part))
+    made = {part.result for part in late if isinstance(part, Step)}
+    made.update(ref for part in late if isinstance(part, Update) for ref in part.results)
+    return early, late, read, read - made
 
 
 def hidden(parts: Sequence[Any], kept: Set[Ref], specs: Sequence[ArraySpec]) -> set[Ref]:
