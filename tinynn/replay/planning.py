@@ -238,20 +238,15 @@ def _run(
     fill(out, function(*args, **params), function.__name__)
 
 
-def fill(out: np.ndarray, y: Any, maker: str) -> None:
+def fill(out: np.ndarray, y: Any, maker: str, error: type[Exception] = NotFinite) -> None:
     """Copy what a function of a user's may have made into ``out``."""
     y = np.asarray(y)
-    require(y, out, maker, NotFinite)
-    np.copyto(out, y)
-
-
-def require(y: np.ndarray, like: Any, maker: str, error: type[Exception]) -> None:
-    """Raise an error if an array has not the shape and dtype of ``like``."""
-    if y.shape != like.shape or y.dtype != like.dtype:
+    if y.shape != out.shape or y.dtype != out.dtype:
         raise error(
             f"compile: {maker} returned shape {y.shape} and dtype {y.dtype}, when it was recorded "
-            f"{like.shape} and {like.dtype}."
+            f"{out.shape} and {out.dtype}."
         )
+    np.copyto(out, y)
 
 
 def _check(check: Callable[..., None], args: tuple[Any, ...]) -> None:

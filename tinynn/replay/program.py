@@ -9,13 +9,13 @@ from tinynn._trees import tree_map
 from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
 from tinynn.replay.lowering import lower
-from tinynn.replay.planning import NotFinite, Plan, fill, require
-from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Update
+from tinynn.replay.planning import NotFinite, Plan, fill
+from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
 
-__all__ = ["NotFinite", "Program", "quiet"]
+__all__ = ["NotFinite", "Program"]
 
 
-def quiet() -> np.errstate:
+def _quiet() -> np.errstate:
     """Silence NumPy where it would warn, for results that are checked as a whole."""
     warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
     return np.errstate(**warned)  # type: ignore[arg-type]
@@ -35,7 +35,8 @@ class Program:
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
         plan = Plan(lowered, recording.gradients, order)
-        self.calls, self.light, self.padded = plan.calls, plan.light, plan.layout.batches.values()
+        self.calls, self.padded = plan.calls, plan.layout.batches.values()
+        self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
         self.flat_gradient = plan.flat_gradient
         self.draws: list[np.ndarray] | None = None
         self._sources, self._copied = plan.sources, plan.copied if order is not None else []
@@ -85,7 +86,7 @@ class Program:
 
     def execute(self) -> None:
         """Make the calls, on the arguments and leaves as they were taken over."""
-        with quiet():
+        with _quiet():
             try:
                 self._draw()
                 for function, args in self.calls:
@@ -117,10 +118,11 @@ class Program:
             args = [arrays[x] if isinstance(x, Ref) else x for x in part.args]
             if isinstance(part, Check):
                 part.check(*args)
-            else:
-                y = np.asarray(part.op.forward(*args, **part.params))
-                require(y, self._specs[part.result.index], part.op.__name__, RuntimeError)
-                arrays[part.result] = y
+                return
+            spec = self._specs[part.result.index]
+            arrays[part.result] = np.empty(spec.shape, spec.dtype)
+            y = part.op.forward(*args, **part.params)
+            fill(arrays[part.result], y, part.op.__name__, RuntimeError)
 
     def _draw(self) -> None:
         draws, self.draws = self.draws, None
