@@ -41,8 +41,6 @@ class Layout:
             self.maps = {step for step in self.maps if self._fits(step)}
             self._find_biases(lowered)
 
-    # ------------------------------------------------------------ which arrays
-
     def _is_served(self, step: Instruction) -> bool:
         """Tell whether one of the three maps is of a kind that padded batches serve."""
         specs = [self.specs[ref.index] for ref in (*read_by(step), step.result)]
@@ -58,19 +56,14 @@ class Layout:
 
     def _series(self, step: Instruction) -> list[int]:
         """Return the arrays of a step that stand at one pitch, if they stand in padded batches."""
-        y = step.result
         if step in self.maps:
-            other = step.args[1] if step.op is conv.conv_kernel else y
+            other = step.args[1] if step.op is conv.conv_kernel else step.result
             return [step.args[0].index, other.index]
-        if not step.elementwise:
+        shape = self.specs[step.result.index].shape
+        if not step.elementwise or len(shape) != 3:
             return []
-        shape = self.specs[y.index].shape
-        places = {ref.index: self.specs[ref.index] for ref in (y, *read_by(step))}
-        return [
-            i
-            for i, s in places.items()
-            if s.shape == shape and s.ndim == 3 and s.dtype.kind in "fb"
-        ]
+        found = {i: self.specs[i] for (i,) in (step.result, *read_by(step))}
+        return [i for i, s in found.items() if s.shape == shape and s.dtype.kind in "fb"]
 
     def _sizes(self, step: Instruction) -> tuple[int, int, int]:
         """Return taps, and the channels of both series, of a map."""
@@ -109,15 +102,13 @@ class Layout:
         reads.update(lowered.kept.values())
         made = {step.result: n for n, step in enumerate(self.steps)}
         alone = {s.result for s in self.maps if s.op is conv.conv and reads[s.result] == 1}
-        for step in self.steps:
+        for step in [step for step in self.steps if step.function is np.add]:
             for y, bias in itertools.permutations(read_by(step), 2):
-                if step.function is np.add and y in alone and made.get(bias, -1) < made[y]:
+                if y in alone and made.get(bias, -1) < made[y]:
                     spec = self.specs[y.index]
                     row = ArraySpec(spec.shape[-1:], spec.dtype)
                     if [self.specs[x.index] for x in (bias, step.result)] == [row, spec]:
                         self.biases[y], self.sums[step.result] = bias, y
-
-    # ------------------------------------------------------------ padded batches
 
     def new(self, spec: ArraySpec, pitch: int) -> PaddedBatch:
         """Return a new padded batch for an array."""
@@ -150,8 +141,6 @@ class Layout:
         with np.errstate(all="ignore"):
             changed = any(step.function(*z, **step.params) for z in itertools.product(*gaps))
         return (args, out) if changed else (tuple(bodies), batch.body)
-
-    # ------------------------------------------------------------ convolutions
 
     def convolution(
         self, step: Instruction, args: tuple[np.ndarray, ...], out: np.ndarray, bias: Any

@@ -112,15 +112,13 @@ class Plan:
             self._homes[index] = self._homes[other]
             self._homes[index][2].add(index)
 
-    # ------------------------------------------------------------ the steps, in order
-
     def _part(self, part: Instruction | Check) -> None:
         args = tuple(map(self._value, part.args))
         if isinstance(part, Instruction):
             self._instruction(part, args)
         else:
             self._call(_check, part.check, args)
-        for index in [ref.index for ref in read_by(part)]:
+        for (index,) in read_by(part):
             self._pending[index] -= 1
             if not self._pending[index] and index in self._homes:
                 place, fitting, living = self._homes.pop(index)
@@ -133,8 +131,6 @@ class Plan:
 
     def _value(self, x: Any) -> Any:
         return self.arrays[x.index] if isinstance(x, Ref) else x
-
-    # ------------------------------------------------------------ one instruction
 
     def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
         if step.result in self.layout.sums:
@@ -186,19 +182,20 @@ class Plan:
 
     def _out(self, step: Instruction) -> np.ndarray:
         """Return memory for a result: where it belongs, an argument's that dies here, or other."""
-        index, refs = step.result.index, read_by(step)
+        index = step.result.index
+        refs = read_by(step) if step.elementwise and not step.whole else []
         dying = [
-            ref.index
-            for ref in refs
-            if ref.index in self._homes
-            and self._homes[ref.index][2] == {ref.index}
-            and self._pending[ref.index] == refs.count(ref)
-            and self.specs[ref.index] == self.specs[index]
-            and self.arrays[ref.index].flags.writeable  # not one number seen many times
+            i
+            for (i,) in refs
+            if i in self._homes
+            and self._homes[i][2] == {i}
+            and self._pending[i] == refs.count(Ref(i))
+            and self.specs[i] == self.specs[index]
+            and self.arrays[i].flags.writeable  # not one number seen many times
         ]
         if index in self._targets:
             self.arrays[index] = self._targets[index]
-        elif dying and step.elementwise and not step.whole:
+        elif dying:
             self._share(index, dying[0], self.arrays[dying[0]])
         else:
             self.arrays[index] = self._new(index)
@@ -221,9 +218,6 @@ def _work(call: Call) -> int:
     if function is not np.matmul or args[0].ndim < 2:
         return 0
     return math.prod(args[0].shape[-2:]) * int(args[1].shape[-1])
-
-
-# ---------------------------------------------------------------- what is called at each run
 
 
 def check_finite(arrays: Sequence[np.ndarray]) -> None:
