@@ -237,6 +237,23 @@ def test_a_nan_that_an_operation_of_ones_own_hides_stays_where_it_is(hide):
         p.run([x])
 
 
+def test_a_convolution_that_is_made_twice_is_checked_if_either_hides_a_nan():
+    k = kernels([1, 1], [3], "float64")[0]
+
+    def f(x):
+        first = tnn.conv1d(x, k, padding="same")[:, :5].detach()
+        second = tnn.conv1d(x, k, padding="same").detach()
+        return first, tnn.where(second > 0, 1.0, -1.0)
+
+    x = RNG(1).normal(size=(2, 40, 1))
+    p = program(f, x)
+    assert names(p).count("matmul") == 1
+    same(p.run([x]), f(x), 1e-12)
+    x[0, 20] = np.inf
+    with pytest.raises(NotFinite, match="not finite"):
+        p.run([x])
+
+
 def test_after_a_nan_the_gaps_are_empty():
     leaves = kernels([1, 3, 1], [5, 5], "float64")
     step = network(leaves, ["same", "same"], ops.tanh)
