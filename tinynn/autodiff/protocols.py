@@ -135,7 +135,7 @@ def array_ufunc(tensor: Node, ufunc: np.ufunc, method: str, *args: Any, **kwargs
     refuse_out(name, kwargs)
     if method == "__call__" and not kwargs:
         if ufunc in COMPARISONS:
-            return compared(ufunc, *args)
+            return ops.holds(*args, ufunc) if ufunc.nin == 1 else ops.compare(*args, ufunc)
         if ufunc in COUNTERPARTS:
             return COUNTERPARTS[ufunc](*args)
     wanted = name if method == "__call__" else f"{name}.{method}"
@@ -166,13 +166,6 @@ def array_function(tensor: Node, func: Any, types: Any, args: Any, kwargs: Any) 
         return func(*args, **kwargs)
     module = func.__module__.removeprefix("numpy").lstrip(".")
     raise no_counterpart(f"{module}.{func.__name__}".lstrip("."))
-
-
-def compared(ufunc: np.ufunc, *args: Any) -> Any:
-    """Return a comparison, or a property of each element."""
-    if ufunc.nin == 1:
-        return ops.holds(args[0], ufunc)
-    return ops.compare(args[0], args[1], ufunc)
 
 
 def _of_its_shape(x: Any) -> Any:
