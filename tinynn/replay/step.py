@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinynn.autodiff.graph import leaf_gradients
+from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
@@ -145,7 +145,7 @@ class ReplayedStep:
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
         with differentiating(self.optimizer.parameters):
             value = scalar(self.loss(self.model(x), y))
-        for leaf, share in leaf_gradients("backward", value, None):
+        for leaf, share in gradients("backward", value, None, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
 

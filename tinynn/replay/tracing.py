@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-import tinynn
 from tinynn._trees import tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
@@ -36,7 +35,7 @@ from tinynn.replay.recording import (
     Update,
 )
 
-PACKAGE = str(Path(tinynn.__file__).parent)
+PACKAGE = str(Path(__file__).parents[1])
 
 
 class NotReplayable(RuntimeError):
@@ -68,20 +67,14 @@ class Item:
     def __init__(self, ref: Ref, value: Any, refuse: Callable[[str], NoReturn]) -> None:
         self.ref, self.value, self.refuse = ref, value, refuse
 
-
-def _refusing(name: str) -> Callable[..., Any]:
-    def method(self: Item, *args: Any) -> Any:
+    def _used(self, *args: Any) -> Any:
         self.refuse("it computes or decides in Python with a value of a Tensor")
 
-    return method
-
-
-for _name in (
-    "bool lt le gt ge eq ne add radd sub rsub mul rmul truediv rtruediv pow rpow neg pos abs int "
-    "float index complex round trunc floor ceil format str repr floordiv rfloordiv mod rmod divmod "
-    "hash array"
-).split():
-    setattr(Item, f"__{_name}__", _refusing(_name))
+    __bool__ = __int__ = __float__ = __complex__ = __index__ = __hash__ = __array__ = _used
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __format__ = __str__ = __repr__ = _used
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _used
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = _used
+    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = __trunc__ = __ceil__ = _used
 
 
 class Tracer:
@@ -288,14 +281,15 @@ class Tracer:
     # ------------------------------------------------------------ gradients
 
     def _do_gradients(
-        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any], as_nodes: bool
-    ) -> dict[int, Any]:
+        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any] | None,
+        as_nodes: bool = False, release: bool = False,
+    ) -> list[tuple[Any, Any]]:  # fmt: skip
         if isinstance(y, Node):
             y = self.node(y)
-        found = plain(caller, y, g if g is None else self.node(g), targets, True)
+        found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
         if as_nodes:
             return found
-        return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
+        return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
 
     def _do_owned(self, plain: Any, gradient: Any) -> Any:
         return self._alias(self.node(gradient), TracedArray)

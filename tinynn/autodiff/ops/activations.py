@@ -1,6 +1,7 @@
 """Activations of neural networks, and their kin."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,7 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     return where(beyond, relu(x), 0.5 * z * (1 + bend))
 
 
+@lru_cache(maxsize=256)
 def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the fewest last axes that hold a thousand elements; () if those are above 2**16.
 
