@@ -777,7 +777,7 @@ def test_a_tensor_inside_a_list_is_refused():
         (lambda: x + [t, 1.0], "add"),
         (lambda: tnn.exp([[t, t]]), "exp"),
         (lambda: tnn.sum([t, 2.0]), "sum"),
-        (lambda: tnn.mean((t, 2.0)), "sum"),
+        (lambda: tnn.mean((t, 2.0)), "mean"),
         (lambda: tnn.einsum("i,i", [t, t], x), "einsum"),
         (lambda: tnn.concatenate([[t], x]), "concatenate"),
         (lambda: tnn.gelu([t]), "gelu"),

@@ -355,14 +355,14 @@ PRIMITIVE_ROWS = [
     row("ops.log_softmax", tiny_log_softmax, normal(2, 3)),
     row("ops.log_softmax", tiny_log_softmax, normal(2, 3), axis=I64(0)),
     row("ops.log_softmax", tiny_log_softmax, normal(0, 0)),
-    row("conv.conv", oracles.conv, normal(2, 5, 2), normal(3, 1, 4), **HOW),
-    row("conv.conv", oracles.conv, normal(1, 5, 1), normal(2, 1, 1), **DILATED),
-    row("conv.conv_input", oracles.conv_input, normal(2, 3, 4), normal(3, 1, 4), length=5, **HOW),
+    row("ops.conv", oracles.conv, normal(2, 5, 2), normal(3, 1, 4), **HOW),
+    row("ops.conv", oracles.conv, normal(1, 5, 1), normal(2, 1, 1), **DILATED),
+    row("ops.conv_input", oracles.conv_input, normal(2, 3, 4), normal(3, 1, 4), length=5, **HOW),
     row(
-        "conv.conv_input", oracles.conv_input, normal(1, 6, 1), normal(2, 1, 1), length=5, **DILATED
+        "ops.conv_input", oracles.conv_input, normal(1, 6, 1), normal(2, 1, 1), length=5, **DILATED
     ),
     row(
-        "conv.conv_kernel",
+        "ops.conv_kernel",
         oracles.conv_kernel,
         normal(2, 5, 2),
         normal(2, 3, 4),
@@ -370,7 +370,7 @@ PRIMITIVE_ROWS = [
         **HOW,
     ),
     row(
-        "conv.conv_kernel",
+        "ops.conv_kernel",
         oracles.conv_kernel,
         normal(1, 5, 1),
         normal(1, 6, 1),
