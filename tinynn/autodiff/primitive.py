@@ -130,12 +130,15 @@ class Primitive(Operation[P]):
         heard = listener.get()
         if heard is not None:
             return heard.operation(self, *self._bind(args, kwargs))
-        if self._takes_plainly(args, kwargs):
-            try:
-                return self.forward(*args, **kwargs)
-            except TypeError:
-                self._bind(args, kwargs)  # raises a better one if the call itself is wrong
-                raise
+        kinds = RAW
+        for i, arg in enumerate(args):
+            if i == self.arity:
+                kinds = PLAIN
+            if type(arg) not in kinds:
+                break
+        else:
+            if self.arity and (not kwargs or self._are_plain(kwargs)):  # nothing is recorded
+                return self._computed(args, kwargs)
         if kwargs or not self._plain or len(args) != self.arity:
             args, kwargs = self._bind(args, kwargs)
         return self.apply(args, kwargs)
@@ -143,19 +146,15 @@ class Primitive(Operation[P]):
     if not TYPE_CHECKING:
         __call__ = _called
 
-    def _takes_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Tell whether all arguments are arrays and plain values, so that nothing is recorded."""
-        arity = self.arity
-        for arg in args[:arity]:
-            if type(arg) not in RAW:
-                return False
-        for arg in args[arity:]:
-            if type(arg) not in PLAIN:
-                return False
-        return arity > 0 and (not kwargs or self._are_plain(kwargs))
-
     def _are_plain(self, kwargs: dict[str, Any]) -> bool:
         return all(type(v) in PLAIN and name in self._param_set for name, v in kwargs.items())
+
+    def _computed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return self.forward(*args, **kwargs)
+        except TypeError:
+            self._bind(args, kwargs)  # raises a better one if the call itself is wrong
+            raise
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""

@@ -94,9 +94,9 @@ class Conv1d(Weighted):
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""
         x = as_input("Conv1d", x, self.dtype)
-        shape, bias = x._data.shape, None if self.bias is None else self.bias._data.shape
+        shape, bias = x.shape, None if self.bias is None else self.bias.shape
         filled, how = _settings(
-            shape, self.kernel._data.shape, bias, self.padding, self.padding_mode, self.strides,
+            shape, self.kernel.shape, bias, self.padding, self.padding_mode, self.strides,
             self.dilation_rate, self.groups,
         )  # fmt: skip
         single = len(shape) == 2
