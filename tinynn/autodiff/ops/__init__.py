@@ -19,7 +19,6 @@ from tinynn.autodiff.ops.arithmetic import (
 )  # fmt: skip
 from tinynn.autodiff.ops.broadcasting import broadcast_to, elementwise, sum_to
 from tinynn.autodiff.ops.choices import clip, compare, equal, holds, maximum, minimum, where
-from tinynn.autodiff.ops.convolution import avg_pool1d, conv1d, conv1d_transpose, max_pool1d, pad1d
 from tinynn.autodiff.ops.elementary import (
     abs, arctan, cos, cosh, erf, exp, expm1, log, log1p, power, sign, sin, sinh, sqrt, square, tan,
     tanh,
