@@ -129,9 +129,8 @@ def _lookalike(case: Case) -> tuple[str, str] | None:
     a, n = case.analytic, case.numeric
     c = _factor(a, n)
     if abs(c + 1) < 1e-4 and _alike(a, -n, case.likeness):
-        return "a flipped sign", (
-            "Analytic = -1 * numeric everywhere: one minus too many or too few."
-        )
+        advice = "Analytic = -1 * numeric everywhere: one minus too many or too few."
+        return "a flipped sign", advice
     # One slope is a multiple of the other anyway.
     simple = c != 0 and min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6
     if c and _alike(a, c * n, case.likeness) and (np.isfinite(n).sum() > 1 or simple):
