@@ -10,7 +10,7 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
@@ -31,7 +31,7 @@ def rehearsed(call: Call) -> Tracer:
     """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
     tracer = Tracer()
     try:
-        with tracer.listening():
+        with heard_by(tracer):
             tracer.finish(call(tracer))
     except BaseException as error:
         tracer.guards.undo_draws()
@@ -198,10 +198,11 @@ class Plans:
 def difference(old: Recording, new: Recording) -> str | None:
     """Say why two recordings of one function are not the same program; None if they are."""
     for mine, theirs in zip(old.steps, new.steps, strict=False):
-        if mine.name != theirs.name:
-            return f"it ran {mine.name} at one call where it ran {theirs.name} at another"
-        if not _same(mine.facts(), theirs.facts()):
-            return f"{mine.name} was given other plain values or arrays at one call than at another"
+        (name, facts), (now, others) = _facts(mine), _facts(theirs)
+        if name != now:
+            return f"it ran {name} at one call where it ran {now} at another"
+        if not _same(facts, others):
+            return f"{name} was given other plain values or arrays at one call than at another"
     if len(old.steps) != len(new.steps):
         return f"it ran {len(old.steps)} operations at one call and {len(new.steps)} at another"
     for index, source in old.sources.items():
@@ -220,6 +221,12 @@ def difference(old: Recording, new: Recording) -> str | None:
     if not _same(old.result, new.result):
         return "it returned other plain values at one call than at another"
     return None
+
+
+def _facts(step: Any) -> tuple[str, list[Any]]:
+    """Return the name of a step, and what of it must be the same: not functions made anew."""
+    name = getattr(step, "op", type(step)).__name__
+    return name, [value for key, value in vars(step).items() if key not in ("check", "step")]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
@@ -64,14 +65,15 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        self.plans = _plans_for(model, loss)
+        known = _known.get(model)  # the plans of an earlier fit serve, if the loss is the same
+        if known is None or known[0] is not loss:
+            known = _known[model] = loss, Plans("fit", RECORDINGS)
+        self.plans = known[1]
         self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers()) and is_own(
             loss.func if isinstance(loss, partial) else loss
         )
         self.over_samples = _over_samples(model, loss)
-        self.chunk = chunk
-        if self.over_samples is None:
-            self.chunk = None
+        self.chunk = None if self.over_samples is None else chunk
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
@@ -99,7 +101,7 @@ class ReplayedStep:
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
-            return self.eager_step(x, y)  # type: ignore[no-any-return]
+            return float(self.eager_step(x, y))
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
@@ -110,7 +112,7 @@ class ReplayedStep:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
             plans[0].undo_draws()
-            return self.eager_step(x, y)  # type: ignore[no-any-return]
+            return float(self.eager_step(x, y))
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
@@ -136,8 +138,10 @@ class ReplayedStep:
 
     def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
         """Compute loss and gradients of a piece, under a tracer."""
-        if not self.by_word and self._steps:  # a callback may have changed a part
-            reason = unknown_part(self.model, self.loss)
+        if self._steps:  # a callback may have changed a part
+            reason = None if self.by_word else unknown_part(self.model, self.loss)
+            if self.chunk is not None and _over_samples(self.model, self.loss) != self.over_samples:
+                reason = "the loss, or the model, is no longer known to be one over samples"
             if reason is not None:
                 raise NotReplayable(reason)
         if isinstance(self.loss, partial):
@@ -205,15 +209,15 @@ class ReplayedStep:
 
 def _added(
     programs: Sequence[Program], pieces: Pieces, weights: Sequence[float]
-) -> tuple[float, np.ndarray]:
+) -> tuple[float, Any]:
     """Replay pieces one after another; return the weighted sums of losses and gradients."""
-    number, total = 0.0, np.empty(0)
-    for i, (program, piece, weight) in enumerate(zip(programs, pieces, weights, strict=True)):
+    number, total = 0.0, None
+    for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
         program.execute()
         number += weight * program.result()
-        gradient = program.flat_gradient
-        total = gradient * weight if i == 0 else np.add(total, gradient * weight, out=total)
+        gradient: Any = program.flat_gradient
+        total = gradient * weight if total is None else np.add(total, gradient * weight, out=total)
     return number, total
 
 
@@ -222,6 +226,7 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
     start = 0
     for leaf in leaves:
         part = total[start : start + leaf._data.size].reshape(leaf._data.shape)
+        part = part.astype(leaf._data.dtype, copy=False)
         start += part.size
         leaf._grad = part if leaf._grad is None else leaf._grad + part
 
@@ -230,31 +235,20 @@ def _key(x: np.ndarray, y: np.ndarray) -> Any:
     return x.shape, x.dtype, y.shape, y.dtype
 
 
-def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
-    """Return the plans of a model and loss; those of an earlier fit with the same two."""
-    known = _known.get(model)
-    if known is None or known[0] is not loss:
-        known = _known[model] = loss, Plans("fit", RECORDINGS)
-    return known[1]
-
-
-def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
+def _over_samples(model: Layer, loss: Any) -> str | None:
     """Return "mean" or "sum" if the loss of a batch is surely that of its samples' losses."""
-    options: dict[str, Any] = {}
-    if isinstance(loss, partial):
-        if loss.args:
-            return None
-        loss, options = loss.func, loss.keywords
-    plain = all(np.ndim(value) == 0 for value in options.values())
-    separate = all(layer.per_sample and _acts_alone(layer) for _, layer in model.named_layers())
-    if not (plain and separate and is_own(loss)):
+    f, options = loss, {}
+    if isinstance(loss, partial) and not loss.args:
+        f, options = loss.func, loss.keywords
+    of_one = all(np.ndim(value) == 0 for value in options.values())
+    if not of_one or (hasattr(f, "__wrapped__") and not is_own(f)):  # which copies attributes
         return None
-    reduction = options.get("reduction", "mean")
-    return {"mean": "mean", "sum": "sum"}.get(reduction)
-
-
-def _acts_alone(layer: Layer) -> bool:
-    """Tell whether the functions that a layer holds are tinynn's, which mix no samples."""
-    held = [value for value in vars(layer).values() if callable(value)]
-    functions = [value for value in held if not isinstance(value, (Layer, Tensor))]
-    return all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
+    for _, layer in model.named_layers():
+        held = [part for part in tree_leaves(vars(layer)) if callable(part)]
+        functions = [f for f in held if not isinstance(f, Layer | Tensor)]
+        own = all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
+        if not (own and layer.per_sample):  # a function of the user's may mix samples
+            return None
+    return {"mean": getattr(f, "over_samples", None), "sum": "sum"}.get(
+        options.get("reduction", "mean")
+    )

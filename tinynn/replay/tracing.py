@@ -77,6 +77,16 @@ class Item:
     __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = __trunc__ = __ceil__ = _used
 
 
+@contextmanager
+def heard_by(tracer: Any) -> Iterator[None]:
+    """Let a tracer, or nobody, listen to what this thread does inside."""
+    token = listener.set(tracer)
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
 class Tracer:
     """Listens to one call; ``recording`` is what it heard, ``draws`` what was drawn meanwhile."""
 
@@ -89,14 +99,8 @@ class Tracer:
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
         self._constants: dict[int, tuple[Any, Traced]] = {}  # by id of the array
         self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
-        self._updated: dict[int, tuple[Any, Any]] = {}  # optimizers, and rehearsing copies
+        self._twins: dict[int, tuple[Any, Any]] = {}  # copies of optimizers, by id
         self._nodes: list[weakref.ref[Traced]] = []
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Rehearse what this thread does inside."""
-        with _heard_by(self):
-            yield
 
     def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
         """Return the Tensor that stands for an argument of the call."""
@@ -218,7 +222,7 @@ class Tracer:
             self.refuse(f"a parameter of {op.__name__} depends on its data")
         inputs = tuple([self.node(x) for x in args])
         traced = [x for x in inputs if isinstance(x, Traced)]
-        with _heard_by(None):
+        with heard_by(None):
             result = op.apply(inputs, params)
         if not traced:
             return result
@@ -245,7 +249,7 @@ class Tracer:
 
     def _do_item(self, plain: Any, x: Any) -> Any:
         node = self.node(x)
-        with _heard_by(None):
+        with heard_by(None):
             return Item(node._ref, plain(node), self.refuse)
 
     def _do__read(self, plain: Any, x: Any, how: str) -> NoReturn:
@@ -253,30 +257,28 @@ class Tracer:
 
     def _do__fill(self, plain: Any, leaf: Any, data: Any, dtype: Any) -> None:
         node = self.node(data)
-        with _heard_by(None):
+        with heard_by(None):
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
         if not isinstance(node, Traced):
             node = self._constant(leaf._data.copy(), leaf, True)
-        elif node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
+        node = self._cast(node, leaf)
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
 
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
         before = self.node(leaf)
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
-        if leaf._trace is not None or node._data.shape != before._data.shape:
+        fits = np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind")
+        if leaf._trace is not None or not fits or node._data.shape != before._data.shape:
             plain(leaf, node)  # raises what there is to say
-        if not np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind"):
-            plain(leaf, node)
-        if node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
-        self._give(leaf, node)
+        node = self._cast(node, leaf)
+        self._leaves[id(leaf)] = leaf, self._at(leaf, node)
         if id(leaf) not in self._made:
             self.recording.steps.append(Assign(leaf, node._ref))
 
-    def _give(self, leaf: Any, node: Traced) -> None:
-        self._leaves[id(leaf)] = leaf, self._at(leaf, node)
+    def _cast(self, node: Traced, leaf: Any) -> Any:
+        same = node._data.dtype == leaf._data.dtype
+        return node if same else ops.astype(node, leaf._data.dtype)
 
     # ------------------------------------------------------------ gradients
 
@@ -296,7 +298,7 @@ class Tracer:
 
     def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
         if id(leaf) not in self._gradients:
-            with _heard_by(None):
+            with heard_by(None):
                 array = plain(leaf)
             self.guards.gradient(leaf, array is None)
             if array is None:
@@ -312,9 +314,7 @@ class Tracer:
         node = self.node(value if isinstance(value, Node) else np.asarray(value))
         if node._data.shape != leaf._data.shape:
             plain(leaf, node)  # raises what there is to say
-        if node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
-        self._gradients[id(leaf)] = leaf, self._alias(node, TracedArray)
+        self._gradients[id(leaf)] = leaf, self._alias(self._cast(node, leaf), TracedArray)
 
     def _do__add_gradient(self, plain: Any, leaf: Any, share: Any) -> None:
         before = self._do_grad(lambda leaf: getattr(leaf, "_grad", None), leaf)
@@ -323,57 +323,43 @@ class Tracer:
     # ------------------------------------------------------------ other effects
 
     def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
-        with _heard_by(None):
+        with heard_by(None):
             array = np.asarray(make())
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
     def _do_inspected(self, plain: Any, check: Callable[..., None], *arrays: Any) -> None:
         nodes = [self.node(x) for x in arrays]
-        with _heard_by(None):
+        with heard_by(None):
             check(*[x._data if isinstance(x, Traced) else x for x in nodes])
         refs = tuple(x._ref if isinstance(x, Traced) else x for x in nodes)
         self.recording.steps.append(Check(check, refs))
 
-    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> Any:
         self.guards.layer(layer)
-        args, kwargs = plain(layer, args, kwargs)
-        return tuple(map(self._entering, args)), {n: self._entering(x) for n, x in kwargs.items()}
 
-    def _entering(self, x: Any) -> Any:
-        """Return an argument of a layer, which is a Tensor also if it stands for an array."""
-        return self._alias(x, Traced) if type(x) is TracedArray else x
+        def entering(x: Any) -> Any:  # a Tensor also if it stands for an array
+            return self._alias(x, Traced) if type(x) is TracedArray else x
+
+        return tree_map(entering, plain(layer, args, kwargs))
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
-        read = self._do_grad
-        gradients = [read(lambda leaf: leaf._grad, p) for p in optimizer.parameters]
-        weights = [self.node(p) for p in optimizer.parameters]
-        new = self._rehearsed_update(plain, optimizer, weights, gradients)
-        nodes = [self._number(Traced._result(array, None)) for array in new]
-        for parameter, node in zip(optimizer.parameters, nodes, strict=True):
-            self._give(parameter, node)
-        self.recording.steps.append(
-            Update(
-                lambda: plain(optimizer),
-                list(optimizer.parameters),
-                [None if g is None else g._ref for g in gradients],
-                [node._ref for node in nodes],
-            )
-        )
-
-    def _rehearsed_update(
-        self, plain: Any, optimizer: Any, weights: list[Any], gradients: list[Any]
-    ) -> list[np.ndarray]:
-        """Return the parameters' new data, found on a copy of the optimizer."""
-        with _heard_by(None):
-            if id(optimizer) not in self._updated:
-                self._updated[id(optimizer)] = optimizer, copy.deepcopy(optimizer)
-            twin = self._updated[id(optimizer)][1]
-            for p, w, g in zip(twin.parameters, weights, gradients, strict=True):
-                p._replace(w._data.copy())
-                p._grad = None if g is None else g._data
+        parameters = list(optimizer.parameters)
+        gradients = [self._do_grad(lambda leaf: leaf._grad, p) for p in parameters]
+        with heard_by(None):  # on a copy of the optimizer, which changes nothing
+            if id(optimizer) not in self._twins:
+                self._twins[id(optimizer)] = copy.deepcopy(optimizer), optimizer
+            twin = self._twins[id(optimizer)][0]
+            for p, other, g in zip(parameters, twin.parameters, gradients, strict=True):
+                other._replace(self.node(p)._data.copy())
+                other._grad = None if g is None else g._data
             plain(twin)
-            return [p._data for p in twin.parameters]
+        nodes = [self._number(Traced._result(other._data, None)) for other in twin.parameters]
+        for p, node in zip(parameters, nodes, strict=True):
+            self._leaves[id(p)] = p, self._at(p, node)
+        refs = [None if g is None else g._ref for g in gradients]
+        step = Update(lambda: plain(optimizer), parameters, refs, [node._ref for node in nodes])
+        self.recording.steps.append(step)
 
     # ------------------------------------------------------------ what is returned
 
@@ -381,28 +367,18 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
-        if id(value) in self._made:
-            value = self._leaf(value)
-        if isinstance(value, Traced):
-            if value._requires_grad:
-                self.refuse(
-                    "it returns a Tensor that still has a graph. Call backward() inside, or return "
-                    ".detach()"
-                )
-            self.outcome.append(value._data)
-            return Returned(value._ref, "array" if type(value) is TracedArray else "tensor")
-        if isinstance(value, np.ndarray):
-            return Returned(self.node(value)._ref, "array")
-        return value
-
-
-@contextmanager
-def _heard_by(tracer: Tracer | None) -> Iterator[None]:
-    token = listener.set(tracer)
-    try:
-        yield
-    finally:
-        listener.reset(token)
+        kind = "array" if isinstance(value, (TracedArray, np.ndarray)) else "tensor"
+        if isinstance(value, np.ndarray) or id(value) in self._made:
+            value = self.node(value)
+        if not isinstance(value, Traced):
+            return value
+        if value._requires_grad:
+            self.refuse(
+                "it returns a Tensor that still has a graph. Call backward() inside, or return "
+                ".detach()"
+            )
+        self.outcome.append(value._data)
+        return Returned(value._ref, kind)
 
 
 class Gone:
