@@ -47,12 +47,12 @@ class Tensor(graph.Node):
         try:
             array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
         except ValueError as error:
-            if "inhomogeneous" in str(error):
-                raise ValueError(
-                    "Tensor: nested lists must have equal lengths. Pad them, or make a Tensor of "
-                    f"each. (NumPy: {error})"
-                ) from None
-            raise
+            if "inhomogeneous" not in str(error):
+                raise
+            advice = "Pad them, or make a Tensor of each."
+            raise ValueError(
+                f"Tensor: nested lists must have equal lengths. {advice} (NumPy: {error})"
+            ) from None
         if array.dtype.kind not in "fiubc":
             raise TypeError(
                 f"Tensor: data must be numbers, got dtype {array.dtype}. "

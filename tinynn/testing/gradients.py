@@ -21,6 +21,10 @@ from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, In
 from tinynn.testing.tables import compared
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+UNCHECKED = (
+    "the parameters of this {} are not inputs: their gradients were not checked. Do so with a "
+    "function of them too, as lambda x, kernel: x @ kernel."
+)
 
 
 def check_grads(
@@ -67,8 +71,7 @@ def check_grads(
         atol=check.real("check_grads", "atol", atol, at_least=0),
         eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
         mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
-        # One seed for all: a test that passes today passes tomorrow.
-        rng=check.generator("check_grads", 0 if rng is None else rng),
+        rng=check.generator("check_grads", 0 if rng is None else rng),  # passes today and tomorrow
     )
     arrays = _checked_inputs(inputs, check.flag("check_grads", "allow_float32", allow_float32))
     names = [f"input {i}" for i in range(len(arrays))]
@@ -79,11 +82,7 @@ def check_grads(
     except GradcheckError as fault:  # one that makes comparisons pointless
         report = fault.report
     if callable(getattr(f, "parameters", None)):
-        note = (
-            f"the parameters of this {type(f).__name__} are not inputs: their gradients were not "
-            "checked. Do so with a function of them too, as lambda x, kernel: x @ kernel."
-        )
-        report = replace(report, notes=(*report.notes, note))
+        report = replace(report, notes=(*report.notes, UNCHECKED.format(type(f).__name__)))
     if raise_on_fail and not report:
         raise GradcheckError(report)
     return report

@@ -146,15 +146,9 @@ def _geometry(
 
 @operation
 def conv1d(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
-    *,
-    strides: int = 1,
-    padding: Padding = "valid",
-    dilation_rate: int = 1,
-    groups: int = 1,
-) -> Any:
+    x: Any, kernel: Any, bias: Any = None, *, strides: int = 1, padding: Padding = "valid",
+    dilation_rate: int = 1, groups: int = 1,
+) -> Any:  # fmt: skip
     """Slide a kernel over a series: y[t] = bias + sum_j x[t strides + j dilation_rate] kernel[j].
 
     ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, channels //
@@ -179,15 +173,9 @@ def conv1d(
 
 @operation
 def conv1d_transpose(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
-    *,
-    strides: int = 1,
-    padding: Padding = "valid",
-    dilation_rate: int = 1,
-    groups: int = 1,
-) -> Any:
+    x: Any, kernel: Any, bias: Any = None, *, strides: int = 1, padding: Padding = "valid",
+    dilation_rate: int = 1, groups: int = 1,
+) -> Any:  # fmt: skip
     """Add a scaled copy of the kernel for every step: the adjoint of :func:`conv1d` in x.
 
     ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, out_channels
@@ -226,11 +214,8 @@ def conv1d_transpose(
 
 
 def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) -> tuple[int, ...]:
-    return (
-        check.integer(owner, "strides", strides, at_least=1),
-        check.integer(owner, "dilation_rate", dilation_rate, at_least=1),
-        check.integer(owner, "groups", groups, at_least=1),
-    )
+    sizes = {"strides": strides, "dilation_rate": dilation_rate, "groups": groups}
+    return tuple(check.integer(owner, name, n, at_least=1) for name, n in sizes.items())
 
 
 def _check_shapes(
