@@ -372,7 +372,7 @@ class Tracer:
             value = self.node(value)
         if not isinstance(value, Traced):
             return value
-        if value._requires_grad:
+        if value._requires_grad and value._trace is not RELEASED:
             self.refuse(
                 "it returns a Tensor that still has a graph. Call backward() inside, or return "
                 ".detach()"
