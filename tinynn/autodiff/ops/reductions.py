@@ -99,7 +99,6 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @primitive(None)
 def _first(x: Any, axis: Axis) -> Any:
     """The first element over ``axis``, as a constant: without gradient."""
-    x = np.asarray(x)
     axes = _axes(axis, x.ndim)
     return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]
 

@@ -86,10 +86,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
-    order = list(range(len(shape_of(x))))
-    i, j = (normalize_axis_index(axis, len(order)) for axis in (axis1, axis2))
-    order[i], order[j] = j, i
-    return transpose(x, order)
+    return transpose(x, np.swapaxes(np.empty(range(len(shape_of(x)))), axis1, axis2).shape)
 
 
 @operation
