@@ -791,6 +791,13 @@ def test_a_tensor_inside_a_list_is_refused():
             call()
 
 
+@pytest.mark.parametrize("name", ["mean", "var", "std", "prod", "cumsum"])
+@pytest.mark.parametrize("x", ["a", ["a", "b"], np.array(["a"]), None, [None]])
+def test_a_reduction_refuses_what_is_no_number(name, x):
+    with pytest.raises(TypeError, match=rf"^{name}: arrays must hold numbers, got .*Give floats"):
+        getattr(tnn, name)(x)
+
+
 def test_wrong_definitions_and_calls_are_refused():
     with pytest.raises(TypeError, match=r"^primitive: f needs one vjp .*Write @primitive\(vjp_x"):
         tnn.primitive()(function_of_x())

@@ -38,7 +38,10 @@ def in_single(f: Callable[..., Any]) -> Operation[...]:
     @operation
     @wraps(f)
     def computed(x: Any, *args: Any, **kwargs: Any) -> Any:
-        x = as_array(f.__name__, x)
+        given, x = type(x).__name__, as_array(f.__name__, x)
+        if x.dtype.kind not in "fiubc":
+            kind = f"{given} of dtype {x.dtype}"
+            raise TypeError(f"{f.__name__}: arrays must hold numbers, got {kind}. Give floats.")
         if x.dtype != np.float16:
             return f(x, *args, **kwargs)
         return astype(f(astype(x, np.float32), *args, **kwargs), np.float16)
