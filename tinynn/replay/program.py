@@ -28,8 +28,8 @@ class Program:
     their order, and not set on the leaves. A leaf without gradient has zeros there. The dtype is
     that of the leaves, the widest if they differ.
 
-    ``draws``: arrays that the next execution uses in place of drawing, once; ``light``: whether
-    no product is worth several threads.
+    ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
+    the last one has used; ``light``: whether no product is worth several threads.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
@@ -39,6 +39,7 @@ class Program:
         self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
         self.flat_gradient = plan.flat_gradient
         self.draws: list[np.ndarray] | None = None
+        self.drawn: list[np.ndarray] = []
         self._sources, self._copied = plan.sources, plan.copied if order is not None else []
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self._arrays = {ref: plan.arrays[same.index] for ref, same in lowered.kept.items()}
@@ -125,9 +126,10 @@ class Program:
             fill(arrays[part.result], y, part.op.__name__, RuntimeError)
 
     def _draw(self) -> None:
-        draws, self.draws = self.draws, None
+        draws, self.draws, self.drawn = self.draws, None, []
         for i, (make, array) in enumerate(self._sources["draw"]):
-            fill(array, make() if draws is None else draws[i], "a draw")
+            self.drawn.append(np.asarray(make() if draws is None else draws[i]))
+            fill(array, self.drawn[-1], "a draw")
 
     def result(self) -> Any:
         """Return what the call returned, in fresh arrays."""

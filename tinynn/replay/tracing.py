@@ -100,10 +100,12 @@ def heard_by(tracer: Any) -> Iterator[None]:
 class Tracer:
     """Listens to one call; ``recording`` is what it heard, ``draws`` what was drawn meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, draws: Sequence[np.ndarray] | None = None) -> None:
         self.recording = Recording()
         self.guards = Guards()
         self.draws: list[np.ndarray] = []
+        self._given = None if draws is None else iter(draws)  # in place of drawing
+        self.assigned: list[np.ndarray] = []  # what leaves were given
         self.outcome: list[np.ndarray] = []  # what was returned, and the gradients
         self._leaves: dict[int, tuple[Any, Traced]] = {}  # by id: leaf, and its current value
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
@@ -115,8 +117,10 @@ class Tracer:
         self._walking = False  # a walk back goes on, which makes a seed
         self._born = next(graph._births)
 
-    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
-        """Return the Tensor that stands for an argument of the call."""
+    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Any:
+        """Return the Tensor that stands for an argument of the call, or an array as it is."""
+        if self._given is not None and not as_tensor:
+            return array.copy()
         kind = Traced if as_tensor else TracedArray
         return self._source(kind, array, Source("argument", place))
 
@@ -128,6 +132,9 @@ class Tracer:
         for leaf, node in self._gradients.values():
             if id(leaf) not in self._made:
                 self.leave_gradient(leaf, node)
+        for leaf, node in self._leaves.values():
+            if id(leaf) not in self._made and node._data is not leaf._data:
+                self.assigned.append(node._data)
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -362,7 +369,7 @@ class Tracer:
 
     def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
         with heard_by(None):
-            array = np.asarray(make())
+            array = np.asarray(make() if self._given is None else next(self._given))
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
@@ -417,6 +424,22 @@ class Tracer:
             )
         self.outcome.append(value._data)
         return Returned(value._ref, kind)
+
+
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
 
 
 class Gone:
