@@ -1,6 +1,5 @@
 """tinynn.compile: record a function's operations once, then replay them without Python."""
 
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
@@ -28,7 +27,6 @@ class Compiled:
         update_wrapper(self, function)
         self._function, self._verify = function, verify
         self._plans = Plans("compile")
-        self._lock = threading.RLock()
         self.eager: str | None = None
         self._for_good = False
 
@@ -39,14 +37,14 @@ class Compiled:
         arrays: list[np.ndarray] = []
         structure = _flattened((args, kwargs), arrays)
         key = structure, *[(a.shape, a.dtype) for a in arrays], _paused.get() > 0
-        with self._lock:
+        with self._plans.lock:
 
             def call(tracer: Tracer) -> Any:
                 given, named = _unflattened(structure, iter(enumerate(arrays)), tracer)
                 return self._function(*given, **named)
 
             try:
-                plan = self._plans.get(key, call, verify=self._verify)
+                plan = self._plans.get(key, call, word=self._verify, verify=self._verify)
             except Unrecorded as error:
                 result = self._function(*args, **kwargs)  # raises again if the fault is the user's
                 self.eager, self._for_good = str(error), True
@@ -85,7 +83,8 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
             "compile: an argument must be an array, a plain value, or a list, tuple or dict of "
             f"such, got {type(value).__name__}."
         ) from None
-    return (VALUE, type(value), value)
+    # 0.0 is not -0.0, and nan is nan.
+    return (VALUE, type(value), repr(value) if isinstance(value, float) else value, value)
 
 
 def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
@@ -95,7 +94,7 @@ def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
         place, array = next(places)
         return tracer.argument(place, array, as_tensor=kind == TENSOR)
     if kind == VALUE:
-        return structure[2]
+        return structure[-1]
     if kind is dict:
         return {key: _unflattened(part, places, tracer) for key, part in structure[1:]}
     parts = [_unflattened(part, places, tracer) for part in structure[1:]]

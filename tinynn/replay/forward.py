@@ -1,19 +1,17 @@
 """A model's output for predict and stream: replayed from the second time on that a shape comes."""
 
-from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with
 from tinynn.replay.program import NotFinite
-from tinynn.replay.purity import is_own, unknown_part
+from tinynn.replay.purity import trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 
-_known: "WeakKeyDictionary[Layer, Plans]" = WeakKeyDictionary()
+_known: dict[int, Plans] = {}  # by id of the model
 
 
 class Forward:
@@ -24,9 +22,9 @@ class Forward:
 
     def __init__(self, model: Layer) -> None:
         self.model, self.eager = model, unknown_part(model)
-        self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers())
-        self._plans = _known.setdefault(model, Plans("predict"))
-        self._lock = Lock()
+        self.trusted = trusted(model)
+        self._plans = kept_with(model, _known, lambda: Plans("predict"))
+        self._lock = self._plans.lock
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
         """Return the output, in a fresh array."""
@@ -41,11 +39,16 @@ class Forward:
             return self._eagerly(x)
 
     def _plan(self, x: np.ndarray) -> Plan | None:
+        word = not self.trusted
+
         def call(tracer: Tracer) -> Any:
+            reason = unknown_part(self.model)
+            if reason is not None:  # a part has been exchanged
+                raise NotReplayable(reason)
             return values(self.model(tracer.argument(0, x, as_tensor=True)))
 
         try:
-            return self._plans.get((x.shape, x.dtype), call, verify=not self.trusted, after=1)
+            return self._plans.get((x.shape, x.dtype), call, word=word, verify=word, after=1)
         except ReplayMismatch:
             raise
         except (NotReplayable, Unrecorded) as error:

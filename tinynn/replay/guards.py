@@ -53,12 +53,13 @@ class Guards:
 
     def layer(self, layer: Any) -> None:
         """Rely on the attributes of a layer, and on the lists and dicts among them."""
-        if id(layer) not in self._seen:
+        if id(vars(layer)) not in self._seen:
             self._layers.append((layer, dict(vars(layer))))
             self.contents(vars(layer))
+            self._answers.append((lambda: type(layer), type(layer)))
             for value in vars(layer).values():
-                if isinstance(value, np.random.Generator):
-                    self._generators[id(value)] = value, value.bit_generator.state
+                if isinstance(value, np.random.Generator):  # which layers may share
+                    self._generators.setdefault(id(value), (value, value.bit_generator.state))
 
     def contents(self, container: Any) -> None:
         """Rely on what a dict or list holds, nested ones too."""
@@ -77,14 +78,9 @@ class Guards:
         elif isinstance(value, (dict, list, tuple)):
             self.contents(value)
 
-    def states(self, *, drawn: bool) -> list[tuple[np.random.Generator, Any]]:
-        """Return the generators of layers and their states: now, or before what was ``drawn``."""
-        found = self._generators.values()
-        return list(found) if drawn else [(g, g.bit_generator.state) for g, _ in found]
-
     def undo_draws(self) -> None:
         """Give the generators of layers back the states that they had before the call."""
-        for generator, state in self.states(drawn=True):
+        for generator, state in self._generators.values():
             generator.bit_generator.state = state
 
     def requires_grad(self, leaf: Any) -> None:

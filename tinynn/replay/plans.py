@@ -1,7 +1,9 @@
 """Recordings of one function by the kind of its arguments: made, verified, replayed, let go."""
 
+import threading
+import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,12 +12,13 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
+from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
 PAID = 0.05  # of a recording, by each replay: one costs about ten eager calls
 
+T = TypeVar("T")
 Call = Callable[[Tracer], Any]  # the function, on the Tensors that the tracer makes of arguments
 
 
@@ -27,9 +30,12 @@ class Unrecorded(Exception):
     """A rehearsal failed: by the function's own fault, or because its data were Tensors."""
 
 
-def rehearsed(call: Call) -> Tracer:
-    """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
-    tracer = Tracer()
+def rehearsed(call: Call, draws: Sequence[np.ndarray] | None = None) -> Tracer:
+    """Run a rehearsal. If it fails, everything is as it was, generators of layers included.
+
+    With ``draws``, of an earlier one, the call gets arrays as arrays, and these draws.
+    """
+    tracer = Tracer(draws)
     try:
         with heard_by(tracer):
             tracer.finish(call(tracer))
@@ -55,19 +61,11 @@ class Plan:
         self.programs: dict[int, Program] = {}
         self.runs = 0
         self.rehearsal: Tracer | None = tracer  # of the next replay, with what was drawn in it
-        self._states: list[tuple[Any, Any]] = []
 
     def verify(self, call: Call, owner: str) -> None:
         """Rehearse ``call`` again; raise ReplayMismatch if it is not what was recorded."""
         again = rehearsed(call)
-        found = difference(self.recording, again.recording)
-        if found is not None:
-            again.guards.undo_draws()
-            raise ReplayMismatch(
-                f"{owner}: a call repeated eagerly is not what was recorded: {found}. What changes "
-                "must be an argument, a Tensor, or made by tinynn.fresh. Else do not compile it"
-                f"{', and remove @tnn.pure' if owner != 'compile' else ''}."
-            )
+        _demand_same(self.recording, again, owner)
         self.rehearsal = again
 
     def program(self, worker: int = 0) -> Program:
@@ -81,8 +79,6 @@ class Plan:
         self.runs += 1
         rehearsal, self.rehearsal = self.rehearsal, None
         if self.draws:
-            guards = rehearsal.guards if rehearsal is not None else self.guards
-            self._states = guards.states(drawn=rehearsal is not None)
             self.program().draws = None if rehearsal is None else rehearsal.draws
         return rehearsal
 
@@ -92,11 +88,6 @@ class Plan:
             self.rehearsal.guards.undo_draws()
             self.rehearsal = None
 
-    def undo_draws(self) -> None:
-        """Take back what the replay has drawn that began last."""
-        for generator, state in self._states:
-            generator.bit_generator.state = state
-
     def replay(
         self, arrays: Sequence[np.ndarray], again: Callable[[], Any], compare: bool = False
     ) -> Any:
@@ -105,29 +96,19 @@ class Plan:
         try:
             result = self.program().run(arrays)
         except NotFinite:
-            self.undo_draws()
-            return again()
+            with heard_by(Repeating(self.program().drawn)):
+                return again()
         if rehearsal is not None and compare:
-            self._compare(result, rehearsal.outcome)
-        return result
-
-    def _compare(self, result: Any, expected: Sequence[np.ndarray]) -> None:
-        """Raise ReplayMismatch if results or gradients are not those of the rehearsal."""
-        leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
-        found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
-        found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
-        for got, there in zip(found, expected, strict=True):
-            if got.dtype.kind != "f" or not got.size:
-                continue
-            info = np.finfo(got.dtype)
-            scale = np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
-            near = 20 * np.sqrt(info.eps) * scale
-            if not np.allclose(got, there, rtol=0, atol=near, equal_nan=True):
+            leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
+            found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
+            found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
+            if not all(map(_near, found, rehearsal.outcome)):
                 raise ReplayMismatch(
-                    "compile: a replayed call gave other numbers than the same call run eagerly: "
-                    f"{np.ravel(got)[:3]} for {np.ravel(there)[:3]}. An operation of your own may "
-                    "keep or read something that changes; do not compile it."
+                    "compile: a replayed call gave other numbers than the same call run eagerly. "
+                    "An operation of your own may keep or read something that changes; do not "
+                    "compile it."
                 )
+        return result
 
 
 class Plans:
@@ -141,21 +122,18 @@ class Plans:
         self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
         self._seen: dict[Hashable, int] = {}
+        self.lock = threading.RLock()
 
     def get(
-        self,
-        key: Hashable,
-        call: Call,
-        *,
-        verify: bool = False,
-        after: int = 0,
-        order: bool = False,
-    ) -> Plan | None:
+        self, key: Hashable, call: Call, *, word: bool = False, verify: bool = False,
+        after: int = 0, order: bool = False,
+    ) -> Plan | None:  # fmt: skip
         """Return the plan for a kind of arguments, which holds; None if recording does not pay.
 
         ``call`` is rehearsed where there is none yet, but only once such arguments have come
-        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared.
-        ``order``: whether gradients are computed side by side.
+        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared. With
+        ``word``, which somebody has given, it is rehearsed on arrays, too, for it may ask what it
+        is given. ``order``: whether gradients are computed side by side.
         """
         plan = self._plans.get(key)
         if plan is not None and plan.guards.hold():
@@ -171,6 +149,12 @@ class Plans:
         self.credit -= 1
         self.made += 1
         tracer = rehearsed(call)
+        if word and not _alike(tracer, rehearsed(call, tracer.draws)):
+            _demand_same(tracer.recording, rehearsed(call), self.owner)
+            raise ReplayMismatch(
+                f"{self.owner}: a call on arrays did something else than one on Tensors. It may "
+                "ask of what type its arguments are. Do not compile it, or take that out of it."
+            )
         if len(self._plans) >= KEPT:
             del self._plans[next(iter(self._plans))]
         leaves = [leaf for leaf, _ in tracer.recording.gradients] if order else None
@@ -192,7 +176,28 @@ class Plans:
         )
 
 
+def kept_with(model: Any, known: dict[int, T], make: Callable[[], T]) -> T:
+    """Return what is kept for a model as long as it lives; made when it is first asked for."""
+    key = id(model)  # a layer may define equality, and have no hash
+    if key not in known:
+        known[key] = make()
+        weakref.finalize(model, known.pop, key, None)
+    return known[key]
+
+
 # ---------------------------------------------------------------- are two recordings the same?
+
+
+def _demand_same(recording: Recording, again: Tracer, owner: str) -> None:
+    """Raise ReplayMismatch, and say what differs, unless two rehearsals were the same."""
+    found = difference(recording, again.recording)
+    if found is not None:
+        again.guards.undo_draws()
+        raise ReplayMismatch(
+            f"{owner}: a call repeated eagerly is not what was recorded: {found}. What changes "
+            "must be an argument, a Tensor, or made by tinynn.fresh. Else do not compile it"
+            f"{', and remove @tnn.pure' if owner != 'compile' else ''}."
+        )
 
 
 def difference(old: Recording, new: Recording) -> str | None:
@@ -221,6 +226,27 @@ def difference(old: Recording, new: Recording) -> str | None:
     if not _same(old.result, new.result):
         return "it returned other plain values at one call than at another"
     return None
+
+
+def _near(got: np.ndarray, there: np.ndarray) -> bool:
+    """Tell whether two arrays are the same to rounding."""
+    if got.dtype != there.dtype or got.shape != there.shape:
+        return False
+    if got.dtype.kind != "f":
+        return bool(np.array_equal(got, there))
+    info = np.finfo(got.dtype)
+    near = 20 * np.sqrt(info.eps) * np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
+    return bool(np.allclose(got, there, rtol=0, atol=near, equal_nan=True))
+
+
+def _alike(a: Tracer, b: Tracer) -> bool:
+    """Tell whether two rehearsals, on Tensors and on arrays, came to the same."""
+    results = [
+        [getattr(leaf, "kind", leaf) for leaf in tree_leaves(t.recording.result)] for t in (a, b)
+    ]
+    arrays = [[*t.outcome, *t.assigned] for t in (a, b)]
+    counts = len(arrays[0]) == len(arrays[1]) and _same(*results)
+    return counts and all(map(_near, *arrays))
 
 
 def _facts(step: Any) -> tuple[str, list[Any]]:

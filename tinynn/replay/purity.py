@@ -41,6 +41,13 @@ def unknown_part(model: Layer, loss: Callable[..., Any] | None = None) -> str | 
     )
 
 
+def trusted(model: Layer, loss: Any = None) -> bool:
+    """Tell whether all is tinynn's own, so that nobody's word is relied on."""
+    loss = loss.func if isinstance(loss, partial) else loss
+    layers = all(is_own(type(layer)) for _, layer in model.named_layers())
+    return layers and (loss is None or is_own(loss))
+
+
 def is_own(thing: Any) -> bool:
     """Tell whether a function, class or operation is one of tinynn's."""
     module = getattr(thing, "__module__", None) or ""
@@ -56,9 +63,12 @@ def _in_layer(layer: Layer) -> str | None:
     """Return the part of a layer that is not known to be pure."""
     cls = type(layer)
     for base in cls.__mro__:
-        if base is object or is_own(base) or is_marked(base):
+        if base is object or is_marked(base):
             continue
+        own = is_own(base)
         for name, value in vars(base).items():
+            if own and not (isinstance(value, FunctionType) and _foreign(value)):
+                continue
             if name not in HARMLESS and (callable(value) or hasattr(value, "__get__")):
                 inherited = name == "reach" and value is Layer.reach
                 if not inherited:
@@ -72,6 +82,11 @@ def _in_layer(layer: Layer) -> str | None:
                 if part is not None:
                     return f"{cls.__name__}.{name}: {part}"
     return None
+
+
+def _foreign(function: FunctionType) -> bool:
+    """Tell whether somebody else has put a function into one of tinynn's classes."""
+    return not function.__module__.startswith("tinynn.")
 
 
 def _in_function(f: Any) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with, rehearsed
 from tinynn.replay.program import NotFinite, Program
-from tinynn.replay.purity import is_own, unknown_part
-from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.replay.purity import is_own, trusted, unknown_part
+from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
 from tinynn.training import threads
 from tinynn.training.steps import scalar
 
@@ -34,7 +33,7 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
 
-_known: "WeakKeyDictionary[Layer, tuple[Any, Plans]]" = WeakKeyDictionary()
+_known: dict[int, list[Any]] = {}  # by id of the model: the last loss, and its plans
 
 
 def training_step(
@@ -65,13 +64,11 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        known = _known.get(model)  # the plans of an earlier fit serve, if the loss is the same
-        if known is None or known[0] is not loss:
-            known = _known[model] = loss, Plans("fit", RECORDINGS)
-        self.plans = known[1]
-        self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers()) and is_own(
-            loss.func if isinstance(loss, partial) else loss
-        )
+        known = kept_with(model, _known, lambda: [None, None])
+        if known[0] is not loss:  # or else the plans of an earlier fit serve
+            known[:] = loss, Plans("fit", RECORDINGS)
+        self.plans: Plans = known[1]
+        self.trusted = trusted(model, loss)
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
@@ -93,6 +90,7 @@ class ReplayedStep:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite."""
+        self.optimizer.zero_grad()
         if self.eager is None:
             try:
                 plans, pieces = self._prepared(x, y)
@@ -101,18 +99,17 @@ class ReplayedStep:
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
-            return float(self.eager_step(x, y))
+            return float(self.eager_step.go_on(x, y))
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
                 plan.forget_rehearsal()  # pieces draw one after the other
         plans[0].begin()
-        self.optimizer.zero_grad()
         try:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
-            plans[0].undo_draws()
-            return float(self.eager_step(x, y))
+            with heard_by(Repeating(plans[0].program().drawn if len(plans) == 1 else [])):
+                return float(self.eager_step.go_on(x, y))
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
@@ -126,7 +123,8 @@ class ReplayedStep:
         pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         plans: list[Plan] = []
         for piece in pieces:
-            plan = self.plans.get(_key(*piece), partial(self._call, piece=piece), order=True)
+            call = partial(self._call, piece=piece)
+            plan = self.plans.get(_key(*piece), call, word=not self.trusted, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             plans.append(plan)

@@ -54,6 +54,16 @@ class TracedArray(Traced):
 
     __slots__ = ()
 
+    def _in_place(self, other: Any) -> Any:
+        raise TypeError("an array is changed in place, which other names of it would see")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _in_place
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(np.ndarray, name) and not name.startswith("__"):
+            raise TypeError(f"a Tensor in place of an array has no {name!r}")
+        raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
+
 
 @primitive(lambda g, y, x: g, passes_nan=True)
 def current(x: Any) -> Any:
@@ -90,10 +100,12 @@ def heard_by(tracer: Any) -> Iterator[None]:
 class Tracer:
     """Listens to one call; ``recording`` is what it heard, ``draws`` what was drawn meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, draws: Sequence[np.ndarray] | None = None) -> None:
         self.recording = Recording()
         self.guards = Guards()
         self.draws: list[np.ndarray] = []
+        self._given = None if draws is None else iter(draws)  # in place of drawing
+        self.assigned: list[np.ndarray] = []  # what leaves were given
         self.outcome: list[np.ndarray] = []  # what was returned, and the gradients
         self._leaves: dict[int, tuple[Any, Traced]] = {}  # by id: leaf, and its current value
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
@@ -101,18 +113,28 @@ class Tracer:
         self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
         self._twins: dict[int, tuple[Any, Any]] = {}  # copies of optimizers, by id
         self._nodes: list[weakref.ref[Traced]] = []
+        self._refused: NotReplayable | None = None  # which the function may have caught
+        self._walking = False  # a walk back goes on, which makes a seed
+        self._born = next(graph._births)
 
-    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
-        """Return the Tensor that stands for an argument of the call."""
+    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Any:
+        """Return the Tensor that stands for an argument of the call, or an array as it is."""
+        if self._given is not None and not as_tensor:
+            return array.copy()
         kind = Traced if as_tensor else TracedArray
         return self._source(kind, array, Source("argument", place))
 
     def finish(self, result: Any) -> Recording:
         """Return the recording of a call that returned ``result``."""
+        if self._refused is not None:
+            raise self._refused
         self.recording.result = tree_map(self._returned, result)
         for leaf, node in self._gradients.values():
             if id(leaf) not in self._made:
                 self.leave_gradient(leaf, node)
+        for leaf, node in self._leaves.values():
+            if id(leaf) not in self._made and node._data is not leaf._data:
+                self.assigned.append(node._data)
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -136,10 +158,11 @@ class Tracer:
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
-        raise NotReplayable(
+        self._refused = NotReplayable(
             f"compile: the function cannot be replayed: {what}{_place()}. "
             "Keep that outside of it, or do not compile it."
         )
+        raise self._refused
 
     # ------------------------------------------------------------ numbers
 
@@ -171,8 +194,9 @@ class Tracer:
     def node(self, x: Any) -> Any:
         """Return the Traced that stands for an array or Tensor; plain values as they are."""
         if isinstance(x, Traced):
-            if not hasattr(x, "_ref"):  # made by the walk back: a seed
-                self._number(x)
+            if not hasattr(x, "_ref"):
+                self._refuse_thread(not self._walking)
+                self._number(x)  # a seed of the walk back
                 self.recording.sources[x._ref.index] = Source("constant", x._data, True)
             return x
         if isinstance(x, Item):
@@ -193,7 +217,12 @@ class Tracer:
                 "it goes on computing with a Tensor that was computed outside of it from others "
                 "that require a gradient"
             )
-        return self._constant(x._data, x, True)
+        self._refuse_thread(x._birth > self._born)
+        return self._alias(self._constant(x._data, x, True), Traced)
+
+    def _refuse_thread(self, unheard: bool) -> None:
+        if unheard:
+            self.refuse("it computes with a Tensor in another thread")
 
     def _leaf(self, leaf: Any) -> Traced:
         """Return the value that a leaf has now."""
@@ -265,7 +294,17 @@ class Tracer:
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
 
+    def _do_requires_grad(self, plain: Any, x: Any) -> Any:
+        return plain(x)
+
+    def _do_set_requires_grad(self, plain: Any, x: Any, value: Any) -> None:
+        if not isinstance(x, Traced) and id(x) not in self._made and value is not x._requires_grad:
+            self.refuse("it changes the requires_grad of a Tensor")
+        plain(x, value)
+
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
+        if isinstance(leaf, Traced):
+            self.refuse("it changes a Tensor that is an argument")
         before = self.node(leaf)
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
         fits = np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind")
@@ -288,7 +327,11 @@ class Tracer:
     ) -> list[tuple[Any, Any]]:  # fmt: skip
         if isinstance(y, Node):
             y = self.node(y)
-        found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
+        before, self._walking = self._walking, True
+        try:
+            found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
+        finally:
+            self._walking = before
         if as_nodes:
             return found
         return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
@@ -308,6 +351,8 @@ class Tracer:
         return self._gradients[id(leaf)][1]
 
     def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
+        if isinstance(leaf, Traced):
+            self.refuse("it changes a Tensor that is an argument")
         if value is None:
             self._gradients[id(leaf)] = leaf, None
             return
@@ -324,7 +369,7 @@ class Tracer:
 
     def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
         with heard_by(None):
-            array = np.asarray(make())
+            array = np.asarray(make() if self._given is None else next(self._given))
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
@@ -379,6 +424,22 @@ class Tracer:
             )
         self.outcome.append(value._data)
         return Returned(value._ref, kind)
+
+
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
 
 
 class Gone:
