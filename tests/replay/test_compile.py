@@ -202,7 +202,7 @@ def test_each_shape_and_dtype_is_recorded_for_itself():
         for x in (np.ones(2), np.zeros(3), np.ones(3, "float32")):
             y = compiled(x * RNG(f.calls).normal())
             assert y.dtype == x.dtype
-    assert f.calls == 6
+    assert f.calls == 9  # at the first of three calls twice, and at the second
 
 
 def test_only_so_many_programs_are_kept():
@@ -572,7 +572,7 @@ CHANGING = [
         lambda x, n: sum(([tnn.Tensor(x)] * (next(n) + 2))[1:], tnn.Tensor(x)),
         r"it ran \d operations at one call and \d at another",
     ),
-    (lambda x, n: (tnn.exp, tnn.tanh)[next(n) % 2](tnn.Tensor(x)), "it ran exp .*it ran tanh"),
+    (lambda x, n: (tnn.exp, tnn.tanh)[next(n) % 2](tnn.Tensor(x)), "on arrays did something else"),
     (lambda x, n: (tnn.Tensor(x), next(n)), "it returned other plain values"),
 ]
 
@@ -581,7 +581,7 @@ CHANGING = [
 def test_what_changes_from_call_to_call_is_noticed(f, message):
     numbers = iter(range(100))
     compiled = tnn.compile(lambda x: f(x, numbers))
-    with pytest.raises(tnn.ReplayMismatch, match=rf"^compile: a call repeated.*{message}"):
+    with pytest.raises(tnn.ReplayMismatch, match=rf"^compile: a call .*{message}"):
         compiled(A)
 
 
