@@ -20,7 +20,7 @@ Call = tuple[str, "Layer", Any, Any]  # path, layer, input, output
 @contextmanager
 def mode(model: "Layer", *, training: bool) -> Iterator[None]:
     """Switch a model's mode, and afterwards each layer back to the one that it was in."""
-    before = [(layer, layer.training) for _, layer in model.named_layers()]
+    before = [(layer, layer.training) for layer in model._layers()]
     try:
         if any(was is not training for _, was in before):
             model.train(training)
