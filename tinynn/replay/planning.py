@@ -20,6 +20,7 @@ from tinynn.replay.lowering import Instruction, Lowered
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
 from tinynn.replay.speculation import is_own, read_by
 
+LARGE = 2**20  # bytes of an argument, from which on it is read where it is
 WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
 
 
@@ -35,7 +36,8 @@ class Plan:
     """The calls of a program, and the arrays that they read and fill.
 
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.
-    ``copied``: its parts that are to be copied there at the end, and what.
+    ``copied``: its parts that are to be copied there at the end, and what. ``given``: the large
+    arguments of a run, by place; at the planning empty arrays of their shapes stand for them.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Plan:
         self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
+        self.given: dict[int, np.ndarray] = {}
+        self._large: dict[int, Callable[[], Any]] = {}  # by id of what stands for it
         # Homes by the number of an array: a place, what fits there, and who lives there.
         self._homes: dict[int, tuple[Any, Any, set[int]]] = {}
         self._free: dict[Any, list[Any]] = defaultdict(list)  # places by what fits there
-        kept = {ref.index for ref in lowered.kept.values()}
+        self._kept = kept = {ref.index for ref in lowered.kept.values()}
         self._pending = Counter(ref.index for part in lowered.steps for ref in read_by(part))
         self._pending.update(kept)  # these are never free
         self._made = {s.result.index for s in lowered.steps if isinstance(s, Instruction)}
@@ -87,6 +91,15 @@ class Plan:
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
             self.arrays[index] = source.value
+        elif (
+            source.kind == "argument"
+            and self.specs[index].nbytes >= LARGE
+            and index not in self.layout.pitch.keys() | self._kept
+        ):
+            spec, place = self.specs[index], source.value
+            self.arrays[index] = np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
+            self._large[id(self.arrays[index])] = lambda: self.given[place]
+            self.given[place] = self.arrays[index]
         elif self._pending[index] or source.kind == "draw":  # the generator moves on all the same
             self._pending[index] += 1  # it is never free
             self.arrays[index] = self._new(index)
@@ -127,7 +140,15 @@ class Plan:
                     self._free[fitting].append(place)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> None:
-        self.calls.append((function, args))
+        now = tuple(map(self._now, args))
+        same = all(a is b for a, b in zip(now, args, strict=True))
+        self.calls.append((function, args) if same else (_called, (function, now)))
+
+    def _now(self, x: Any) -> Any:
+        """Return a large argument, or what holds one, as what gives it when it is called."""
+        if isinstance(x, tuple) and any(self._now(part) is not part for part in x):
+            return Later(lambda parts=tuple(map(self._now, x)): tuple(map(_current, parts)))
+        return Later(self._large[id(x)]) if id(x) in self._large else x
 
     def _value(self, x: Any) -> Any:
         return self.arrays[x.index] if isinstance(x, Ref) else x
@@ -146,11 +167,16 @@ class Plan:
         index = step.result.index
         if step.elementwise or not step.whole or not is_own(step.op) or index in self._targets:
             return False
+        if index in self._kept and any(id(array) in self._large for array in args):
+            return False
         with np.errstate(all="ignore"), suppress(Exception):  # of values that are not there yet
             y = np.asarray(step.function(*args, **step.params))
             for ref in read_by(step):
                 if np.may_share_memory(y, self.arrays[ref.index]):
                     self._share(index, ref.index, y)
+                    if id(self.arrays[ref.index]) in self._large:
+                        now, how = self._now(args), step.params
+                        self._large[id(y)] = lambda: np.asarray(step.function(*now(), **how))
                     return True
         return False
 
@@ -196,6 +222,25 @@ class Plan:
         else:
             self.arrays[index] = self._new(index)
         return self.arrays[index]
+
+
+class Later:
+    """A value that is known when it is called."""
+
+    def __init__(self, get: Callable[[], Any]) -> None:
+        self.get = get
+
+    def __call__(self) -> Any:
+        """Return the value."""
+        return self.get()
+
+
+def _current(x: Any) -> Any:
+    return x() if isinstance(x, Later) else x
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    function(*map(_current, args))
 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
