@@ -2,18 +2,17 @@
 
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded
+from tinynn.replay.plans import ByIdentity, Plan, Plans, ReplayMismatch, Unrecorded
 from tinynn.replay.program import NotFinite
-from tinynn.replay.purity import is_own, unknown_part
+from tinynn.replay.purity import trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 
-_known: "WeakKeyDictionary[Layer, Plans]" = WeakKeyDictionary()
+_known: ByIdentity[Plans] = ByIdentity()
 
 
 class Forward:
@@ -24,8 +23,8 @@ class Forward:
 
     def __init__(self, model: Layer) -> None:
         self.model, self.eager = model, unknown_part(model)
-        self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers())
-        self._plans = _known.setdefault(model, Plans("predict"))
+        self.trusted = trusted(model)
+        self._plans = _known.get(model) or _known.put(model, Plans("predict"))
         self._lock = Lock()
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
@@ -42,6 +41,9 @@ class Forward:
 
     def _plan(self, x: np.ndarray) -> Plan | None:
         def call(tracer: Tracer) -> Any:
+            self.trusted, reason = trusted(self.model), unknown_part(self.model)
+            if reason is not None:  # a part has been exchanged
+                raise NotReplayable(reason)
             return values(self.model(tracer.argument(0, x, as_tensor=True)))
 
         try:

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from functools import partial
 from operator import is_
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from tinynn._marks import is_marked
 
 PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
 
 class Contents:
-    """The contents of a dict or list at one time."""
+    """The contents of a dict, a list or a class at one time."""
 
     def __init__(self, container: Any) -> None:
         self.container = container
@@ -19,7 +22,7 @@ class Contents:
 
     def _values(self) -> tuple[Any, ...]:
         container = self.container
-        if isinstance(container, dict):
+        if isinstance(container, (dict, MappingProxyType)):
             return (*container.keys(), *container.values())
         return tuple(container)
 
@@ -52,13 +55,24 @@ class Guards:
         )
 
     def layer(self, layer: Any) -> None:
-        """Rely on the attributes of a layer, and on the lists and dicts among them."""
-        if id(layer) not in self._seen:
-            self._layers.append((layer, dict(vars(layer))))
-            self.contents(vars(layer))
-            for value in vars(layer).values():
-                if isinstance(value, np.random.Generator):
-                    self._generators[id(value)] = value, value.bit_generator.state
+        """Rely on a layer's class and attributes, and on the lists and dicts among them."""
+        held = vars(layer)
+        if id(held) in self._seen:
+            return
+        self._layers.append((layer, dict(held)))
+        self.contents(held)
+        self._answers.append((lambda: type(layer), type(layer)))
+        for cls in type(layer).__mro__[:-1]:
+            self.cls(cls)
+        for value in held.values():
+            if isinstance(value, np.random.Generator):  # which layers may share
+                self._generators.setdefault(id(value), (value, value.bit_generator.state))
+
+    def cls(self, cls: type) -> None:
+        """Rely on what a class holds, unless its author has given a word."""
+        if id(cls) not in self._seen and not is_marked(cls):
+            self._seen.add(id(cls))
+            self.contents(vars(cls))
 
     def contents(self, container: Any) -> None:
         """Rely on what a dict or list holds, nested ones too."""
@@ -66,7 +80,7 @@ class Guards:
             return
         self._seen.add(id(container))
         self._contents.append(Contents(container))
-        for part in container.values() if isinstance(container, dict) else container:
+        for part in container if isinstance(container, (list, tuple)) else container.values():
             self.value(part)
 
     def value(self, value: Any) -> None:

@@ -1,7 +1,8 @@
 """Recordings of one function by the kind of its arguments: made, verified, replayed, let go."""
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
 PAID = 0.05  # of a recording, by each replay: one costs about ten eager calls
 
+T = TypeVar("T")
 Call = Callable[[Tracer], Any]  # the function, on the Tensors that the tracer makes of arguments
 
 
@@ -190,6 +192,29 @@ class Plans:
             f"it was recorded {self.made} times, for other shapes, plain values, layers or "
             "attributes, and hardly ever replayed"
         )
+
+
+class ByIdentity(Generic[T]):
+    """What is known of objects for as long as they live, whatever they say of being equal."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], T]] = {}
+
+    def get(self, thing: Any) -> T | None:
+        """Return what is known of an object, if anything."""
+        found = self._known.get(id(thing))
+        return None if found is None or found[0]() is not thing else found[1]
+
+    def put(self, thing: Any, value: T) -> T:
+        """Keep what is known of an object, and return it."""
+        key, known = id(thing), self._known
+
+        def forget(reference: Any) -> None:
+            if key in known and known[key][0] is reference:
+                del known[key]
+
+        known[key] = weakref.ref(thing, forget), value
+        return value
 
 
 # ---------------------------------------------------------------- are two recordings the same?

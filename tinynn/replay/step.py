@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinynn.autodiff.graph import leaf_gradients
-from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
+from tinynn.nn import activations
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
+from tinynn.replay.plans import ByIdentity, Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
 from tinynn.replay.program import NotFinite, Program
-from tinynn.replay.purity import is_own, unknown_part
+from tinynn.replay.purity import is_own, trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
 from tinynn.training.steps import scalar
@@ -33,7 +32,7 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
 
-_known: "WeakKeyDictionary[Layer, tuple[Any, Plans]]" = WeakKeyDictionary()
+_known: ByIdentity[tuple[Any, Plans]] = ByIdentity()
 
 
 def training_step(
@@ -65,23 +64,18 @@ class ReplayedStep:
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
         self.plans = _plans_for(model, loss)
-        self.trusted = all(is_own(type(layer)) for _, layer in model.named_layers()) and is_own(
-            loss.func if isinstance(loss, partial) else loss
-        )
-        self.over_samples = _over_samples(model, loss)
         self.chunk = chunk
-        if self.over_samples is None:
-            self.chunk = None
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
-        self._verify = False
+        self._verify, self.over_samples = False, _over_samples(model, loss)
 
     def begin_epoch(self) -> None:
-        """Have the next step verified, if somebody's word is relied on."""
+        """Look at the parts again; have a step verified, if somebody's word is relied on."""
         self._epochs += 1
         often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
-        self._verify = not self.trusted and often
+        self._verify = often and not trusted(self.model, self.loss)
+        self.over_samples = _over_samples(self.model, self.loss)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -91,6 +85,7 @@ class ReplayedStep:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite."""
+        self.optimizer.zero_grad()
         if self.eager is None:
             try:
                 plans, pieces = self._prepared(x, y)
@@ -99,18 +94,17 @@ class ReplayedStep:
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
-            return self.eager_step(x, y)  # type: ignore[no-any-return]
+            return self.eager_step.go_on(x, y)  # type: ignore[no-any-return]
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
                 plan.forget_rehearsal()  # pieces draw one after the other
         plans[0].begin()
-        self.optimizer.zero_grad()
         try:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
             plans[0].undo_draws()
-            return self.eager_step(x, y)  # type: ignore[no-any-return]
+            return self.eager_step.go_on(x, y)  # type: ignore[no-any-return]
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
@@ -127,6 +121,10 @@ class ReplayedStep:
             plan = self.plans.get(_key(*piece), partial(self._call, piece=piece), order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
+            if plan.draws and len(pieces) > 1 and self.chunk == "auto":
+                plan.forget_rehearsal()  # a layer has come that draws for whole batches
+                self._sizes[_key(x, y)] = len(x), self._sizes[_key(x, y)][1]
+                return self._prepared(x, y)
             plans.append(plan)
         if self._verify:
             self._verify, self._verified = False, self._steps
@@ -151,8 +149,8 @@ class ReplayedStep:
 
     def _piece_size(self, x: np.ndarray, y: np.ndarray) -> int:
         """Return how many samples of a batch to compute at a time; the same for equal shapes."""
-        if self.chunk != "auto":
-            return self.chunk or len(x)
+        if self.chunk != "auto" or self.over_samples is None:
+            return (self.over_samples and self.chunk) or len(x)
         key = _key(x, y)
         if key not in self._sizes:
             part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
@@ -222,6 +220,7 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
     start = 0
     for leaf in leaves:
         part = total[start : start + leaf._data.size].reshape(leaf._data.shape)
+        part = part.astype(leaf._data.dtype, copy=False)
         start += part.size
         leaf._grad = part if leaf._grad is None else leaf._grad + part
 
@@ -234,7 +233,7 @@ def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
     """Return the plans of a model and loss; those of an earlier fit with the same two."""
     known = _known.get(model)
     if known is None or known[0] is not loss:
-        known = _known[model] = loss, Plans("fit", RECORDINGS)
+        known = _known.put(model, (loss, Plans("fit", RECORDINGS)))
     return known[1]
 
 
@@ -247,14 +246,13 @@ def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
         loss, options = loss.func, loss.keywords
     plain = all(np.ndim(value) == 0 for value in options.values())
     separate = all(layer.per_sample and _acts_alone(layer) for _, layer in model.named_layers())
-    if not (plain and separate and is_own(loss)):
+    if not (plain and separate and is_own(loss) and hasattr(loss, "over_samples")):
         return None
     reduction = options.get("reduction", "mean")
     return {"mean": "mean", "sum": "sum"}.get(reduction)
 
 
 def _acts_alone(layer: Layer) -> bool:
-    """Tell whether the functions that a layer holds are tinynn's, which mix no samples."""
+    """Tell whether the functions that a layer holds are activations by name: they mix no samples."""
     held = [value for value in vars(layer).values() if callable(value)]
-    functions = [value for value in held if not isinstance(value, (Layer, Tensor))]
-    return all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
+    return all(isinstance(f, Layer) or f in activations.TABLE.values() for f in held)

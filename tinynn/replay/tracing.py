@@ -135,7 +135,7 @@ class Tracer:
         self.guards.restore()
         for node in (reference() for reference in self._nodes):
             if node is not None:
-                node._data, node._trace = Gone(), None  # type: ignore[assignment]
+                node._data, node._trace = Gone(node._data), None  # type: ignore[assignment]
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
@@ -412,7 +412,11 @@ def _heard_by(tracer: Tracer | None) -> Iterator[None]:
 
 
 class Gone:
-    """In place of the values of a Tensor that has outlived its rehearsal."""
+    """In place of the values of a Tensor that has outlived its rehearsal; its shape is known."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+        self.ndim, self.size = array.ndim, array.size
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(

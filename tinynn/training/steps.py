@@ -33,6 +33,10 @@ class EagerStep:
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite; return the loss before it."""
         self.optimizer.zero_grad()
+        return self.go_on(x, y)
+
+    def go_on(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Take the step whose ``zero_grad`` was called already."""
         with differentiating(self.optimizer.parameters):
             value = scalar(self.loss(self.model(x), y))
         number = float(value.item())
