@@ -1,5 +1,6 @@
 """Nested tuples, lists and dicts: the one way to go through them."""
 
+import copy
 import functools
 import types
 from collections import deque
@@ -20,7 +21,10 @@ def tree_map(f: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(tree_map(f, part) for part in value)
     if isinstance(value, dict):
-        return {key: tree_map(f, part) for key, part in value.items()}
+        found = {} if type(value) is dict else copy.copy(value)  # an OrderedDict, a defaultdict
+        for key, part in value.items():
+            found[key] = tree_map(f, part)
+        return found
     return f(value)
 
 

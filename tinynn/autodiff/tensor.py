@@ -12,7 +12,7 @@ from tinynn.autodiff.primitive import as_array, refuse_hidden, values
 from tinynn.autodiff.protocols import compared
 
 
-@effects(*"data grad numpy item detach _fill _read _add_gradient".split())
+@effects(*"data grad requires_grad numpy item detach _fill _read _add_gradient".split())
 class Tensor(graph.Node):
     """An n-dimensional array with reverse-mode automatic differentiation.
 

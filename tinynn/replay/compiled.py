@@ -1,6 +1,5 @@
 """tinynn.compile: record a function's operations once, then replay them without Python."""
 
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
@@ -11,7 +10,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import Node, _paused
 from tinynn.autodiff.listening import listener
-from tinynn.replay.plans import Plans, Unrecorded
+from tinynn.replay.plans import Plans, ReplayMismatch, Unrecorded, same_array
 from tinynn.replay.tracing import Tracer
 from tinynn.training.threads import one_blas_thread
 
@@ -28,7 +27,6 @@ class Compiled:
         update_wrapper(self, function)
         self._function, self._verify = function, verify
         self._plans = Plans("compile")
-        self._lock = threading.RLock()
         self.eager: str | None = None
         self._for_good = False
 
@@ -39,7 +37,7 @@ class Compiled:
         arrays: list[np.ndarray] = []
         structure = _flattened((args, kwargs), arrays)
         key = structure, *[(a.shape, a.dtype) for a in arrays], _paused.get() > 0
-        with self._lock:
+        with self._plans.lock:
 
             def call(tracer: Tracer) -> Any:
                 given, named = _unflattened(structure, iter(enumerate(arrays)), tracer)
@@ -54,9 +52,35 @@ class Compiled:
             if plan is None:
                 self.eager = self._plans.reason()
                 return self._function(*args, **kwargs)
+            if self._verify and not plan.runs:
+                before = [array.copy() for array in arrays]
+                again = partial(self._function, *args, **kwargs)
+                return self._first(plan, key, call, again, before)
             with one_blas_thread() if plan.program().light else nullcontext():
                 again = partial(self._function, *args, **kwargs)
                 return plan.replay(arrays, again, compare=self._verify)
+
+
+    def _first(
+        self, plan: Any, key: Any, call: Any, function: Any, before: list[np.ndarray]
+    ) -> Any:
+        """Make the first call as it is, for its rehearsal may have gone another way."""
+        fine, now = False, list[np.ndarray]()
+        try:
+            result, fine = plan.run_as_it_is(function)
+            structure = _flattened((function.args, function.keywords), now)
+            fine = fine and structure == key[0] and all(map(same_array, now, before))
+        finally:
+            if not fine:
+                self._plans.drop(key)
+        if not fine:
+            plan.verify(call, "compile")  # which may name what differs
+            raise ReplayMismatch(
+                "compile: a call as it is did something else than its rehearsal on Tensors. It may "
+                "ask of what type its arguments are, change something in place, or keep a count. "
+                "Do not compile it, or take that out of it."
+            )
+        return result
 
 
 def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -85,7 +109,8 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
             "compile: an argument must be an array, a plain value, or a list, tuple or dict of "
             f"such, got {type(value).__name__}."
         ) from None
-    return (VALUE, type(value), value)
+    shown = repr(value) if isinstance(value, (float, complex)) else ""  # 0.0 is not -0.0
+    return (VALUE, type(value), value, shown)
 
 
 def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:

@@ -1,6 +1,5 @@
 """A model's output for predict and stream: replayed from the second time on that a shape comes."""
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ class Forward:
         self.model, self.eager = model, unknown_part(model)
         self.trusted = trusted(model)
         self._plans = _known.get(model) or _known.put(model, Plans("predict"))
-        self._lock = Lock()
+        self._lock = self._plans.lock
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
         """Return the output, in a fresh array."""

@@ -1,7 +1,9 @@
 """Recordings of one function by the kind of its arguments: made, verified, replayed, let go."""
 
+import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
+from itertools import starmap
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -11,7 +13,7 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
@@ -107,29 +109,37 @@ class Plan:
         try:
             result = self.program().run(arrays)
         except NotFinite:
-            self.undo_draws()
-            return again()
+            with heard_by(Repeating(self.program().drawn)):
+                return again()
         if rehearsal is not None and compare:
-            self._compare(result, rehearsal.outcome)
+            for got, there in self._outcomes(result, rehearsal):
+                if got.dtype.kind == "f" and not _near(got, there):
+                    raise ReplayMismatch(
+                        "compile: a replayed call gave other numbers than the same call run "
+                        f"eagerly: {np.ravel(got)[:3]} for {np.ravel(there)[:3]}. An operation of "
+                        "your own may keep or read something that changes; do not compile it."
+                    )
         return result
 
-    def _compare(self, result: Any, expected: Sequence[np.ndarray]) -> None:
-        """Raise ReplayMismatch if results or gradients are not those of the rehearsal."""
+    def _outcomes(self, result: Any, rehearsal: Tracer) -> list[tuple[Any, np.ndarray]]:
+        """Return what a call returned and left as gradients, beside what its rehearsal did."""
         leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
         found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
         found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
-        for got, there in zip(found, expected, strict=True):
-            if got.dtype.kind != "f" or not got.size:
-                continue
-            info = np.finfo(got.dtype)
-            scale = np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
-            near = 20 * np.sqrt(info.eps) * scale
-            if not np.allclose(got, there, rtol=0, atol=near, equal_nan=True):
-                raise ReplayMismatch(
-                    "compile: a replayed call gave other numbers than the same call run eagerly: "
-                    f"{np.ravel(got)[:3]} for {np.ravel(there)[:3]}. An operation of your own may "
-                    "keep or read something that changes; do not compile it."
-                )
+        return list(zip(found, rehearsal.outcome, strict=True))
+
+    def run_as_it_is(self, function: Callable[[], Any]) -> tuple[Any, bool]:
+        """Make the first call, eagerly; return its result, and whether it is as rehearsed."""
+        rehearsal, self.rehearsal, self.runs = self.rehearsal, None, 1
+        assert rehearsal is not None
+        with heard_by(Repeating(rehearsal.draws)):
+            result = function()
+        if not _alike(self.recording.result, result):
+            return result, False
+        pairs = self._outcomes(result, rehearsal)
+        pairs += [(leaf._data, data) for leaf, data in rehearsal.left]
+        taken = [leaf._grad for leaf, ref in self.recording.gradients if ref is None]
+        return result, taken == [None] * len(taken) and all(starmap(_near, pairs))
 
 
 class Plans:
@@ -143,6 +153,7 @@ class Plans:
         self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
         self._seen: dict[Hashable, int] = {}
+        self.lock = threading.RLock()
 
     def get(
         self,
@@ -179,6 +190,10 @@ class Plans:
         plan = self._plans[key] = Plan(tracer, leaves)
         return plan
 
+    def drop(self, key: Hashable) -> None:
+        """Let the plan for a kind of arguments go."""
+        self._plans.pop(key, None)
+
     def _count(self, key: Hashable) -> int:
         """Return how often a kind of arguments has come, this time included."""
         seen = self._seen[key] = self._seen.pop(key, 0) + 1
@@ -192,6 +207,35 @@ class Plans:
             f"it was recorded {self.made} times, for other shapes, plain values, layers or "
             "attributes, and hardly ever replayed"
         )
+
+
+def _near(got: Any, there: np.ndarray) -> bool:
+    """Tell whether two arrays are the same to rounding."""
+    if got is None or got.dtype != there.dtype or got.shape != there.shape:
+        return False
+    if got.dtype.kind != "f":
+        return bool(np.array_equal(got, there, equal_nan=got.dtype.kind == "c"))
+    info = np.finfo(got.dtype)
+    scale = np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
+    return bool(np.allclose(got, there, rtol=0, atol=20 * np.sqrt(info.eps) * scale, equal_nan=True))
+
+
+KINDS: dict[str, Any] = {
+    "tensor": Node, "array": (np.ndarray, np.generic), "number": (int, float, complex)
+}  # fmt: skip
+
+
+def _alike(recorded: Any, result: Any) -> bool:
+    """Tell whether a result has the recorded structure, kinds of arrays and plain values."""
+    if isinstance(recorded, Returned):
+        return isinstance(result, KINDS[recorded.kind])
+    if isinstance(recorded, (tuple, list)) and type(recorded) is type(result):
+        return len(recorded) == len(result) and all(map(_alike, recorded, result))
+    if isinstance(recorded, dict) and type(recorded) is type(result):
+        return recorded.keys() == result.keys() and all(
+            _alike(part, result[key]) for key, part in recorded.items()
+        )
+    return _same(recorded, result)
 
 
 class ByIdentity(Generic[T]):
@@ -247,12 +291,17 @@ def difference(old: Recording, new: Recording) -> str | None:
     return None
 
 
+def same_array(a: np.ndarray, b: np.ndarray) -> bool:
+    """Tell whether two arrays are the same, nan and all."""
+    same = a.dtype == b.dtype and a.shape == b.shape
+    return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+
+
 def _same(a: Any, b: Any) -> bool:
     if a is b or isinstance(a, Node) or isinstance(b, Node):
         return a is b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        same = type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
-        return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+        return type(a) is type(b) and same_array(a, b)
     if isinstance(a, (tuple, list)) and type(a) is type(b):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):

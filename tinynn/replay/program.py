@@ -1,5 +1,6 @@
 """A program: what a recording does, as calls on fixed arrays; running it is a loop over a list."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ class Program:
     their order, and not set on the leaves. A leaf without gradient has zeros there. The dtype is
     that of the leaves, the widest if they differ.
 
-    ``draws``: arrays that the next execution uses in place of drawing, once; ``light``: whether
+    ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
+    the last one has used; ``light``: whether
     no product is worth several threads.
     """
 
@@ -40,6 +42,8 @@ class Program:
         self.flat_gradient = plan.flat_gradient if order is not None else None
         self.light = plan.light
         self.draws: list[np.ndarray] | None = None
+        self.drawn: list[np.ndarray] = []
+        self._lock = threading.RLock()
         self._sources = plan.sources
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self.padded = plan.layout.every
@@ -53,12 +57,13 @@ class Program:
         Returns its result, in fresh arrays, and sets the gradients that it left. Raises NotFinite
         before anything has been changed, if the call has to be run eagerly.
         """
-        self.load(arguments)
-        self.refresh()
-        self.execute()
-        for leaf, ref in self._left:
-            leaf._grad = None if ref is None else self._arrays[ref].copy()
-        return self.result()
+        with self._lock:  # two predictions of one model, for instance
+            self.load(arguments)
+            self.refresh()
+            self.execute()
+            for leaf, ref in self._left:
+                leaf._grad = None if ref is None else self._arrays[ref].copy()
+            return self.result()
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
         """Take over the arguments."""
@@ -96,9 +101,10 @@ class Program:
             raise
 
     def _draw(self) -> None:
-        draws, self.draws = self.draws, None
+        draws, self.draws, self.drawn = self.draws, None, []
         for i, (make, array) in enumerate(self._sources["draw"]):
-            fill(array, make() if draws is None else draws[i], "a draw")
+            self.drawn.append(np.asarray(make() if draws is None else draws[i]))
+            fill(array, self.drawn[-1], "a draw")
 
     def result(self) -> Any:
         """Return what the call returned, in fresh arrays."""

@@ -17,12 +17,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 import tinynn
-from tinynn._trees import tree_leaves, tree_map
+from tinynn._trees import hidden_parts, tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
 from tinynn.autodiff.listening import listener
-from tinynn.autodiff.primitive import primitive
+from tinynn.autodiff.primitive import Primitive, primitive
 from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.layer import Layer
 from tinynn.replay.guards import Guards
 from tinynn.replay.recording import (
     ArraySpec,
@@ -44,16 +45,32 @@ class NotReplayable(RuntimeError):
 
 
 class Traced(Tensor):
-    """A Tensor of a rehearsal; ``_ref`` is its number."""
+    """A Tensor of a rehearsal; ``_ref`` is its number, ``_home`` a leaf's attribute that it is."""
 
-    __slots__ = ("_ref",)
+    __slots__ = ("_home", "_ref")
     _ref: Ref
+    _home: tuple[Any, str]
+
+
+def _in_place(name: str) -> Any:
+    def method(self: Traced, other: Any) -> Any:
+        heard: Any = listener.get()
+        return NotImplemented if heard is None else heard.in_place(self, name, other)
+
+    return method
 
 
 class TracedArray(Traced):
     """What would be a plain array if nobody listened."""
 
     __slots__ = ()
+    __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
+    __itruediv__, __ipow__ = _in_place("divide"), _in_place("power")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if hasattr(np.ndarray, name) and not name.startswith("__"):
+            raise TypeError(f"a Tensor in place of an array has no {name!r}")
+        raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
 
 
 @primitive(lambda g, y, x: g, passes_nan=True)
@@ -98,11 +115,14 @@ class Tracer:
         self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
         self._updated: dict[int, tuple[Any, Any]] = {}  # optimizers, and rehearsing copies
         self._nodes: list[weakref.ref[Traced]] = []
+        self._refused: NotReplayable | None = None  # which the function may have caught
+        self._walking = 0  # whether a walk back goes on, which makes seeds
+        self._born = next(graph._births)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Rehearse what this thread does inside."""
-        with _heard_by(self):
+        with heard_by(self):
             yield
 
     def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
@@ -112,10 +132,14 @@ class Tracer:
 
     def finish(self, result: Any) -> Recording:
         """Return the recording of a call that returned ``result``."""
+        if self._refused is not None:
+            raise self._refused
         self.recording.result = tree_map(self._returned, result)
         for leaf, node in self._gradients.values():
             if id(leaf) not in self._made:
                 self.leave_gradient(leaf, node)
+        current = [(leaf, node._data) for leaf, node in self._leaves.values()]
+        self.left = [(leaf, data) for leaf, data in current if data is not leaf._data]
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -139,10 +163,11 @@ class Tracer:
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
-        raise NotReplayable(
+        self._refused = NotReplayable(
             f"compile: the function cannot be replayed: {what}{_place()}. "
             "Keep that outside of it, or do not compile it."
         )
+        raise self._refused
 
     # ------------------------------------------------------------ numbers
 
@@ -174,8 +199,10 @@ class Tracer:
     def node(self, x: Any) -> Any:
         """Return the Traced that stands for an array or Tensor; plain values as they are."""
         if isinstance(x, Traced):
-            if not hasattr(x, "_ref"):  # made by the walk back: a seed
-                self._number(x)
+            if not hasattr(x, "_ref"):
+                if not self._walking:
+                    self.refuse("it computes with a Tensor in another thread, unheard")
+                self._number(x)  # made by the walk back: a seed
                 self.recording.sources[x._ref.index] = Source("constant", x._data, True)
             return x
         if isinstance(x, Item):
@@ -196,7 +223,9 @@ class Tracer:
                 "it goes on computing with a Tensor that was computed outside of it from others "
                 "that require a gradient"
             )
-        return self._constant(x._data, x, True)
+        if x._birth > self._born:
+            self.refuse("it computes with a Tensor in another thread, unheard")
+        return self._alias(self._constant(x._data, x, True), Traced)
 
     def _leaf(self, leaf: Any) -> Traced:
         """Return the value that a leaf has now."""
@@ -225,7 +254,7 @@ class Tracer:
             self.refuse(f"a parameter of {op.__name__} depends on its data")
         inputs = tuple([self.node(x) for x in args])
         traced = [x for x in inputs if isinstance(x, Traced)]
-        with _heard_by(None):
+        with heard_by(None):
             result = op.apply(inputs, params)
         if not traced:
             return result
@@ -245,14 +274,50 @@ class Tracer:
         node = self.node(x)
         return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
 
-    _do_data = _do_numpy = _do_values
+    _do_numpy = _do_values
+
+    def _do_data(self, plain: Any, x: Any) -> Any:
+        node = self._do_values(plain, x)
+        if not isinstance(x, TracedArray):
+            node._home = x, "data"
+        return node
+
+    def in_place(self, node: Any, name: str, other: Any) -> Any:
+        """Change an array in place, if it is a leaf's own or nobody else's memory."""
+        new = getattr(ops, name)(node, other)
+        if new.shape != node.shape or not np.can_cast(new.dtype, node.dtype, "same_kind"):
+            raise TypeError(f"{name}: the result does not fit into the array")
+        if new.dtype != node.dtype:
+            new = ops.astype(new, node.dtype)
+        if hasattr(node, "_home"):
+            setattr(*node._home, new)
+            return getattr(*node._home)
+        if node._ref.index in self.recording.sources or node._data.base is not None:
+            raise TypeError("an array is changed in place that may be seen elsewhere")
+        node._ref, node._data = new._ref, new._data
+        return node
+
+    def _refuse_argument(self, leaf: Any) -> None:
+        """Refuse an effect on an argument, which is another Tensor at each call."""
+        if isinstance(leaf, Traced):
+            source = self.recording.sources.get(self.node(leaf)._ref.index)
+            if source is not None and source.kind == "argument":
+                self.refuse("it changes a Tensor that is an argument")
 
     def _do_detach(self, plain: Any, x: Any) -> Any:
         return self._alias(self.node(x), Traced)
 
+    def _do_requires_grad(self, plain: Any, x: Any) -> Any:
+        return plain(x)
+
+    def _do_set_requires_grad(self, plain: Any, x: Any, value: Any) -> None:
+        if not isinstance(x, Traced) and id(x) not in self._made and value is not x._requires_grad:
+            self.refuse("it changes the requires_grad of a Tensor")
+        plain(x, value)
+
     def _do_item(self, plain: Any, x: Any) -> Any:
         node = self.node(x)
-        with _heard_by(None):
+        with heard_by(None):
             return Item(node._ref, plain(node), self.refuse)
 
     def _do__read(self, plain: Any, x: Any, how: str) -> NoReturn:
@@ -260,7 +325,7 @@ class Tracer:
 
     def _do__fill(self, plain: Any, leaf: Any, data: Any, dtype: Any) -> None:
         node = self.node(data)
-        with _heard_by(None):
+        with heard_by(None):
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
         if not isinstance(node, Traced):
             node = self._constant(leaf._data.copy(), leaf, True)
@@ -270,8 +335,11 @@ class Tracer:
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
 
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
+        self._refuse_argument(leaf)
         before = self.node(leaf)
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
+        if node._ref == before._ref:  # already changed in place
+            return
         if leaf._trace is not None or node._data.shape != before._data.shape:
             plain(leaf, node)  # raises what there is to say
         if not np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind"):
@@ -292,7 +360,11 @@ class Tracer:
     ) -> dict[int, Any]:
         if isinstance(y, Node):
             y = self.node(y)
-        found = plain(caller, y, g if g is None else self.node(g), targets, True)
+        self._walking += 1
+        try:
+            found = plain(caller, y, g if g is None else self.node(g), targets, True)
+        finally:
+            self._walking -= 1
         if as_nodes:
             return found
         return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
@@ -302,16 +374,20 @@ class Tracer:
 
     def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
         if id(leaf) not in self._gradients:
-            with _heard_by(None):
+            with heard_by(None):
                 array = plain(leaf)
             self.guards.gradient(leaf, array is None)
             if array is None:
                 return None
             node = self._source(TracedArray, array, Source("gradient", leaf))
             self._gradients[id(leaf)] = leaf, node
-        return self._gradients[id(leaf)][1]
+        node = self._gradients[id(leaf)][1]
+        if node is not None:
+            node._home = leaf, "grad"
+        return node
 
     def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
+        self._refuse_argument(leaf)
         if value is None:
             self._gradients[id(leaf)] = leaf, None
             return
@@ -329,14 +405,14 @@ class Tracer:
     # ------------------------------------------------------------ other effects
 
     def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
-        with _heard_by(None):
+        with heard_by(None):
             array = np.asarray(make())
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
     def _do_inspected(self, plain: Any, check: Callable[..., None], *arrays: Any) -> None:
         nodes = [self.node(x) for x in arrays]
-        with _heard_by(None):
+        with heard_by(None):
             check(*[x._data if isinstance(x, Traced) else x for x in nodes])
         refs = tuple(x._ref if isinstance(x, Traced) else x for x in nodes)
         self.recording.steps.append(Check(check, refs))
@@ -351,6 +427,8 @@ class Tracer:
         return self._alias(x, Traced) if type(x) is TracedArray else x
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
+        if any(id(p) in self._made for p in optimizer.parameters):
+            self.refuse("it makes an optimizer and its parameters, which a replay would not")
         read = self._do_grad
         gradients = [read(lambda leaf: leaf._grad, p) for p in optimizer.parameters]
         weights = [self.node(p) for p in optimizer.parameters]
@@ -371,7 +449,7 @@ class Tracer:
         self, plain: Any, optimizer: Any, weights: list[Any], gradients: list[Any]
     ) -> list[np.ndarray]:
         """Return the parameters' new data, found on a copy of the optimizer."""
-        with _heard_by(None):
+        with heard_by(None):
             if id(optimizer) not in self._updated:
                 self._updated[id(optimizer)] = optimizer, copy.deepcopy(optimizer)
             twin = self._updated[id(optimizer)][1]
@@ -397,13 +475,36 @@ class Tracer:
                 )
             self.outcome.append(value._data)
             return Returned(value._ref, "array" if type(value) is TracedArray else "tensor")
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
+            self.outcome.append(value)
             return Returned(self.node(value)._ref, "array")
+        lasting = isinstance(value, (Node, Layer, Primitive, type, np.dtype))
+        if not lasting and (callable(value) or hasattr(value, "__next__") or not value.__hash__):
+            self.refuse(f"it returns a {type(value).__name__}, which a replay cannot make anew")
+        if any(hidden_parts(value, (Traced, Item))):
+            self.refuse(f"it returns a {type(value).__name__} that holds Tensors")
         return value
 
 
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
+
+
 @contextmanager
-def _heard_by(tracer: Tracer | None) -> Iterator[None]:
+def heard_by(tracer: Any) -> Iterator[None]:
+    """Let a listener, or nobody, hear what this thread does inside."""
     token = listener.set(tracer)
     try:
         yield
@@ -419,7 +520,7 @@ class Gone:
         self.ndim, self.size = array.ndim, array.size
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise RuntimeError(
+        raise NotReplayable(
             "This Tensor is left over from the recording of a compiled function, which kept it "
             "somewhere. A replay keeps nothing: return it from the function instead."
         )
