@@ -88,7 +88,8 @@ def ask_for_an_attribute(x):
 
 
 @pytest.mark.parametrize(
-    "f", [change_in_place, change_all_names_of_a_value, change_what_a_view_sees, ask_for_an_attribute]
+    "f",
+    [change_in_place, change_all_names_of_a_value, change_what_a_view_sees, ask_for_an_attribute],
 )
 @pytest.mark.parametrize("verify", [True, False])
 def test_arrays_behave_as_arrays(f, verify):

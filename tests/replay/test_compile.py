@@ -573,7 +573,10 @@ CHANGING = [
         lambda x, n: sum(([tnn.Tensor(x)] * (next(n) + 2))[1:], tnn.Tensor(x)),
         r"it ran \d operations at one call and \d at another",
     ),
-    (lambda x, n: (tnn.exp, tnn.tanh, tnn.tanh)[next(n) % 3](tnn.Tensor(x)), "it ran exp .*it ran tanh"),
+    (
+        lambda x, n: (tnn.exp, tnn.tanh, tnn.tanh)[next(n) % 3](tnn.Tensor(x)),
+        "it ran exp .*it ran tanh",
+    ),
     (lambda x, n: (tnn.Tensor(x), next(n)), "it returned other plain values"),
 ]
 

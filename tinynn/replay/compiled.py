@@ -60,7 +60,6 @@ class Compiled:
                 again = partial(self._function, *args, **kwargs)
                 return plan.replay(arrays, again, compare=self._verify)
 
-
     def _first(
         self, plan: Any, key: Any, call: Any, function: Any, before: list[np.ndarray]
     ) -> Any:

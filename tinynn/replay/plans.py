@@ -130,8 +130,8 @@ class Plan:
 
     def run_as_it_is(self, function: Callable[[], Any]) -> tuple[Any, bool]:
         """Make the first call, eagerly; return its result, and whether it is as rehearsed."""
-        rehearsal, self.rehearsal, self.runs = self.rehearsal, None, 1
-        assert rehearsal is not None
+        rehearsal: Any = self.rehearsal
+        self.rehearsal, self.runs = None, 1
         with heard_by(Repeating(rehearsal.draws)):
             result = function()
         if not _alike(self.recording.result, result):
@@ -216,8 +216,8 @@ def _near(got: Any, there: np.ndarray) -> bool:
     if got.dtype.kind != "f":
         return bool(np.array_equal(got, there, equal_nan=got.dtype.kind == "c"))
     info = np.finfo(got.dtype)
-    scale = np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
-    return bool(np.allclose(got, there, rtol=0, atol=20 * np.sqrt(info.eps) * scale, equal_nan=True))
+    near = 20 * np.sqrt(info.eps) * np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
+    return bool(np.allclose(got, there, rtol=0, atol=near, equal_nan=True))
 
 
 KINDS: dict[str, Any] = {

@@ -17,7 +17,6 @@ import numpy as np
 from tinynn._marks import is_marked
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.primitive import Primitive
-from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.replay.tracing import PACKAGE
 

@@ -253,6 +253,6 @@ def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
 
 
 def _acts_alone(layer: Layer) -> bool:
-    """Tell whether the functions that a layer holds are activations by name: they mix no samples."""
+    """Tell whether the functions that a layer holds are known by name, which mix no samples."""
     held = [value for value in vars(layer).values() if callable(value)]
     return all(isinstance(f, Layer) or f in activations.TABLE.values() for f in held)

@@ -290,8 +290,9 @@ class Tracer:
         if new.dtype != node.dtype:
             new = ops.astype(new, node.dtype)
         if hasattr(node, "_home"):
-            setattr(*node._home, new)
-            return getattr(*node._home)
+            leaf, attribute = node._home
+            setattr(leaf, attribute, new)
+            return getattr(leaf, attribute)
         if node._ref.index in self.recording.sources or node._data.base is not None:
             raise TypeError("an array is changed in place that may be seen elsewhere")
         node._ref, node._data = new._ref, new._data
@@ -381,10 +382,10 @@ class Tracer:
                 return None
             node = self._source(TracedArray, array, Source("gradient", leaf))
             self._gradients[id(leaf)] = leaf, node
-        node = self._gradients[id(leaf)][1]
-        if node is not None:
-            node._home = leaf, "grad"
-        return node
+        current = self._gradients[id(leaf)][1]
+        if current is not None:
+            current._home = leaf, "grad"
+        return current
 
     def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
         self._refuse_argument(leaf)
