@@ -67,7 +67,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["lecture/examples"],
     "within_subsection_order": "lecture_gallery.LectureOrder",
     "filename_pattern": r"[\\/](?!detect_heartbeats)\w+\.py$",
-    "ignore_pattern": r"[\\/]_\w+\.py$",
+    "ignore_pattern": r"(?:^|[\\/])_\w+\.py$",
     "reset_argv": "lecture_gallery.command_line",
     "image_scrapers": ("lecture_gallery.scraper",),
     "image_srcset": ["2x"],

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 import tinynn as tnn
 
 PICTURES = (".png", ".pdf", ".svg")
+
+# Of log-odds with the probabilities ``target``. A partial of a loss of tinynn is replayed by fit.
+crossentropy = partial(tnn.losses.binary_crossentropy, from_logits=True)
 
 
 def soft_labels(y, sides=(0.5,)):
@@ -32,11 +36,6 @@ def windows(series, size):
     """Cut (series, length, 1) into (pieces, size, 1); what is left over at the end is dropped."""
     n = series.shape[1] // size
     return series[:, : n * size].reshape(-1, size, 1)
-
-
-def crossentropy(prediction, target):
-    """Return the crossentropy of log-odds with the probabilities ``target``."""
-    return tnn.losses.binary_crossentropy(prediction, target, from_logits=True)
 
 
 def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None, **options):

@@ -35,7 +35,7 @@ resembles itself.
 from statistics import NormalDist
 
 import numpy as np
-from _shared import command_line, generator, save, start
+from _shared import command_line, crossentropy, generator, save, start
 
 import tinynn as tnn
 from tinynn import spikes
@@ -83,19 +83,16 @@ def training_series(n, rng):
 def trained_dense(x, labels, epochs, rng):
     """Return a Dense unit as long as the series, trained on x (n, LENGTH, 1), labels (n, 1)."""
     layer = tnn.Dense(LENGTH, 1, activation="linear", rng=rng)
-
-    def loss(score, label):
-        return tnn.losses.binary_crossentropy(score, label, from_logits=True)
-
-    return trained(layer, x[:, :, 0], labels, loss, epochs, rng)
+    return trained(layer, x[:, :, 0], labels, crossentropy, epochs, rng)
 
 
 def trained_conv1d(x, labels, epochs, rng):
     """Return a Conv1d kernel of TAPS samples, trained on its score in the middle of each series."""
     layer = tnn.Conv1d(1, 1, TAPS, padding="same", activation="linear", rng=rng)
 
+    @tnn.pure
     def loss(scores, label):  # scores: (batch, LENGTH, 1)
-        return tnn.losses.binary_crossentropy(scores[:, CENTRE], label, from_logits=True)
+        return crossentropy(scores[:, CENTRE], label)
 
     return trained(layer, x, labels, loss, epochs, rng)
 

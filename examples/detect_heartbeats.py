@@ -52,6 +52,7 @@ SPLIT_HELP = "shares for training and for the threshold (default: 0.2 0.1; your 
 TAPS = 17  # of the kernel: 0.17 s, the length of a beat's sharp part
 
 
+@tnn.pure
 class HeartbeatDetector(tnn.Layer):
     """One kernel slid over the recording, and the threshold for its output."""
 

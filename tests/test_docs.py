@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .test_layering import CEILINGS
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 BUILT = {"_build", "_ext", "figures"}
@@ -153,3 +155,9 @@ def test_the_gallery_knows_every_example():
     named = re.findall(r'"(\w+)"', order[1])
     scripts = {p.stem for p in (ROOT / "examples").glob("*.py") if not p.stem.startswith("_")}
     assert scripts == set(named)
+
+
+def test_the_budget_is_that_of_the_layering_test():
+    text = (DOCS / "contributing.md").read_text()
+    rows = re.findall(r"^\| `tinynn/?(\w*)`.* \| ([\d,]+) \|$", text, re.MULTILINE)
+    assert {folder: int(lines.replace(",", "")) for folder, lines in rows} == CEILINGS

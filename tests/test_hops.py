@@ -31,15 +31,16 @@ def entered(call):
 
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_a_convolution_enters_twenty_functions_at_most(requires_grad):
-    layer = tnn.Conv1d(1, 8, 9, rng=0)
+    layer = tnn.Conv1d(1, 8, 9, padding="same", activation="relu", rng=0)
     x = tnn.Tensor(np.ones((4, 64, 1), "float32"), requires_grad=requires_grad)
     layer(x)
-    found = entered(lambda: layer.forward(x))
-    assert len(found) <= 20, "\n".join(found)
+    found = set(entered(lambda: layer.forward(x)))
+    assert len(found) <= 20, "\n".join(sorted(found))
 
 
 def test_the_count_counts():
     x = tnn.Tensor(np.ones(3))
+    tnn.exp(x)
     found = entered(lambda: tnn.exp(x))
     assert found.count("autodiff/ops/elementary.py:exp") == 1
     assert len(entered(lambda: [tnn.exp(x), tnn.exp(x)])) == 2 * len(found)

@@ -12,7 +12,7 @@ import tinynn
 ROOT = Path(tinynn.__file__).parent
 LOWEST = ["_checks", "_trees", "_marks"]
 FLOORS = ["kernels", "autodiff", "nn", "training", "replay"]
-AUTODIFF = ["listening", "graph", "primitive", "ops", "protocols", "tensor", "transforms"]
+AUTODIFF = ["listening", "memory", "graph", "primitive", "ops", "protocols", "tensor", "transforms"]
 CHECKER = ["reports", "points", "slopes", "tables", "causes", "gradients", "primitives"]
 
 
@@ -26,7 +26,7 @@ BELOW = {  # what each part may import, beside itself
     **{name: LOWEST[:i] for i, name in enumerate(LOWEST)},
     **{floor: [*LOWEST, *FLOORS[:i]] for i, floor in enumerate(FLOORS)},
     **stacked("autodiff", AUTODIFF, [*LOWEST, "kernels"]),
-    "autodiff.listening": [],
+    **{f"autodiff.{name}": [] for name in ("listening", "memory")},
     "spikes": LOWEST,
     "testing": [*LOWEST, "kernels", "autodiff"],
     **stacked("testing", CHECKER, [*LOWEST, "kernels", "autodiff"]),

@@ -33,7 +33,16 @@ t.reshape(2, 1) | t.detach() | t.astype("float32") | next(iter(t))
 tnn.exp(t) | tnn.sqrt(t + 1) | tnn.maximum(t, 0) | tnn.maximum(0, t) | tnn.power(2.0, t)
 tnn.where(t > 0, t, 0.0) | tnn.where(a > 0, t, 0.0) | tnn.where(a > 0, 0.0, t) | tnn.matmul(a, t)
 tnn.sum(t, axis=0) | tnn.max(t, keepdims=True) | tnn.relu(t) | tnn.softmax(t) | tnn.logsumexp(t)
-tnn.mean(t) | tnn.std(t, axis=0) | tnn.clip(t, 0, 1) | tnn.concatenate([t, t]) | tnn.gelu(t) | tnn.dot(t, a)
+tnn.mean(t) | tnn.std(t, axis=0) | tnn.clip(t, 0, 1) | tnn.concatenate([t, t]) | tnn.gelu(t)
+tnn.dot(t, a) | tnn.mean(t) | tnn.var(t, axis=0) | tnn.std(t) | tnn.prod(t) | tnn.cumsum(t)
+tnn.clip(t, 0, 1) | tnn.stack([t, t]) | tnn.concatenate([t, t]) | tnn.reshape(t, (2, 1))
+tnn.transpose(t) | tnn.pad(t, 1) | tnn.ravel(t) | tnn.squeeze(t) | tnn.expand_dims(t, 0)
+tnn.repeat(t, 2) | tnn.roll(t, 1) | tnn.flip(t) | tnn.dot(t, a) | tnn.outer(a, t)
+tnn.einsum("i,i", t, a) | tnn.tensordot(t, t, 1) | tnn.gelu(t) | tnn.swapaxes(t, 0, 0)
+tnn.moveaxis(t, 0, 0) | tnn.broadcast_to(t, (2, 2)) | tnn.silu(t)
+tnn.conv1d(t, t) | tnn.conv1d(a, t) | tnn.conv1d_transpose(t, t) | tnn.pad1d(t, (1, 1))
+tnn.max_pool1d(t, 2) | tnn.avg_pool1d(t, 2) | layer(t) | tnn.Sequential(layer)(a)
+tnn.losses.mean_squared_error(t, a) | tnn.losses.binary_crossentropy(t, a, from_logits=True)
 square(t) | tnn.value_and_grad(square)(t)[0] | tnn.vjp(square, t)[0] | tnn.jvp(square, [t], [t])[0]
 """
 

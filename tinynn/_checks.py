@@ -175,9 +175,9 @@ def with_hints(
     """Make a constructor say which argument was meant, or which are needed; a decorator."""
     signature = inspect.signature(init)
     names = list(signature.parameters)[1:]
-    required = [
-        name for name in names if signature.parameters[name].default is inspect.Parameter.empty
-    ]
+    given = [signature.parameters[name] for name in names]
+    required = [p.name for p in given if p.default is inspect.Parameter.empty]
+    positional = [p.name for p in given if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
 
     @wraps(init)
     def hinting(self: Owner, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -190,9 +190,10 @@ def with_hints(
                 meant = meant or difflib.get_close_matches(unknown, names, n=1)
                 hint = f"It is {' and '.join(meant)} here" if meant else "Give " + ", ".join(names)
                 raise TypeError(f"{owner}: there is no argument {unknown!r}. {hint}.") from None
-            call = f"{owner}({', '.join([*required, '...'])})"
+            shown = ", ".join(required or positional)
+            rest = "these are never inferred, all others go" if required else "all others go"
             raise TypeError(
-                f"{owner}: {error}. Write {call}: these are never inferred, all others go by name."
+                f"{owner}: {error}. Write {owner}({shown}, ...): {rest} by name."
             ) from None
         init(self, *args, **kwargs)
 

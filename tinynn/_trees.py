@@ -28,8 +28,12 @@ def tree_map(f: Callable[[Any], Any], value: Any) -> Any:
     return f(value)
 
 
-def tree_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def tree_items(
+    value: Any, path: str = "", above: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, Any]]:
     """Yield (dotted path, leaf) for each part that is no tuple, list or dict, in order.
+
+    ``above``: the containers that ``value`` is in, none of which is gone through once more.
 
     >>> list(tree_items({"a": [-1, (2,)]}))
     [('a.0', -1), ('a.1.0', 2)]
@@ -41,12 +45,10 @@ def tree_items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     else:
         yield path, value
         return
+    if any(value is container for container in above):
+        return
     for key, part in children:
-        at = f"{path}.{key}" if path else str(key)
-        if isinstance(part, (tuple, list, dict)):
-            yield from tree_items(part, at)
-        else:  # without another call, for there are many
-            yield at, part
+        yield from tree_items(part, f"{path}.{key}" if path else str(key), (*above, value))
 
 
 def tree_leaves(value: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 from functools import partial
 
 import numpy as np
@@ -474,3 +475,23 @@ def test_what_only_asks_for_values_gets_them():
     assert not report
     with pytest.raises(TypeError, match=r"tinynn\.stack"):
         tnn.Tensor([s, s])
+
+
+@pytest.mark.parametrize(
+    ("owner", "call"),
+    [
+        ("comparison", lambda x: x < np.ones(3)),
+        ("clip", lambda x: tnn.clip(x, np.ones(3), 2)),
+        ("clip", lambda x: x.clip("a", 1)),
+        ("concatenate", lambda x: tnn.concatenate([x, np.ones((2, 3))])),
+        ("concatenate", lambda x: np.concatenate([np.ones((2, 3)), np.ones((3, 2)), x[None]])),
+        ("stack", lambda x: tnn.stack([x, "ab"])),
+        ("pad", lambda x: tnn.pad("ab", 1)),
+        ("var", lambda x: np.var(x, 0, ddof=1, correction=0)),
+        ("float()", lambda x: float(x)),
+        ("int()", lambda x: int(x)),
+    ],
+)
+def test_errors_are_in_the_name_of_what_was_called(owner, call):
+    with pytest.raises((TypeError, ValueError), match="^" + re.escape(owner) + ": .+"):
+        call(leaf([1.0, 2.0]))

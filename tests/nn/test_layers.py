@@ -666,3 +666,35 @@ def test_a_first_layer_gets_a_tensor_like_all_others():
     spy = tnn.Activation(lambda x: given.append(type(x)) or x)
     tnn.Sequential(spy, spy)(np.ones((2, 3)))
     assert given == [tnn.Tensor, tnn.Tensor]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: tnn.Sequential(tnn.Dense(1, 1), tnn.Flatten),
+            *(
+                TypeError,
+                r"layers\[1\] must be a Layer, .* Call it with its sizes: Flatten\(\.\.\.\)",
+            ),
+        ),
+        (
+            lambda: tnn.Sequential(("first", tnn.Dense(1, 1))),
+            *(TypeError, r"layers\[0\] must be a Layer, got 'first'\.$"),
+        ),
+        (
+            lambda: tnn.MaxPool1d(2, 2),
+            *(TypeError, r"Write MaxPool1d\(pool_size, \.\.\.\): all others go by name\."),
+        ),
+        (
+            lambda: tnn.Dense(1, 1, kernel_initializer=np.ones((1, 1))),
+            *(
+                TypeError,
+                r"kernel_initializer must be a name or a function \(shape, rng\) -> array",
+            ),
+        ),
+    ],
+)
+def test_advice_fits_the_mistake(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -255,3 +255,11 @@ def test_refusals(call, message):
 
 def test_known_value():
     assert float(losses.binary_crossentropy([0.0], [1.0], from_logits=True)) == math.log(2)
+
+
+def test_the_other_loss_for_classes_is_named():
+    p = np.full((3, 2), 0.5)
+    with pytest.raises(ValueError, match="For class numbers use sparse_categorical_crossentropy"):
+        losses.categorical_crossentropy(p, [0, 1, 1])
+    with pytest.raises(ValueError, match=r"target\[\.\.\., 0\]; .* use categorical_crossentropy"):
+        losses.sparse_categorical_crossentropy(p, [[0], [1], [1]])

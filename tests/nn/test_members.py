@@ -156,6 +156,14 @@ def test_tuples_with_names_are_searched():
     ]
 
 
+def test_structures_that_hold_themselves_are_gone_through_once():
+    tree = {"part": dense(), "parts": []}
+    tree["parts"].append(tree)
+    assert [path for path, _ in Holder(tree).named_parameters()] == [
+        *("blocks.part.kernel", "blocks.part.bias")
+    ]
+
+
 # ---------------------------------------------------------------- copies
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 
 from tinynn.replay.program import Program
-from tinynn.replay.tracing import Tracer
+from tinynn.replay.tracing import Tracer, heard_by
 
 
 def recorded(f, *arrays):
     """Return the recording of ``f`` on arrays, which it gets as arrays."""
     tracer = Tracer()
     try:
-        with tracer.listening():
+        with heard_by(tracer):
             handed = [tracer.argument(i, np.asarray(a), False) for i, a in enumerate(arrays)]
             recording = tracer.finish(f(*handed))
     finally:

@@ -103,6 +103,20 @@ def test_long_kernels_of_many_channels(channels, taps):
     agree(network(leaves, ["same", "valid", "causal"], ops.tanh), leaves, xs, 1e-11)
 
 
+@pytest.mark.parametrize(
+    "paddings",
+    [
+        [(6, 6), (6, 6), (6, 6), (6, 6)],
+        [(6, 6), (6, 5), "same", "causal"],
+        [(0, 0), (6, 6), (6, 6), 0],
+    ],
+)
+def test_series_that_outgrow_the_pitch(paddings):
+    leaves = kernels([2, 3, 2, 3, 2], [7] * 4, "float64")
+    xs = [RNG(i).normal(size=(3, 30, 2)) for i in range(2)]
+    agree(network(leaves, paddings, ops.tanh), leaves, xs, 1e-12)
+
+
 @pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"groups": 2}])
 def test_other_convolutions_between_them(options):
     k = kernels([2, 4], [5], "float64")[0]
@@ -175,11 +189,15 @@ def test_a_bias_is_added_with_the_product_if_it_is_known_then():
         y = tnn.conv1d(x, k, padding="same")
         return (y + (y * 2).sum(axis=(0, 1))).detach(), None
 
+    def later(x):
+        y = tnn.conv1d(x, k, padding="same")
+        return (y + b * 2).detach(), None
+
     def used_twice(x):
         y = tnn.conv1d(x, k, padding="same")
         return (y + b).detach(), y.detach()
 
-    for f, fused in ((biased, 1), (late, 0), (used_twice, 0)):
+    for f, fused in ((biased, 1), (late, 0), (later, 0), (used_twice, 0)):
         x = RNG(0).normal(size=(2, 30, 1))
         lowered = lower(recorded(f, x))
         assert len(Layout(lowered).biases) == fused, f.__name__
@@ -227,6 +245,52 @@ def test_after_a_nan_the_gaps_are_empty():
     with pytest.raises(NotFinite, match="not finite"):
         p.run([np.where(x > 2, x, np.nan)])
     same(p.run([x]), step(x), 1e-12)
+
+
+def test_wherever_it_is_interrupted_the_next_run_is_right():
+    same_again = tnn.elementwise(lambda g, y, x: g, passes_nan=True)(lambda x: x + 0)
+    ks = kernels([2] * 5, [3, 7, 3, 5], "float64")[:4]
+
+    def f(x):
+        for k in ks:
+            x = same_again(tnn.conv1d(same_again(x), k, padding="same"))
+        return x.detach().numpy()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    x = RNG(0).normal(size=(3, 20, 2))
+    p, expected = program(f, x), f(x)
+    for i in range(len(p.calls)):
+        p.calls.insert(i, (interrupt, ()))
+        with pytest.raises(KeyboardInterrupt):
+            p.run([x * 100])
+        del p.calls[i]
+        same([p.run([x])], [expected], 1e-12)
+
+
+def test_after_an_update_transforms_of_arrays_that_it_changed_are_made_anew():
+    k = RNG(0).normal(size=(33, 16, 16)) / 20
+    w = tnn.Tensor([1.0], requires_grad=True)
+
+    class Doubling(tnn.SGD):
+        def updated(self, w, g, slots):
+            k[...] *= 2
+            return super().updated(w, g, slots)
+
+    optimizer = Doubling([w], 0.0)
+
+    def f(x):
+        before = tnn.conv1d(x, k, padding="same")
+        w.grad = None
+        (w * 1.0).sum().backward()
+        optimizer.step()
+        return before, tnn.conv1d(x, k, padding="same")
+
+    x = RNG(1).normal(size=(2, 200, 16))
+    p = program(f, x)
+    before, after = p.run([x])
+    same([after], [before * 2], 1e-11)
 
 
 def test_after_an_update_convolutions_still_stand_in_padded_batches():

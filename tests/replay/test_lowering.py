@@ -104,7 +104,7 @@ def test_a_symbol_tells_no_values(ask):
     recording.steps.append(Step(Primitive(forward, [None]), (Ref(0),), {}, Ref(1)))
     recording.result = Returned(Ref(1), "array")
     (step,) = lower(recording).steps
-    assert asked == [Symbol]
+    assert asked[-1] is Symbol
     assert step.whole
 
 
@@ -128,14 +128,15 @@ def test_equal_steps_before_and_after_an_effect_are_computed_twice_on_arrays_of_
     w = tnn.Tensor([1.0, 1.0], requires_grad=True)
 
     class Counting(tnn.SGD):
-        def step(self):
+        def updated(self, w, g, slots):
             counts[...] += 1
-            super().step()
+            return super().updated(w, g, slots)
 
     optimizer = Counting([w], 0.0)
 
     def f(x):
         before = ops.exp(counts)
+        w.grad = None
         (w * x).sum().backward()
         optimizer.step()
         return before, ops.exp(counts)
@@ -144,7 +145,7 @@ def test_equal_steps_before_and_after_an_effect_are_computed_twice_on_arrays_of_
     counts[...] = 0
     before, after = p.run([np.ones(2)])
     assert before.tolist() == [1, 1]
-    np.testing.assert_allclose(after, np.exp([1, 1]) if counts[0] else [1, 1])
+    np.testing.assert_allclose(after, np.exp([1, 1]))
 
 
 def test_what_frozen_constants_give_is_computed_once_but_not_of_other_ones():
@@ -160,6 +161,29 @@ def test_conversions_to_the_same_dtype_are_none_but_copies_of_the_users_arrays_a
     assert [step.function for step in lowered.steps] == [np.multiply]
     lowered = lower(recorded(lambda x: x * ops.astype(live, float), np.ones(3)))
     assert [step.op for step in lowered.steps] == [ops.astype, ops.multiply]
+
+
+def test_what_returns_its_argument_is_no_step():
+    def f(x):
+        x = ops.sum_to(ops.reshape(x * 2, (2, 2)), (2, 2))
+        return ops.broadcast_to(x, (2, 2)) + ops.transpose(x) + ops.flip(x, 0)
+
+    lowered = lower(recorded(f, np.ones((2, 2))))
+    found = [step.op.__name__ for step in lowered.steps]
+    assert found == ["multiply", "_transpose", "add", "flip", "add"]
+    x = np.arange(4.0).reshape(2, 2)
+    assert program(f, x).run([x]).tolist() == f(x).tolist()
+
+
+def test_the_gradient_of_a_matrix_is_computed_where_it_belongs():
+    w = tnn.Tensor(np.ones((3, 2)), requires_grad=True)
+
+    def f(x):
+        w.grad = None
+        (x @ w).sum().backward()
+
+    assert names(program(f, np.ones((4, 3)), order=[w])).count("_run") == 0
+    assert "reshape" not in names(program(f, np.ones((4, 3)), order=[w]))
 
 
 def test_conversions_are_right():

@@ -142,6 +142,14 @@ def test_draws_are_made_anew_or_those_that_are_given_once():
     close(p.run([np.zeros(3)]), same.normal(size=3))
 
 
+def test_a_draw_that_is_not_used_moves_its_generator_on():
+    rng, same = RNG(5), RNG(5)
+    p = program(lambda x: (tnn.fresh(lambda: rng.normal(size=3)), x + 1)[1], np.zeros(3))
+    p.run([np.zeros(3)])
+    same.normal(size=6)
+    assert rng.normal() == same.normal()
+
+
 def test_a_draw_of_another_shape_is_left_to_eager_code():
     shapes = iter([(3,), (1,)])
     p = program(lambda x: x + tnn.fresh(lambda: np.ones(next(shapes))), np.zeros(3))
@@ -238,25 +246,48 @@ def test_a_view_of_old_data_stays_as_it_was():
         assert new.numpy().tolist() == [1 + i, 2 + i, 3 + i, 4 + i]
 
 
-def test_a_gradient_that_an_optimizer_got_is_left_as_the_optimizer_leaves_it():
-    class Halving(tnn.SGD):
-        def step(self):
-            for p in self.parameters:
-                p.grad *= 0.5
-            super().step()
+def test_a_gradient_that_an_optimizer_got_is_the_one_that_is_left():
+    seen = []
+
+    class Seeing(tnn.SGD):
+        def updated(self, w, g, slots):
+            seen.append(g)
+            return super().updated(w, g, slots)
 
     w = leaf(2)
-    optimizer = tnn.SGD([w], 0.1)
+    optimizer = Seeing([w], 0.1)
 
     def f(x):
+        w.grad = None
         (w * x).sum().backward()
         optimizer.step()
 
     p = program(f, np.ones(2))
-    w.grad = None
     p.run([np.ones(2)])
-    kept = w.grad
-    assert kept.tolist() == [1, 1]
+    assert w.grad is seen[-1]
+
+
+def test_a_result_of_another_kind_after_an_update_is_an_error():
+    w, changed = leaf(2), []
+
+    @tnn.primitive(lambda g, y, x: g)
+    def odd(x):
+        return x[:1] if changed else x + 0
+
+    def f(x):
+        w.data = w.data + x
+        return odd(x)
+
+    p = program(f, np.ones(2))
+    changed.append(True)
+    with pytest.raises(RuntimeError, match=r"odd returned shape \(1,\)"):
+        p.run([np.ones(2)])
+
+
+def test_an_error_of_numpy_that_eager_code_may_not_make_is_left_to_it():
+    p = program(lambda x: ops.exp(x), np.ones(2))
+    with np.errstate(over="raise"), pytest.raises(NotFinite, match="NumPy raised"):
+        p.run([np.full(2, 1e5)])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -392,11 +423,28 @@ def test_checks_are_made_at_each_run():
 
     p = program(f, np.ones(2))
     before = w.numpy().copy()
-    with pytest.raises(ValueError, match="not positive"):
-        p.run([-np.ones(2)])
-    assert w.numpy().tolist() == before.tolist()
+    for _ in range(2):
+        p.run([np.ones(2)])
+        before += 1
+        with pytest.raises(ValueError, match="not positive"):
+            p.run([-np.ones(2)])
+        assert w.numpy().tolist() == before.tolist()
+
+
+def test_what_a_leaf_is_given_is_its_own():
+    w = leaf(2)
+
+    def f(x):
+        y = x + 1
+        w.data = y
+        return y * 2
+
+    p = program(f, np.ones(2))
     p.run([np.ones(2)])
-    assert w.numpy().tolist() == (before + 1).tolist()
+    first = w.numpy()
+    p.run([np.zeros(2)])
+    assert first.tolist() == [2, 2]
+    assert w.numpy().tolist() == [1, 1]
 
 
 def test_a_check_of_values_that_are_not_finite_is_left_to_eager_code():
@@ -423,6 +471,17 @@ def test_memory_is_used_again():
     assert len(outs) <= 3
     x = RNG(0).normal(size=(50, 40))
     close(p.run([x]), f(x))
+
+
+def test_what_has_views_is_not_overwritten():
+    def f(x):
+        a = x * 2
+        b = a[::-1]
+        return (a + 1) * 3 + b, b * 5
+
+    p = program(f, np.arange(3.0))
+    for a, b in zip(p.run([np.arange(3.0)]), f(np.arange(3.0)), strict=True):
+        close(a, b)
 
 
 def test_nothing_is_overwritten_that_is_read_later():

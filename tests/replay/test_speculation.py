@@ -49,8 +49,9 @@ def test_what_is_read_after_an_effect_is_checked_before_it():
 
     def f(x):
         y = passing(x)
+        hidden = hiding(y)
         w.data = w.data * 2
-        return hiding(y)
+        return hidden, y + 1
 
     assert of_first_step(f, X) is False
 

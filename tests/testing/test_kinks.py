@@ -66,6 +66,11 @@ POINTS = {
         [0.0, 1.0],
         2,
     ),
+    "a network at 0": (
+        lambda x: tnn.relu(x @ np.array([[1.0, -2.0], [0.5, 3.0]])) @ np.array([1.0, -2.5]),
+        [[0.0, 0.0]],
+        1,
+    ),
     "a layer": (lambda x: tnn.exp(tnn.relu(x @ np.array([[1.0, 2], [1, 1]]))), [[1.0, -1.0]], 1),
 }
 
@@ -137,6 +142,24 @@ def test_a_kink_hides_no_wrong_gradient_of_another_element(name, mode, order):
     )
     assert not report
     assert "wrong only at (2,)" in report.cause
+
+
+def test_each_output_may_have_a_kink_of_its_own():
+    def f(x):
+        return tnn.concatenate([tnn.clip(x, -1, 1), tnn.maximum(x, 0.5 * x + 0.5)])
+
+    for seed in range(10):  # of the cotangent, which weighs the kinks
+        for mode in ("auto", "full", "fast"):
+            assert check_grads(f, np.array([1.0, 0.3]), mode=mode, rng=seed)
+
+
+def test_an_element_that_proves_nothing_does_not_stand_in_the_way_of_the_cause():
+    @tnn.elementwise(lambda g, y, x: 3 * g * np.sign(ops.values(x)))
+    def jumps(x):
+        return np.where(x > 0, 1, -1) * (x + 2)
+
+    report = check_grads(jumps, np.array([0.0, 2.0, -1.0]), raise_on_fail=False)
+    assert report.cause == "a constant factor 3"
 
 
 def test_a_wrong_gradient_at_a_tie_is_wrong_if_no_direction_explains_it():

@@ -565,6 +565,13 @@ def test_a_series_where_samples_are_meant_is_found_at_the_first_call_of_a_layer_
         tnn.predict(model, x, batch_size=50)
 
 
+def test_samples_to_which_an_activation_of_ones_own_adds_an_axis_are_no_series():
+    model = tnn.Sequential(tnn.Activation(lambda x: x[..., None]), tnn.Conv1d(1, 1, 3, rng=0))
+    x = np.ones((8, 5), np.float32)
+    tnn.fit(model, x, np.zeros((8, 3, 1)), epochs=1, **{**how(model), "batch_size": 4})
+    assert tnn.predict(model, x, batch_size=4).shape == (8, 3, 1)
+
+
 def over_time():
     return [
         tnn.Conv1d(1, 1, 3, padding="same", rng=0),
@@ -657,6 +664,8 @@ def test_ctrl_c_from_outside_leaves_a_whole_step(tmp_path):
         "def loss(p, t):\n"
         "    return tnn.sum(a + b) * 1e-6\n"
         "x = np.zeros((64, 4))\n"
+        "tnn.fit(model, x, x, loss=loss, epochs=1, progress=False,  # whatever is loaded late\n"
+        "        optimizer=tnn.SGD([a, b], 0.1))\n"
         "for delay in np.linspace(0.01, 0.06, 12):\n"
         "    timer = threading.Timer(delay, _thread.interrupt_main); timer.start()\n"
         "    try:  # it ends by itself, since Python drops what is raised in a destructor\n"

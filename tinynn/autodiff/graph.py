@@ -6,7 +6,7 @@ from a result back to the nodes that it came from.
 
 import inspect
 import itertools
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from enum import Enum
@@ -141,7 +141,7 @@ def grad(
                 f"grad: xs[{i}], of shape {x._data.shape}, does not require a gradient. "
                 "Create it with requires_grad=True before computing y."
             )
-    found = gradients("grad", y, g, targets, create_graph)
+    found = {x._birth: share for x, share in gradients("grad", y, g, targets, create_graph)}
     for i, x in enumerate(targets):
         if x._birth not in found:
             raise ValueError(
@@ -160,28 +160,29 @@ def owned(gradient: Any) -> Any:
 
 @effect
 def gradients(
-    caller: str, y: Node, g: Any, targets: Sequence[Node], as_nodes: bool
-) -> dict[int, Any]:
-    """Return the gradient of each target that ``y`` depends on, by its birth number.
+    caller: str,
+    y: Node,
+    g: Any,
+    targets: Sequence[Node] | None,
+    as_nodes: bool = False,
+    release: bool = False,
+) -> list[tuple[Any, Any]]:
+    """Return (target, gradient) for each target that ``y`` depends on; None means all leaves.
 
-    ``as_nodes``: as Nodes that can be differentiated again, else as arrays, which may be shared.
+    ``as_nodes``: as Nodes that can be differentiated again, else as arrays, which may be shared;
+    ``release``: let the graph go, after success.
     """
     keep_freed_memory()
     seed = _seed(caller, y, g, as_nodes)
     order = topological_order(caller, y)
-    births = {x._birth for x in targets}
-    return walk_back(order, seed, births, _leading_to(births, order), as_nodes)
-
-
-def leaf_gradients(caller: str, y: Node, g: Any) -> list[tuple[Any, Any]]:
-    """Return (leaf, gradient) for all leaves of y's graph, which is released after success."""
-    order = topological_order(caller, y) if isinstance(y, Node) else []
-    leaves = [node for node in order if node._trace is None]
-    found = gradients(caller, y, g, leaves, False)
-    for node in order:
+    needed = None if targets is None else _leading_to({x._birth for x in targets}, order)
+    if targets is None:
+        targets = [node for node in order if node._trace is None]
+    found = walk_back(order, seed, {x._birth for x in targets}, needed, as_nodes)
+    for node in order if release else ():
         if node._trace is not None:
             node._trace = RELEASED
-    return [(leaf, found[leaf._birth]) for leaf in leaves if leaf._birth in found]
+    return [(x, found[x._birth]) for x in targets if x._birth in found]
 
 
 def topological_order(caller: str, y: Node) -> list[Node]:
@@ -208,40 +209,41 @@ def topological_order(caller: str, y: Node) -> list[Node]:
 
 
 def walk_back(
-    order: Sequence[Node], seed: Any, targets: set[int], needed: Container[int], as_nodes: bool
-) -> dict[int, Any]:
-    """Return the gradients of the targets; ``seed`` is that of the first node of ``order``.
+    order: Sequence[Node], seed: Any, targets: set[int], needed: Container[int] | None,
+    as_nodes: bool,
+) -> dict[int, Any]:  # fmt: skip
+    """Return the gradients of the targets by birth number; ``seed`` is that of the first node.
 
-    When a node's turn comes, all that was computed from it has passed its share on.
+    When a node's turn comes, all that was computed from it has passed its share on. ``needed``:
+    the nodes to which shares are passed, None for all.
     """
-    pending = {order[0]._birth: seed}
-    found: dict[int, Any] = {}
+    gradients = {order[0]._birth: seed}
     with _derivatives(as_nodes):
         for node in order:
-            if node._birth not in pending:
+            if node._trace is None or node._birth not in gradients:
                 continue
-            gradient = pending.pop(node._birth)
-            if node._birth in targets:
-                found[node._birth] = gradient
+            kept = node._birth in targets
+            gradient = gradients[node._birth] if kept else gradients.pop(node._birth)
             for argument, share in shares_of(node, gradient, needed, as_nodes):
-                before = pending.get(argument._birth)
-                pending[argument._birth] = share if before is None else before + share
-    return found
+                before = gradients.get(argument._birth)
+                gradients[argument._birth] = share if before is None else before + share
+    return gradients
 
 
 def shares_of(
-    node: Node, gradient: Any, needed: Container[int], as_nodes: bool
-) -> Iterator[tuple[Node, Any]]:
-    """Yield what the gradient of a result gives each of the arguments that are needed."""
-    trace = node._trace
-    if trace is None:
-        return
-    op, args, arrays, params = trace
-    y, inputs = (node, _unchanged(trace)) if as_nodes else (node._data, arrays)
+    node: Node, gradient: Any, needed: Container[int] | None, as_nodes: bool
+) -> list[tuple[Node, Any]]:
+    """Return what the gradient of a result gives each of the arguments that are needed."""
+    op, args, arrays, params = node._trace  # type: ignore[misc]
+    y, inputs = (node, _unchanged(node)) if as_nodes else (node._data, arrays)
+    shares = []
     for i, arg in enumerate(args):
-        if isinstance(arg, Node) and arg._birth in needed and op.differentiable(i):
+        if not isinstance(arg, Node) or not arg._requires_grad or not op.differentiable(i):
+            continue
+        if needed is None or arg._birth in needed:
             share = op.vjp(i, gradient, y, inputs, params)
-            yield arg, _checked(op, i, share, arrays[i], as_nodes)
+            shares.append((arg, _checked(op, i, share, arrays[i], as_nodes)))
+    return shares
 
 
 # ---------------------------------------------------------------- before and around the walk
@@ -309,8 +311,9 @@ def _leading_to(targets: set[int], order: Sequence[Node]) -> set[int]:
     return needed
 
 
-def _unchanged(trace: Trace) -> list[Any]:
+def _unchanged(node: Node) -> list[Any]:
     """Return the arguments as Nodes, having made sure that they still hold what was computed on."""
+    trace: Trace = node._trace  # type: ignore[assignment]
     for arg, array in zip(trace.args, trace.arrays, strict=True):
         if (
             isinstance(arg, Node)

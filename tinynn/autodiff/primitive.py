@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff.graph import Node, Trace, _paused
+from tinynn.autodiff.graph import LENT, RESULT, Node, Trace, _paused
 from tinynn.autodiff.listening import effect, listener
 
 P = ParamSpec("P")
@@ -20,11 +20,15 @@ N = TypeVar("N", bound=Node)
 Vjp = Callable[..., Any]
 
 RAW = {np.ndarray, int, float}  # types of most arguments that are no Nodes
+SAVED = LENT, RESULT  # ownerships of arrays that nothing writes to
+new_trace = tuple.__new__  # quicker than the call of a NamedTuple
 PLAIN = {int, float, bool, str, tuple, type(None)}  # types of most parameters
 
 
 class Operation(Generic[P]):
     """What a type checker knows of an operation: of a Tensor it makes a Tensor."""
+
+    __name__: str
 
     if TYPE_CHECKING:
 
@@ -71,6 +75,7 @@ class Primitive(Operation[P]):
         self.forward = forward
         self.elementwise, self.passes_nan = elementwise, passes_nan
         self.__name__ = forward.__name__
+        self.title = forward.__name__.strip("_")  # for errors: that of the function it serves
         self.__qualname__ = forward.__qualname__
         self.__module__ = forward.__module__
         self.__doc__ = forward.__doc__
@@ -125,33 +130,46 @@ class Primitive(Operation[P]):
         heard = listener.get()
         if heard is not None:
             return heard.operation(self, *self._bind(args, kwargs))
-        if self._takes_plainly(args, kwargs):
-            try:
-                return self.forward(*args, **kwargs)
-            except TypeError:
-                self._bind(args, kwargs)  # raises a better one if the call itself is wrong
-                raise
-        params: dict[str, Any] = kwargs
-        inputs: tuple[Any, ...] = args
-        if not (self._plain and not params and len(inputs) == self.arity):
-            inputs, params = self._bind(inputs, params)
-        return self.apply(inputs, params)
+        kinds = RAW
+        for i, arg in enumerate(args):
+            if i == self.arity:
+                kinds = PLAIN
+            if type(arg) not in kinds:
+                break
+        else:
+            if self.arity and (not kwargs or self._are_plain(kwargs)):  # nothing is recorded
+                return self._computed(args, kwargs)
+        if kwargs or not self._plain or len(args) != self.arity:
+            args, kwargs = self._bind(args, kwargs)
+        return self.apply(args, kwargs)
 
     if not TYPE_CHECKING:
         __call__ = _called
 
+    def _are_plain(self, kwargs: dict[str, Any]) -> bool:
+        return all(type(v) in PLAIN and name in self._param_set for name, v in kwargs.items())
+
+    def _computed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return self.forward(*args, **kwargs)
+        except TypeError:
+            self._bind(args, kwargs)  # raises a better one if the call itself is wrong
+            raise
+
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""
-        first = None
-        live = False
+        first, live = None, False
         for i, arg in enumerate(inputs):
             if isinstance(arg, Node):
-                if first is None:
-                    first = arg
+                first = arg if first is None else first
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
         live = live and not _paused.get()
-        arrays = tuple([_array_of(self.__name__, arg, live) for arg in inputs])
+        found = []
+        for arg in inputs:
+            quick = isinstance(arg, Node) and arg._ownership in SAVED
+            found.append(arg._data if quick else _array_of(self.title, arg, live))
+        arrays = tuple(found)
         if first is None:
             return self.forward(*arrays, **params)
         try:
@@ -161,30 +179,19 @@ class Primitive(Operation[P]):
             raise
         if not isinstance(data, (np.ndarray, np.generic, int, float)):
             raise TypeError(
-                f"{self.__name__}: an operation must return one array, got {type(data).__name__}."
+                f"{self.title}: an operation must return one array, got {type(data).__name__}."
             )
-        return type(first)._result(data, Trace(self, inputs, arrays, params) if live else None)
-
-    def _takes_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Tell whether all arguments are arrays and plain values, so that nothing is recorded."""
-        if self.variadic:
-            return False
-        arity = self.arity
-        for i, arg in enumerate(args):
-            if type(arg) not in RAW and (i < arity or type(arg) not in PLAIN):
-                return False
-        for name, value in kwargs.items():
-            if type(value) not in PLAIN or name not in self._param_set:
-                return False
-        return True
+        trace = new_trace(Trace, (self, inputs, arrays, params)) if live else None
+        return type(first)._result(data, trace)
 
     def _name_shapes(self, arrays: Sequence[Any], error: ValueError) -> None:
         """Raise an error that names operation and shapes, if NumPy found that those do not fit."""
-        if len(arrays) < 2 or not any(w in str(error) for w in ("broadcast", "core dimension")):
+        known = ("broadcast", "core dimension", "input array")
+        if len(arrays) < 2 or not any(words in str(error) for words in known):
             return
         *rest, last = (str(np.shape(array)) for array in arrays)
         raise ValueError(
-            f"{self.__name__}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
+            f"{self.title}: shapes {', '.join(rest)} and {last} do not fit. Reshape one of "
             f"them. (NumPy: {error})"
         ) from None
 
@@ -201,7 +208,7 @@ class Primitive(Operation[P]):
                 continue
             if isinstance(value, Node):
                 raise TypeError(
-                    f"{self.__name__}: {name} takes plain values, got a {type(value).__name__}; "
+                    f"{self.title}: {name} takes plain values, got a {type(value).__name__}; "
                     f"no gradient could flow through it. Give its values: numpy.asarray({name})."
                 )
             if isinstance(value, (list, np.ndarray)):
@@ -222,7 +229,7 @@ class Primitive(Operation[P]):
             try:
                 bound = self.signature.bind(*args, **params)
             except TypeError as error:
-                raise TypeError(f"{self.__name__}: {error}.") from None
+                raise TypeError(f"{self.title}: {error}.") from None
             bound.apply_defaults()
             args = tuple(bound.arguments[name] for name in self._array_names)
             full = {name: bound.arguments[name] for name in self._param_names}

@@ -174,7 +174,7 @@ class Tensor(graph.Node):
         >>> (2 * w).backward([10.0]); w.grad
         array([20.])
         """
-        for leaf, share in graph.leaf_gradients("backward", self, gradient):
+        for leaf, share in graph.gradients("backward", self, gradient, None, False, True):
             leaf._add_gradient(share)
 
     def detach(self) -> "Tensor":

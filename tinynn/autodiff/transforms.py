@@ -83,7 +83,8 @@ def _called(
 def _gradients(owner: str, y: Tensor, xs: Sequence[Tensor], g: Any, inner: bool) -> list[Any]:
     """Return the gradient of each x, zeros if ``y`` does not depend on it; Tensors if ``inner``."""
     constant = not y.requires_grad and not graph._paused.get()
-    found = {} if constant else graph.gradients(owner, y, g, xs, inner)
+    pairs = [] if constant else graph.gradients(owner, y, g, xs, inner)
+    found = {x._birth: share for x, share in pairs}
     shares = [found.get(x._birth) for x in xs]
     shares = [
         np.zeros(x.shape, x.dtype) if a is None else a for x, a in zip(xs, shares, strict=True)

@@ -9,6 +9,7 @@ from tinynn.autodiff import ops
 from tinynn.autodiff.ops import convolution as conv
 from tinynn.autodiff.tensor import Tensor
 from tinynn.kernels import geometry
+from tinynn.nn import activations
 from tinynn.nn.activations import Activation as ActivationFunction
 from tinynn.nn.initializers import Initializer
 from tinynn.nn.layers import Weighted, as_input
@@ -93,16 +94,18 @@ class Conv1d(Weighted):
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""
         x = as_input("Conv1d", x, self.dtype)
-        single, bias = len(x.shape) == 2, None if self.bias is None else self.bias.shape
+        shape, bias = x.shape, None if self.bias is None else self.bias.shape
         filled, how = _settings(
-            x.shape, self.kernel.shape, bias, self.padding, self.padding_mode, self.strides,
+            shape, self.kernel.shape, bias, self.padding, self.padding_mode, self.strides,
             self.dilation_rate, self.groups,
         )  # fmt: skip
+        single = len(shape) == 2
         if filled:
             x = conv.pad1d(x, filled, self.padding_mode)
         y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **how)
         y = y if self.bias is None else ops.add(y, self.bias)
-        return self.activation(ops.reshape(y, y.shape[1:]) if single else y)
+        y = ops.reshape(y, y.shape[1:]) if single else y
+        return y if self.activation is activations.linear else self.activation(y)
 
     def reach(self) -> ReceptiveField | None:
         """Return the stride, and the steps before and after that an output sees."""

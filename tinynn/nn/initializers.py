@@ -79,6 +79,11 @@ def parameter(
     owner_name = f"{name}_initializer"
     if callable(initializer) and not isinstance(initializer, type):
         draw = initializer
+    elif not isinstance(initializer, str):
+        raise TypeError(
+            f"{owner}: {owner_name} must be a name or a function (shape, rng) -> array, got "
+            f"{check.shown(initializer)}. For given values write lambda shape, rng: values."
+        )
     else:
         draw = TABLE[check.choice(owner, owner_name, initializer, TABLE)]
     values = np.asarray(draw(shape, rng))

@@ -146,9 +146,10 @@ class Layer:
         state = super().__getstate__()
         if not isinstance(state, dict):  # there are slots, or nothing at all
             return state
-        held = {name: tree_leaves(value) for name, value in state.items()}
-        computed = {name for name, parts in held.items() if any(map(_has_graph, parts))}
-        return state | {name: tree_map(_detached, state[name]) for name in computed}
+        for name, value in state.items():
+            if any(isinstance(part, Tensor) and part._trace for part in tree_leaves(value)):
+                state = state | {name: tree_map(_detached, value)}
+        return state
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all below to training (Dropout drops); return it."""
@@ -185,12 +186,8 @@ def _entering(layer: Layer, arg: Any) -> Any:
     return Tensor(array).detach() if array.dtype.kind in "fiub" else arg
 
 
-def _has_graph(part: Any) -> bool:
-    return isinstance(part, Tensor) and part._trace is not None
-
-
 def _detached(part: Any) -> Any:
-    return part.detach() if _has_graph(part) else part
+    return part.detach() if isinstance(part, Tensor) and part._trace else part
 
 
 def _kept(tensor: Tensor) -> bool:

@@ -221,7 +221,9 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 advice = " Wrap a function as tinynn.Activation(f)." if callable(layer) else ""
-                if isinstance(layer, str):
+                if isinstance(layer, type):
+                    advice = f" Call it with its sizes: {layer.__name__}(...)."
+                elif isinstance(layer, str) and layer in activations.TABLE:
                     advice = f" Write an activation as tinynn.Activation({layer!r})."
                 raise TypeError(
                     f"Sequential: layers[{i}] must be a Layer, got {check.shown(layer)}.{advice}"

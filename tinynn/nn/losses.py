@@ -10,7 +10,6 @@ for shapes or values that do not fit, and TypeError for a target that requires a
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,8 +20,9 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import as_array, inspected
 from tinynn.autodiff.tensor import Tensor
 
-Array = TypeVar("Array", Tensor, Any)  # what the prediction is, the loss is
+Array = TypeVar("Array", Tensor, "np.ndarray[Any, Any]")  # what the prediction is, the loss is
 F = TypeVar("F", bound=Callable[..., Any])
+LABELS = "Give labels 0 and 1, or probabilities."
 
 
 def mean_over_samples(loss: F) -> F:
@@ -64,11 +64,6 @@ def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else ops.astype(array, dtype)
 
 
-@lru_cache
-def _eps(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).eps)
-
-
 def _single(prediction: Any) -> Any:
     """Return half precision in single precision: squares would be too large, means too small."""
     return _cast(prediction, np.dtype(np.float32)) if prediction.dtype.itemsize < 4 else prediction
@@ -84,6 +79,8 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
             advice = 'They differ in length alone: do the layers over time have padding="same"?'
         else:
             advice = "Reshape one of them; broadcasting would compare every pair."
+            if owner.startswith("categorical") and t == p[:-1]:
+                advice = "For class numbers use sparse_categorical_crossentropy."
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
         )
@@ -93,7 +90,7 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
 
 def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
-    slack = 8 * _eps(dtype)  # a sum of probabilities may round to more than 1
+    slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
 
     def refuse(array: np.ndarray) -> None:
         lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
@@ -104,13 +101,6 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
             )
 
     inspected(refuse, array)
-
-
-def _labels(owner: str, prediction: Any, target: Any, advice: str) -> tuple[Any, Any, Any]:
-    """Return what :func:`_pair` does, after a look at the target's values."""
-    given, x, y = _pair(owner, prediction, target)
-    _within(owner, "target", y, advice, given.dtype)
-    return given, x, y
 
 
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
@@ -216,7 +206,7 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
     if logits:
         cost, cost_of_not = ops.softplus(ops.negative(x)), ops.softplus(x)
     else:
-        tiny = _eps(x.dtype)
+        tiny = float(np.finfo(x.dtype).eps)
         cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
         cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
     negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
@@ -238,7 +228,8 @@ def binary_crossentropy(
     0.6931471805599453
     """
     owner = "binary_crossentropy"
-    given, x, y = _labels(owner, prediction, target, "Give labels 0 and 1, or probabilities.")
+    given, x, y = _pair(owner, prediction, target)
+    _within(owner, "target", y, LABELS, given.dtype)
     logits = _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
         weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
@@ -261,7 +252,8 @@ def focal(
     0.6931471805599453
     """
     gamma = check.real("focal", "gamma", gamma, at_least=0)
-    given, x, y = _labels("focal", prediction, target, "Give labels 0 and 1, or probabilities.")
+    given, x, y = _pair("focal", prediction, target)
+    _within("focal", "target", y, LABELS, given.dtype)
     not_y = ops.subtract(1, y)
     if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))
@@ -284,7 +276,7 @@ def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any
         raise ValueError(f"{owner}: prediction must be (..., classes), got a scalar.")
     if _are_logits(owner, given, from_logits, "softmax"):
         return ops.log_softmax(x, axis=-1)
-    return ops.log(ops.clip(x, _eps(x.dtype), 1))
+    return ops.log(ops.clip(x, float(np.finfo(x.dtype).eps), 1))
 
 
 @mean_over_samples
@@ -300,8 +292,9 @@ def categorical_crossentropy(
     1.3862943611198906
     """
     owner = "categorical_crossentropy"
+    given, x, y = _pair(owner, prediction, target)
     advice = "Give one-hot rows; for class numbers use the sparse loss."
-    given, x, y = _labels(owner, prediction, target, advice)
+    _within(owner, "target", y, advice, given.dtype)
     log_p = _log_probabilities(owner, given, x, from_logits)
     weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
     loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
@@ -329,7 +322,8 @@ def sparse_categorical_crossentropy(
     if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
-            f"{given.shape[:-1]}, got {classes.shape}."
+            f"{given.shape[:-1]}, got {classes.shape}. Drop an axis "
+            "of one, as target[..., 0]; for one-hot rows use categorical_crossentropy."
         )
     last = given.shape[-1] - 1
 

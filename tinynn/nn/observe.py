@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.primitive import shape_of, values
 
@@ -60,17 +61,14 @@ def _watched(
         yield
     finally:
         for (_, layer), forward in zip(layers, own, strict=True):
-            vars(layer).pop("forward", None)
-            if forward is not None:
-                vars(layer)["forward"] = forward
+            vars(layer)["forward"] = forward
+            if forward is None:
+                del vars(layer)["forward"]
 
 
 @contextmanager
 def observed(model: "Layer") -> Iterator[list[Call]]:
-    """Collect every call of a layer inside, in the order in which they end.
-
-    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
-    """
+    """Collect every call of a layer inside, as they end; what the layers have set is undone."""
     calls: list[Call] = []
     layers = model.named_layers()
     attributes = [vars(layer).copy() for _, layer in layers]
@@ -90,9 +88,8 @@ def first_nonfinite_layer(model: "Layer", x: Any) -> str | None:
         with np.errstate(all="ignore"):
             model(x)
         for path, layer, _, y in calls:
-            for part in y if isinstance(y, (list, tuple)) else [y]:
-                if not np.isfinite(values(part)).all():
-                    return title(path, layer)
+            if not all(np.isfinite(values(part)).all() for part in tree_leaves(y)):
+                return title(path, layer)
     return None
 
 

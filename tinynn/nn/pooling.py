@@ -79,12 +79,10 @@ class _GlobalPool1d(Layer):
 
     def forward(self, x: Any) -> Tensor:
         """Return one value for each channel."""
-        x = _series(type(self).__name__, x)
+        owner = type(self).__name__
+        x = _series(owner, x)
         if x.shape[-2] == 0:
-            raise ValueError(
-                f"{type(self).__name__}: the input must have at least one step, got shape "
-                f"{x.shape}."
-            )
+            raise ValueError(f"{owner}: the input must have at least one step, got {x.shape}.")
         return self._over(x, axis=-2)
 
 
@@ -113,8 +111,6 @@ def _series(owner: str, x: Any) -> Tensor:
     """Return ``x`` as a Tensor (batch, length, channels) or (length, channels)."""
     x = as_input(owner, x)
     if x.ndim not in (2, 3):
-        raise ValueError(
-            f"{owner}: the input must be (batch, length, channels) or (length, channels), got "
-            f"shape {x.shape}."
-        )
+        allowed = "(batch, length, channels) or (length, channels)"
+        raise ValueError(f"{owner}: the input must be {allowed}, got shape {x.shape}.")
     return x

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn._trees import tree_leaves
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.observe import Call, mode, observed, takes_as_series, title
 
@@ -70,8 +71,7 @@ def _aligned(table: list[tuple[str, ...]]) -> list[str]:
 
 
 def _tensors(results: Any) -> list[Tensor]:
-    parts = results if isinstance(results, (list, tuple)) else [results]
-    return [part for part in parts if isinstance(part, Tensor)]
+    return [part for part in tree_leaves(results) if isinstance(part, Tensor)]
 
 
 def _takers(results: list[Tensor]) -> dict[int, set[int]]:

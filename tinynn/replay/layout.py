@@ -130,12 +130,6 @@ class Layout:
         batch = self.batches.get(x.index) if isinstance(x, Ref) else None
         return batch if batch is not None and batch.array is array else None
 
-    def overwrites(self, index: int, place: int) -> bool:
-        """Tell whether a result may take the place of an argument."""
-        if index not in self.pitch:
-            return True
-        return place in self.batches and self.batches[place].pitch == self.pitch[index]
-
     def with_gaps(
         self,
         step: Instruction,

@@ -105,7 +105,7 @@ class _Lowering:
         if not is_own(op):
             self._add(op.forward, args, step.params, step.result, op)
             return
-        if op is ops.astype and self._converts_nothing(args[0], step.result):
+        if self._changes_nothing(step, args[0]):
             self.same[step.result] = args[0]
             return
         if self._folded(step, args):
@@ -121,9 +121,20 @@ class _Lowering:
         source = self.sources.get(x.index) if isinstance(x, Ref) else None
         return source is not None and source.kind == "constant" and source.frozen is frozen
 
-    def _converts_nothing(self, x: Any, result: Ref) -> bool:
-        same = isinstance(x, Ref) and self.specs[x.index].dtype == self.specs[result.index].dtype
-        return same and not self._constant(x, frozen=False)  # which an effect may change
+    def _changes_nothing(self, step: Step, x: Any) -> bool:
+        """Tell whether a step returns its argument as it is: a reshape to the shape that it has."""
+        spec = self.specs[step.result.index]
+        if not isinstance(x, Ref) or self.specs[x.index] != spec or self._constant(x, frozen=False):
+            return False  # an array of the user's may change before the result is read
+        if step.op is ops.astype or step.op.elementwise or len(step.args) > 1:
+            return step.op is ops.astype
+        array = np.empty(spec.shape, spec.dtype)
+        try:
+            with np.errstate(all="ignore"):
+                y = step.op.forward(array, **step.params)
+        except Exception:  # of what these elements happen to be
+            return False
+        return isinstance(y, np.ndarray) and _place(y) == _place(array)
 
     def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Compute a step on constants now; tell whether it is one."""
@@ -167,6 +178,10 @@ class _Lowering:
 
     def _add(self, function: Any, args: Any, params: dict[str, Any], ref: Ref, op: Any) -> None:
         self.steps.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
+
+
+def _place(array: np.ndarray) -> tuple[Any, ...]:
+    return array.ctypes.data, array.strides
 
 
 def _key(function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:

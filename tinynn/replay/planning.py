@@ -186,7 +186,7 @@ class Plan:
             bias, self._sums[total] = self.arrays[ref.index], step.result
         series, calls = self.layout.convolution(step, args, out, bias)
         if step.exact:
-            self._call(_if_finite, series, out, calls, (step.function, args, step.params, out))
+            self._call(_if_finite, out, calls, (step.function, args, step.params, out))
             return
         self._now += calls
         if step.hidden:
@@ -245,7 +245,6 @@ class Plan:
                 and self._pending[ref.index] == refs.count(ref)
                 and self.specs[ref.index] == self.specs[step.result.index]
                 and self.arrays[ref.index].flags.writeable  # not one number seen many times
-                and self.layout.overwrites(step.result.index, ref.index)
             ):
                 return ref.index
         return None
@@ -301,16 +300,12 @@ def fill(out: np.ndarray, y: Any, maker: str) -> None:
     np.copyto(out, y)
 
 
-def _if_finite(
-    series: Sequence[np.ndarray], out: np.ndarray, calls: Sequence[Call], slowly: Any
-) -> None:
-    """Make the calls; if not all arrays are finite, before or after, do it slowly."""
-    if all(map(ops.all_finite, series)):
-        for function, args in calls:
-            function(*args)
-        if ops.all_finite(out):
-            return
-    _run(*slowly)
+def _if_finite(out: np.ndarray, calls: Sequence[Call], slowly: tuple[Any, ...]) -> None:
+    """Make the calls; if not all that they give is finite, compute it slowly."""
+    for function, args in calls:
+        function(*args)
+    if not ops.all_finite(out):
+        _run(*slowly)
 
 
 def _check(check: Callable[..., None], args: tuple[Any, ...], repeatable: bool) -> None:

@@ -13,7 +13,7 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
+from tinynn.replay.tracing import NotReplayable, Tracer, heard_by, place
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
@@ -35,16 +35,33 @@ def rehearsed(call: Call) -> Tracer:
     """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
     tracer = Tracer()
     try:
-        with tracer.listening():
+        with heard_by(tracer):
             tracer.finish(call(tracer))
     except BaseException as error:
         tracer.guards.undo_draws()
         if isinstance(error, NotReplayable) or not isinstance(error, Exception):
             raise
-        raise Unrecorded(f"{type(error).__name__} while it was recorded: {error}") from error
+        what = f"{type(error).__name__} while it was recorded"
+        raise Unrecorded(f"{what}{place(error)}: {error}") from error
     finally:
         tracer.close()
     return tracer
+
+
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
 
 
 class Plan:
@@ -153,6 +170,7 @@ class Plans:
         self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
         self._seen: dict[Hashable, int] = {}
+        self._changed = "other shapes or plain values"  # why the last recording was made
         self.lock = threading.RLock()
 
     def get(
@@ -178,7 +196,9 @@ class Plans:
             return plan
         if plan is None and self._count(key) <= after:
             return None
-        self._plans.pop(key, None)
+        if plan is not None:
+            self._plans.pop(key)
+            self._changed = plan.guards.changed() or self._changed
         if self.credit < 1:
             return None
         self.credit -= 1
@@ -204,8 +224,8 @@ class Plans:
     def reason(self) -> str:
         """Say why the function runs eagerly when there is no credit left."""
         return (
-            f"it was recorded {self.made} times, for other shapes, plain values, layers or "
-            "attributes, and hardly ever replayed"
+            f"it was recorded {self.made} times, and hardly ever replayed: other shapes, plain "
+            f"values, layers or attributes came, at last {self._changed}"
         )
 
 
@@ -267,10 +287,11 @@ class ByIdentity(Generic[T]):
 def difference(old: Recording, new: Recording) -> str | None:
     """Say why two recordings of one function are not the same program; None if they are."""
     for mine, theirs in zip(old.steps, new.steps, strict=False):
-        if mine.name != theirs.name:
-            return f"it ran {mine.name} at one call where it ran {theirs.name} at another"
-        if not _same(mine.facts(), theirs.facts()):
-            return f"{mine.name} was given other plain values or arrays at one call than at another"
+        (name, facts), (now, others) = _facts(mine), _facts(theirs)
+        if name != now:
+            return f"it ran {name} at one call where it ran {now} at another"
+        if not _same(facts, others):
+            return f"{name} was given other plain values or arrays at one call than at another"
     if len(old.steps) != len(new.steps):
         return f"it ran {len(old.steps)} operations at one call and {len(new.steps)} at another"
     for index, source in old.sources.items():
@@ -295,6 +316,12 @@ def same_array(a: np.ndarray, b: np.ndarray) -> bool:
     """Tell whether two arrays are the same, nan and all."""
     same = a.dtype == b.dtype and a.shape == b.shape
     return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+
+
+def _facts(step: Any) -> tuple[str, list[Any]]:
+    """Return the name of a step, and what of it must be the same: not functions made anew."""
+    name = getattr(step, "op", type(step)).__name__
+    return name, [value for key, value in vars(step).items() if key not in ("check", "step")]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -140,13 +140,11 @@ def _in_function(f: Any) -> str | None:
 
 def _place(thing: Any) -> str:
     """Return where a function or class is written, as " (train.py, line 12)"."""
-    thing = thing.fget if isinstance(thing, property) else thing
-    thing = getattr(thing, "forward", thing) if isinstance(thing, Primitive) else thing
-    try:
-        path, line = inspect.getsourcefile(thing), inspect.getsourcelines(thing)[1]
-    except (TypeError, OSError):
+    thing = getattr(thing, "fget", None) or getattr(thing, "forward", None) or thing
+    for there in (thing, type(thing)):
         try:
-            path, line = inspect.getsourcefile(type(thing)), inspect.getsourcelines(type(thing))[1]
+            path, line = inspect.getsourcefile(there), inspect.getsourcelines(there)[1]
         except (TypeError, OSError):
-            return ""
-    return f" ({Path(path or '').name}, line {line})"
+            continue
+        return f" ({Path(path or '').name}, line {line})"
+    return ""

@@ -38,7 +38,7 @@ class ArraySpec:
 class Ref(NamedTuple):
     """The number of an array of the recording."""
 
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 @dataclass
@@ -64,15 +64,6 @@ class Step:
     params: dict[str, Any]
     result: Ref
 
-    @property
-    def name(self) -> str:
-        """The operation's name, for messages."""
-        return str(self.op.__name__)
-
-    def facts(self) -> tuple[Any, ...]:
-        """Return what has to be the same in two recordings of one function."""
-        return self.op, self.args, self.params, self.result
-
 
 @dataclass(eq=False)
 class Check:
@@ -80,11 +71,6 @@ class Check:
 
     check: Callable[..., None]
     args: tuple[Any, ...]
-    name = "a check"
-
-    def facts(self) -> tuple[Any, ...]:
-        """Return what has to be the same in two recordings of one function."""
-        return self.args
 
 
 @dataclass(eq=False)
@@ -93,11 +79,6 @@ class Assign:
 
     leaf: Any
     value: Ref
-    name = "an assignment of new data"
-
-    def facts(self) -> tuple[Any, ...]:
-        """Return what has to be the same in two recordings of one function."""
-        return id(self.leaf), self.value
 
 
 @dataclass(eq=False)
@@ -112,11 +93,6 @@ class Update:
     parameters: list[Any]
     gradients: list[Ref | None]
     results: list[Ref]
-    name = "a step of an optimizer"
-
-    def facts(self) -> tuple[Any, ...]:
-        """Return what has to be the same in two recordings of one function."""
-        return [id(p) for p in self.parameters], self.gradients
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.graph import leaf_gradients
+from tinynn._trees import tree_leaves
+from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn import activations
 from tinynn.nn.layer import Layer
@@ -63,8 +64,10 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        self.plans = _plans_for(model, loss)
-        self.chunk = chunk
+        known = _known.get(model)  # the plans of an earlier fit serve, if the loss is the same
+        if known is None or known[0] is not loss:
+            known = _known.put(model, (loss, Plans("fit", RECORDINGS)))
+        self.plans, self.chunk = known[1], chunk
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
@@ -94,7 +97,7 @@ class ReplayedStep:
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
         if self.eager is not None:
-            return self.eager_step.go_on(x, y)  # type: ignore[no-any-return]
+            return float(self.eager_step.go_on(x, y))
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
@@ -104,7 +107,7 @@ class ReplayedStep:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
             plans[0].undo_draws()
-            return self.eager_step.go_on(x, y)  # type: ignore[no-any-return]
+            return float(self.eager_step.go_on(x, y))
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
@@ -134,16 +137,18 @@ class ReplayedStep:
 
     def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
         """Compute loss and gradients of a piece, under a tracer."""
-        if not self.by_word and self._steps:  # a callback may have changed a part
-            reason = unknown_part(self.model, self.loss)
+        if self._steps:  # a callback may have changed a part
+            reason = None if self.by_word else unknown_part(self.model, self.loss)
+            if self.chunk is not None and _over_samples(self.model, self.loss) != self.over_samples:
+                reason = "the loss, or the model, is no longer known to be one over samples"
             if reason is not None:
                 raise NotReplayable(reason)
         if isinstance(self.loss, partial):
-            tracer.guards.value(self.loss)
+            tracer.guards.value(self.loss, "the loss")
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
         with differentiating(self.optimizer.parameters):
             value = scalar(self.loss(self.model(x), y))
-        for leaf, share in leaf_gradients("backward", value, None):
+        for leaf, share in gradients("backward", value, None, None):
             tracer.leave_gradient(leaf, tracer.node(share))
         return value.item()
 
@@ -203,15 +208,15 @@ class ReplayedStep:
 
 def _added(
     programs: Sequence[Program], pieces: Pieces, weights: Sequence[float]
-) -> tuple[float, np.ndarray]:
+) -> tuple[float, Any]:
     """Replay pieces one after another; return the weighted sums of losses and gradients."""
-    number, total = 0.0, np.empty(0)
-    for i, (program, piece, weight) in enumerate(zip(programs, pieces, weights, strict=True)):
+    number, total = 0.0, None
+    for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
         program.execute()
         number += weight * program.result()
-        gradient = program.flat_gradient
-        total = gradient * weight if i == 0 else np.add(total, gradient * weight, out=total)
+        gradient: Any = program.flat_gradient
+        total = gradient * weight if total is None else np.add(total, gradient * weight, out=total)
     return number, total
 
 
@@ -229,30 +234,19 @@ def _key(x: np.ndarray, y: np.ndarray) -> Any:
     return x.shape, x.dtype, y.shape, y.dtype
 
 
-def _plans_for(model: Layer, loss: Callable[..., Any]) -> Plans:
-    """Return the plans of a model and loss; those of an earlier fit with the same two."""
-    known = _known.get(model)
-    if known is None or known[0] is not loss:
-        known = _known.put(model, (loss, Plans("fit", RECORDINGS)))
-    return known[1]
-
-
-def _over_samples(model: Layer, loss: Callable[..., Any]) -> str | None:
+def _over_samples(model: Layer, loss: Any) -> str | None:
     """Return "mean" or "sum" if the loss of a batch is surely that of its samples' losses."""
-    options: dict[str, Any] = {}
-    if isinstance(loss, partial):
-        if loss.args:
-            return None
-        loss, options = loss.func, loss.keywords
-    plain = all(np.ndim(value) == 0 for value in options.values())
-    separate = all(layer.per_sample and _acts_alone(layer) for _, layer in model.named_layers())
-    if not (plain and separate and is_own(loss) and hasattr(loss, "over_samples")):
+    f, options = loss, {}
+    if isinstance(loss, partial) and not loss.args:
+        f, options = loss.func, loss.keywords
+    of_one = all(np.ndim(value) == 0 for value in options.values())
+    if not of_one or (hasattr(f, "__wrapped__") and not is_own(f)):  # which copies attributes
         return None
-    reduction = options.get("reduction", "mean")
-    return {"mean": "mean", "sum": "sum"}.get(reduction)
-
-
-def _acts_alone(layer: Layer) -> bool:
-    """Tell whether the functions that a layer holds are known by name, which mix no samples."""
-    held = [value for value in vars(layer).values() if callable(value)]
-    return all(isinstance(f, Layer) or f in activations.TABLE.values() for f in held)
+    by_name = activations.TABLE.values()  # others of ours mix samples: softmax along axis 0
+    for _, layer in model.named_layers():
+        held = [part for part in tree_leaves(vars(layer)) if callable(part)]
+        alone = all(isinstance(f, Layer) or f in by_name for f in held)
+        if not (alone and layer.per_sample):
+            return None
+    known = {"mean": "mean", "sum": "sum"} if getattr(f, "over_samples", None) == "mean" else {}
+    return known.get(options.get("reduction", "mean"))

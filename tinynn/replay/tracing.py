@@ -12,11 +12,11 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack, walk_tb
 from typing import Any, NoReturn
 
 import numpy as np
 
-import tinynn
 from tinynn._trees import hidden_parts, tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
@@ -37,7 +37,7 @@ from tinynn.replay.recording import (
     Update,
 )
 
-PACKAGE = str(Path(tinynn.__file__).parent)
+PACKAGE = str(Path(__file__).parents[1])
 
 
 class NotReplayable(RuntimeError):
@@ -85,20 +85,24 @@ class Item:
     def __init__(self, ref: Ref, value: Any, refuse: Callable[[str], NoReturn]) -> None:
         self.ref, self.value, self.refuse = ref, value, refuse
 
-
-def _refusing(name: str) -> Callable[..., Any]:
-    def method(self: Item, *args: Any) -> Any:
+    def _used(self, *args: Any) -> Any:
         self.refuse("it computes or decides in Python with a value of a Tensor")
 
-    return method
+    __bool__ = __int__ = __float__ = __complex__ = __index__ = __hash__ = __array__ = _used
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __format__ = __str__ = __repr__ = _used
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _used
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = _used
+    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = __trunc__ = __ceil__ = _used
 
 
-for _name in (
-    "bool lt le gt ge eq ne add radd sub rsub mul rmul truediv rtruediv pow rpow neg pos abs int "
-    "float index complex round trunc floor ceil format str repr floordiv rfloordiv mod rmod divmod "
-    "hash array"
-).split():
-    setattr(Item, f"__{_name}__", _refusing(_name))
+@contextmanager
+def heard_by(tracer: Any) -> Iterator[None]:
+    """Let a tracer, or nobody, listen to what this thread does inside."""
+    token = listener.set(tracer)
+    try:
+        yield
+    finally:
+        listener.reset(token)
 
 
 class Tracer:
@@ -113,17 +117,11 @@ class Tracer:
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
         self._constants: dict[int, tuple[Any, Traced]] = {}  # by id of the array
         self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
-        self._updated: dict[int, tuple[Any, Any]] = {}  # optimizers, and rehearsing copies
+        self._twins: dict[int, tuple[Any, Any]] = {}  # copies of optimizers, by id
         self._nodes: list[weakref.ref[Traced]] = []
         self._refused: NotReplayable | None = None  # which the function may have caught
         self._walking = 0  # whether a walk back goes on, which makes seeds
         self._born = next(graph._births)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Rehearse what this thread does inside."""
-        with heard_by(self):
-            yield
 
     def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
         """Return the Tensor that stands for an argument of the call."""
@@ -164,7 +162,7 @@ class Tracer:
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
         self._refused = NotReplayable(
-            f"compile: the function cannot be replayed: {what}{_place()}. "
+            f"compile: the function cannot be replayed: {what}{place()}. "
             "Keep that outside of it, or do not compile it."
         )
         raise self._refused
@@ -330,8 +328,7 @@ class Tracer:
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
         if not isinstance(node, Traced):
             node = self._constant(leaf._data.copy(), leaf, True)
-        elif node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
+        node = self._cast(node, leaf)
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
 
@@ -341,34 +338,34 @@ class Tracer:
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
         if node._ref == before._ref:  # already changed in place
             return
-        if leaf._trace is not None or node._data.shape != before._data.shape:
+        fits = np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind")
+        if leaf._trace is not None or not fits or node._data.shape != before._data.shape:
             plain(leaf, node)  # raises what there is to say
-        if not np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind"):
-            plain(leaf, node)
-        if node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
-        self._give(leaf, node)
+        node = self._cast(node, leaf)
+        self._leaves[id(leaf)] = leaf, self._at(leaf, node)
         if id(leaf) not in self._made:
             self.recording.steps.append(Assign(leaf, node._ref))
 
-    def _give(self, leaf: Any, node: Traced) -> None:
-        self._leaves[id(leaf)] = leaf, self._at(leaf, node)
+    def _cast(self, node: Traced, leaf: Any) -> Any:
+        same = node._data.dtype == leaf._data.dtype
+        return node if same else ops.astype(node, leaf._data.dtype)
 
     # ------------------------------------------------------------ gradients
 
     def _do_gradients(
-        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any], as_nodes: bool
-    ) -> dict[int, Any]:
+        self, plain: Any, caller: str, y: Any, g: Any, targets: Sequence[Any] | None,
+        as_nodes: bool = False, release: bool = False,
+    ) -> list[tuple[Any, Any]]:  # fmt: skip
         if isinstance(y, Node):
             y = self.node(y)
         self._walking += 1
         try:
-            found = plain(caller, y, g if g is None else self.node(g), targets, True)
+            found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
         finally:
             self._walking -= 1
         if as_nodes:
             return found
-        return {birth: self._alias(self.node(g), TracedArray) for birth, g in found.items()}
+        return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
 
     def _do_owned(self, plain: Any, gradient: Any) -> Any:
         return self._alias(self.node(gradient), TracedArray)
@@ -395,9 +392,7 @@ class Tracer:
         node = self.node(value if isinstance(value, Node) else np.asarray(value))
         if node._data.shape != leaf._data.shape:
             plain(leaf, node)  # raises what there is to say
-        if node._data.dtype != leaf._data.dtype:
-            node = ops.astype(node, leaf._data.dtype)
-        self._gradients[id(leaf)] = leaf, self._alias(node, TracedArray)
+        self._gradients[id(leaf)] = leaf, self._alias(self._cast(node, leaf), TracedArray)
 
     def _do__add_gradient(self, plain: Any, leaf: Any, share: Any) -> None:
         before = self._do_grad(lambda leaf: getattr(leaf, "_grad", None), leaf)
@@ -418,47 +413,33 @@ class Tracer:
         refs = tuple(x._ref if isinstance(x, Traced) else x for x in nodes)
         self.recording.steps.append(Check(check, refs))
 
-    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def _do__enter(self, plain: Any, layer: Any, args: Any, kwargs: Any) -> Any:
         self.guards.layer(layer)
-        args, kwargs = plain(layer, args, kwargs)
-        return tuple(map(self._entering, args)), {n: self._entering(x) for n, x in kwargs.items()}
 
-    def _entering(self, x: Any) -> Any:
-        """Return an argument of a layer, which is a Tensor also if it stands for an array."""
-        return self._alias(x, Traced) if type(x) is TracedArray else x
+        def entering(x: Any) -> Any:  # a Tensor also if it stands for an array
+            return self._alias(x, Traced) if type(x) is TracedArray else x
+
+        return tree_map(entering, plain(layer, args, kwargs))
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
         if any(id(p) in self._made for p in optimizer.parameters):
             self.refuse("it makes an optimizer and its parameters, which a replay would not")
-        read = self._do_grad
-        gradients = [read(lambda leaf: leaf._grad, p) for p in optimizer.parameters]
-        weights = [self.node(p) for p in optimizer.parameters]
-        new = self._rehearsed_update(plain, optimizer, weights, gradients)
-        nodes = [self._number(Traced._result(array, None)) for array in new]
-        for parameter, node in zip(optimizer.parameters, nodes, strict=True):
-            self._give(parameter, node)
-        self.recording.steps.append(
-            Update(
-                lambda: plain(optimizer),
-                list(optimizer.parameters),
-                [None if g is None else g._ref for g in gradients],
-                [node._ref for node in nodes],
-            )
-        )
-
-    def _rehearsed_update(
-        self, plain: Any, optimizer: Any, weights: list[Any], gradients: list[Any]
-    ) -> list[np.ndarray]:
-        """Return the parameters' new data, found on a copy of the optimizer."""
-        with heard_by(None):
-            if id(optimizer) not in self._updated:
-                self._updated[id(optimizer)] = optimizer, copy.deepcopy(optimizer)
-            twin = self._updated[id(optimizer)][1]
-            for p, w, g in zip(twin.parameters, weights, gradients, strict=True):
-                p._replace(w._data.copy())
-                p._grad = None if g is None else g._data
+        parameters = list(optimizer.parameters)
+        gradients = [self._do_grad(lambda leaf: leaf._grad, p) for p in parameters]
+        with heard_by(None):  # on a copy of the optimizer, which changes nothing
+            if id(optimizer) not in self._twins:
+                self._twins[id(optimizer)] = copy.deepcopy(optimizer), optimizer
+            twin = self._twins[id(optimizer)][0]
+            for p, other, g in zip(parameters, twin.parameters, gradients, strict=True):
+                other._replace(self.node(p)._data.copy())
+                other._grad = None if g is None else g._data
             plain(twin)
-            return [p._data for p in twin.parameters]
+        nodes = [self._number(Traced._result(other._data, None)) for other in twin.parameters]
+        for p, node in zip(parameters, nodes, strict=True):
+            self._leaves[id(p)] = p, self._at(p, node)
+        refs = [None if g is None else g._ref for g in gradients]
+        step = Update(lambda: plain(optimizer), parameters, refs, [node._ref for node in nodes])
+        self.recording.steps.append(step)
 
     # ------------------------------------------------------------ what is returned
 
@@ -466,51 +447,23 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
-        if id(value) in self._made:
-            value = self._leaf(value)
-        if isinstance(value, Traced):
-            if value._requires_grad:
-                self.refuse(
-                    "it returns a Tensor that still has a graph. Call backward() inside, or return "
-                    ".detach()"
-                )
-            self.outcome.append(value._data)
-            return Returned(value._ref, "array" if type(value) is TracedArray else "tensor")
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
-            self.outcome.append(value)
-            return Returned(self.node(value)._ref, "array")
-        lasting = isinstance(value, (Node, Layer, Primitive, type, np.dtype))
-        if not lasting and (callable(value) or hasattr(value, "__next__") or not value.__hash__):
-            self.refuse(f"it returns a {type(value).__name__}, which a replay cannot make anew")
-        if any(hidden_parts(value, (Traced, Item))):
-            self.refuse(f"it returns a {type(value).__name__} that holds Tensors")
-        return value
-
-
-class Repeating:
-    """A listener by which all is done as it is written, with draws that were made before."""
-
-    def __init__(self, draws: Sequence[np.ndarray]) -> None:
-        self._draws = iter(draws)
-
-    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Compute."""
-        return op.apply(args, params)
-
-    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Do it, but draw nothing anew."""
-        again = next(self._draws, None) if verb == "fresh" else None
-        return plain(*args) if again is None else again.copy()
-
-
-@contextmanager
-def heard_by(tracer: Any) -> Iterator[None]:
-    """Let a listener, or nobody, hear what this thread does inside."""
-    token = listener.set(tracer)
-    try:
-        yield
-    finally:
-        listener.reset(token)
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiubc"
+        kind = "array" if numbers or isinstance(value, TracedArray) else "tensor"
+        if numbers or id(value) in self._made:
+            value = self.node(value)
+        if not isinstance(value, Traced):
+            lasting = isinstance(value, (Node, Layer, Primitive, type, np.dtype))
+            passing = callable(value) or hasattr(value, "__next__") or not value.__hash__
+            if not lasting and (passing or any(hidden_parts(value, (Traced, Item)))):
+                self.refuse(f"it returns a {type(value).__name__}, which a replay cannot make anew")
+            return value
+        if value._requires_grad and value._trace is not RELEASED:
+            self.refuse(
+                "it returns a Tensor that still has a graph. Call backward() inside, or return "
+                ".detach()"
+            )
+        self.outcome.append(value._data)
+        return Returned(value._ref, kind)
 
 
 class Gone:
@@ -533,12 +486,12 @@ class Gone:
         self.__getattr__("values")
 
 
-def _place() -> str:
-    """Return where the user's code stands now: " (train.py, line 23, in forward)"."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    if frame is None:
+def place(error: BaseException | None = None) -> str:
+    """Return where the user's code stands, or was: " (train.py, line 23, in forward)"."""
+    trace = error and error.__traceback__
+    frames = walk_tb(trace) if trace else reversed([*walk_stack(sys._getframe(1))])
+    theirs = [(f.f_code, n) for f, n in frames if not f.f_code.co_filename.startswith(PACKAGE)]
+    if not theirs:
         return ""
-    code = frame.f_code
-    return f" ({Path(code.co_filename).name}, line {frame.f_lineno}, in {code.co_name})"
+    code, line = theirs[-1]
+    return f" ({Path(code.co_filename).name}, line {line}, in {code.co_name})"

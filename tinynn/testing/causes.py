@@ -63,7 +63,7 @@ def why_inconclusive(case: Case) -> tuple[str, str]:
     if case.table.kink[unclear].any():
         return (
             "a kink",
-            "The slopes to the left and right differ and analytic lies between them, as it may. "
+            "The slopes to the left and right differ, and analytic may be one between them or 0. "
             "Move the point away from the kink to check the slopes beside it.",
         )
     if case.table.unbounded()[unclear].any():

@@ -61,8 +61,9 @@ def check_grads(
     An element passes if ``|analytic - numeric| <= rtol * |numeric| + atol * G``, where G is the
     largest ``min(|analytic|, |numeric|)`` in its input. There is no absolute floor: a zero gradient
     of ``1e-7 * x`` fails. (A direction must agree within ``rtol`` / 10 of one element's typical
-    share in it.) A difference within the noise of ``numeric`` is "inconclusive", and so is a kink
-    if ``analytic`` lies between the one-sided slopes: both are shown, neither fails.
+    share in it.) Inconclusive are a difference within the noise of ``numeric``, a kink where
+    ``analytic`` is 0 or between the one-sided slopes, a jump, and all kinks from order 2 on: they
+    are shown, none fails.
 
     Returns a truthy report. Raises GradcheckError, an AssertionError that carries the report, if a
     gradient is wrong; with ``raise_on_fail=False`` the falsy report is returned. Raises TypeError

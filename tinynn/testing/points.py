@@ -171,7 +171,8 @@ def pull_back(graph: Graph, cotangents: Sequence[Any], create_graph: bool = Fals
     for y, cotangent in zip(outputs, cotangents, strict=True):
         if not y.requires_grad and y.dtype.kind == "f":
             continue
-        found = gradients("check_grads", y, cotangent, inputs, create_graph)
+        pairs = gradients("check_grads", y, cotangent, inputs, create_graph)
+        found = {x._birth: g for x, g in pairs}
         for k, x in enumerate(inputs):
             if x._birth in found:
                 g = found[x._birth]

@@ -49,7 +49,7 @@ class InputReport:
         if self.verdict == "ok":
             return f"{head}; {text}"
         sides = f"one-sided slopes: left {self.left:.9g}, right {self.right:.9g}"
-        noise = f"; numeric may be off by {self.noise:.2g}" if self.noise else ""
+        noise = f"; numeric may be off by {self.noise:.2g}" if 0 < self.noise < math.inf else ""
         return "\n    ".join([head, text, sides + noise, *([self.advice] if self.advice else [])])
 
 

@@ -67,6 +67,16 @@ class Line:
         inputs = self.grain * (abs(slope.left) + abs(slope.right))
         return (length(outputs) + inputs) / slope.h
 
+    def spread(self, slope: Slope) -> float:
+        """How far beyond the one-sided slopes the analytic one may lie at a kink.
+
+        Each output has a kink of its own. From order 2 on no slopes bound what a convention gives.
+        """
+        if self.point.level > 1:
+            return math.inf
+        bends = (self.products(slope.h) + self.products(-slope.h)) / slope.h
+        return float(np.abs(bends).sum()) - abs(float(bends.sum()))
+
     def hidden(self, h: float, analytic: float) -> float:
         """How much of the analytic slope rests on outputs that move less than rounding shows."""
         shapes = [v.shape for v in self.point.cotangents]
@@ -133,7 +143,7 @@ def slope_along(
         noise, straddling = _unevenness(ladder)
         bent = [s for s in ladder[:straddling] if abs(s.right - s.left) > 100 * line.noise(s)]
         if bent:
-            at = bent[-1]._replace(noise=line.noise(bent[-1]), kink=True)
+            at = bent[-1]._replace(noise=line.noise(bent[-1]) + line.spread(bent[-1]), kink=True)
             kink = at if kink is None or at.noise < kink.noise else kink
             ladder = ladder[straddling:]
         found += [s._replace(noise=s.noise + line.noise(s) + noise / s.h) for s in ladder]

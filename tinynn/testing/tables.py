@@ -31,7 +31,8 @@ class Table:
         """Return the verdict on each slope, as a position in VERDICTS."""
         gap = np.abs(self.analytic - self.numeric)
         low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
-        margin = self.tolerance + self.noise + 1e-3 * (high - low)
+        low, high = np.minimum(low, 0), np.maximum(high, 0)  # kinks that meet have slopes of 0
+        margin = self.tolerance + self.noise + 1e-3 * np.abs(self.right - self.left)
         between = (low - margin <= self.analytic) & (self.analytic <= high + margin)
         unclear = np.where(self.kink, between, gap <= self.tolerance + self.noise)
         unclear |= np.isnan(self.numeric) | self.unbounded()

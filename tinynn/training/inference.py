@@ -10,7 +10,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn import observe
+from tinynn.nn import activations, observe
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Sequential
 from tinynn.nn.observe import mode, title
@@ -66,19 +66,19 @@ def predict(
     if batch_size is not None:
         size = check.integer("predict", "batch_size", batch_size, at_least=1)
     cut = batch_size is not None and size < len(array)
-    once = size >= len(array) and (piece is None or piece >= array.shape[-2])
+    small = array.size <= SMALL
     advice = "Add a batch axis, x[None], or leave out batch_size."
     with (
         no_grad(),
         mode(model, training=False),
         one_series_refused("predict", model, array, size if cut else None, advice),
         progress_bar(shown, _steps(array), "predict", unit=" steps", unit_scale=True) as bar,
-        one_blas_thread() if array.size > SMALL else nullcontext(False) as alone,
+        nullcontext(False) if small else one_blas_thread() as alone,
     ):
         if threads is None:
             threads = available() if alone and reach is not None else 1
         run = _Run(
-            (eager_forward if once else forward)(model), reach or ReceptiveField(), piece, bar
+            (eager_forward if small else forward)(model), reach or ReceptiveField(), piece, bar
         )
         return run.in_groups(array, size, threads)
 
@@ -265,6 +265,12 @@ def one_series_refused(
 
     layers = model.named_layers()
     taker = next((title(path, layer) for path, layer in layers if layer.takes_series), None)
-    if taker and all(type(layer).__module__.startswith("tinynn.") for _, layer in layers):
+    if taker and all(_known(layer) for _, layer in layers):
         raise ValueError(message(taker))
     return observe.one_series_refused(model, x[:size], message)
+
+
+def _known(layer: Layer) -> bool:
+    """Tell whether a layer is tinynn's own, its activation included: a callable may add an axis."""
+    own = type(layer).__module__.startswith("tinynn.")
+    return own and getattr(layer, "activation", activations.linear) in activations.TABLE.values()

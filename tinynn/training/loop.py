@@ -26,10 +26,13 @@ Callback = Callable[[int, dict[str, float]], Any]
 
 @dataclass
 class History:
-    """What :func:`fit` has seen: ``history["loss"]``, ``history["val_loss"]``, one an epoch."""
+    """What :func:`fit` has seen: ``history["loss"]``, ``history["val_loss"]``, one per epoch.
+
+    ``eager``: why steps were not replayed, by the part that stood in the way; None if they were.
+    """
 
     history: dict[str, list[float]] = field(default_factory=dict)
-    eager: str | None = None  # why the steps were not replayed, if they were not
+    eager: str | None = None
 
     def append(self, logs: dict[str, float]) -> None:
         """Add the figures of one epoch."""

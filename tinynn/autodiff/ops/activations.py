@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ def _with_tails(f: Callable[[Any], Any], x: Any, end: float) -> Any:
     return where(beyond, relu(x), f(where(beyond, 0, x)))
 
 
+@lru_cache(maxsize=256)
 def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the fewest last axes of ``shape`` that hold a thousand elements.
 

@@ -18,7 +18,8 @@ def add(a: Any, b: Any) -> Any:
     """
     bias = type(a) is type(b) is np.ndarray and b.ndim == 1 < len(b) and a.shape[2:] == b.shape
     if bias and len(a) > 1:
-        b = np.broadcast_to(b, a.shape[1:]).copy()  # NumPy prefers long rows
+        b, row = np.empty(a.shape[1:], b.dtype), b  # NumPy prefers long rows
+        b[...] = row
     return np.add(a, b)
 
 

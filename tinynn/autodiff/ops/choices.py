@@ -30,6 +30,9 @@ def compare(a: Any, b: Any, relation: np.ufunc) -> Any:
     return relation(a, b)
 
 
+compare.title = "comparison"
+
+
 @elementwise(None)
 def holds(x: Any, predicate: np.ufunc) -> Any:
     """Property of each element, such as numpy.isnan: without gradient.

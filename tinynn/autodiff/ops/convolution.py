@@ -15,7 +15,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.primitive import as_array, dtype_of, primitive, shape_of
+from tinynn.autodiff.primitive import as_array, dtype_of, operation, primitive, shape_of
 from tinynn.kernels import convolution
 from tinynn.kernels.geometry import Padding as Padding
 from tinynn.kernels.geometry import Pair
@@ -50,6 +50,7 @@ def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS)
     )
 
 
+@operation
 def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
     """Lengthen a series at both ends.
 
@@ -139,6 +140,7 @@ def _geometry(
     return {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
 
 
+@operation
 def conv1d(
     x: Any,
     kernel: Any,
@@ -172,6 +174,7 @@ def conv1d(
     return ops.reshape(y, y.shape[1:]) if single else y
 
 
+@operation
 def conv1d_transpose(
     x: Any,
     kernel: Any,
@@ -302,6 +305,7 @@ def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fil
     return windows, real
 
 
+@operation
 def max_pool1d(
     x: Any, pool_size: int, *, strides: int | None = None, padding: str = "valid"
 ) -> Any:
@@ -320,6 +324,7 @@ def max_pool1d(
     return ops.max(windows, axis=-2)
 
 
+@operation
 def avg_pool1d(
     x: Any, pool_size: int, *, strides: int | None = None, padding: str = "valid"
 ) -> Any:
