@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ class Compiled:
         self._plans = Plans("compile")
         self.eager: str | None = None
         self._for_good = False
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:  # as of a method
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str:  # copied and pickled by name, as functions are
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the function for these arguments; record it when they are of a new kind."""

@@ -209,7 +209,10 @@ class Plan:
         elif function in (np.maximum, np.minimum):  # which take no positional output
             args, out = self.layout.with_gaps(step, function, _as_numpy_likes(args), out)
             row = ops.long_row(out.shape)  # three times as fast as with a number
-            args = tuple(a if np.ndim(a) else np.full(row, a, out.dtype) for a in args)
+            given = zip(args, step.args, strict=True)
+            args = tuple(
+                a if isinstance(x, Ref) else np.full(row, a, out.dtype) for a, x in given
+            )
             self._call(partial(function, out=out), *args)
         else:
             if step.elementwise:

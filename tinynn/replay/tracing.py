@@ -65,7 +65,8 @@ class TracedArray(Traced):
 
     __slots__ = ()
     __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
-    __itruediv__, __ipow__ = _in_place("divide"), _in_place("power")
+    __itruediv__, __ipow__, __imatmul__ = map(_in_place, ("divide", "power", "matmul"))
+    __ifloordiv__ = __imod__ = __iand__ = __ior__ = __ixor__ = _in_place("")
 
     def __getattr__(self, name: str) -> NoReturn:
         if hasattr(np.ndarray, name) and not name.startswith("__"):
@@ -137,7 +138,7 @@ class Tracer:
             if id(leaf) not in self._made:
                 self.leave_gradient(leaf, node)
         current = [(leaf, node._data) for leaf, node in self._leaves.values()]
-        self.left = [(leaf, data) for leaf, data in current if data is not leaf._data]
+        self.left = [(leaf, data) for leaf, data in current if id(leaf) not in self._made]
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -282,6 +283,8 @@ class Tracer:
 
     def in_place(self, node: Any, name: str, other: Any) -> Any:
         """Change an array in place, if it is a leaf's own or nobody else's memory."""
+        if not name:
+            raise TypeError("an array is changed in place")
         new = getattr(ops, name)(node, other)
         if new.shape != node.shape or not np.can_cast(new.dtype, node.dtype, "same_kind"):
             raise TypeError(f"{name}: the result does not fit into the array")
@@ -313,6 +316,11 @@ class Tracer:
         if not isinstance(x, Traced) and id(x) not in self._made and value is not x._requires_grad:
             self.refuse("it changes the requires_grad of a Tensor")
         plain(x, value)
+
+    def _do_setting(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
+        if hasattr(optimizer, "iterations"):  # it was made before
+            self.refuse(f"it sets {type(optimizer).__name__}.{descriptor.name}")
+        plain(descriptor, optimizer, value)
 
     def _do_item(self, plain: Any, x: Any) -> Any:
         node = self.node(x)

@@ -55,8 +55,10 @@ class _Number:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __set__(self, instance: Any, value: Any) -> None:
+    def _set(self, instance: Any, value: Any) -> None:
         instance.__dict__[self.name] = self.checked(type(instance).__name__, value)
+
+    __set__ = effect(_set, "setting")
 
     def checked(self, owner: str, value: Any) -> Any:
         return check.real(owner, self.name, value, **self.bounds)
