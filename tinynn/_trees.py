@@ -22,8 +22,7 @@ def tree_map(f: Callable[[Any], Any], value: Any) -> Any:
         return type(value)(tree_map(f, part) for part in value)
     if isinstance(value, dict):
         found = {} if type(value) is dict else copy.copy(value)  # an OrderedDict, a defaultdict
-        for key, part in value.items():
-            found[key] = tree_map(f, part)
+        found.update({key: tree_map(f, part) for key, part in value.items()})
         return found
     return f(value)
 

@@ -2,8 +2,7 @@
 
 Every function draws into the ``ax`` it is given, or makes a figure of its own, returns what it drew
 on, and leaves showing and saving to you: ``ax.figure.savefig("spikes.png")``. Needs the extra
-``plots``. Colours are those of Okabe and Ito (2008), which stay apart for colour-blind eyes; what
-differs by colour differs by line or mark too.
+``plots``. Colours are those of Okabe and Ito (2008), for colour-blind eyes; lines differ too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +32,9 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def figure(rows: int = 1, columns: int = 1, *, height: float = 2.4, **options: Any) -> Any:
-    """Return ``(figure, axes)`` in the look of all pictures here: ``plt.subplots`` with a layout.
+    """Return ``(figure, axes)`` in the look of all pictures here, 8 inches wide.
 
-    ``height``: inches a row; the width is 8 inches. Further options go to ``plt.subplots``.
+    ``height``: inches a row. Further options go to ``plt.subplots``.
     """
     import matplotlib.pyplot as plt
 
@@ -50,8 +49,8 @@ def _clean(ax: "Axes") -> "Axes":
     """Take away the frame's upper and right side, and make the letters small."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
-    for label in (ax.xaxis.label, ax.yaxis.label):
-        label.set_fontsize(9)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(9)
     return ax
 
 
@@ -114,10 +113,8 @@ def recording(
     series = check.integer(owner, "series", series, at_least=0)
     given: Any = recording.x if isinstance(recording, Recording) else recording
     x = _series(owner, "recording", given, series)
-    events, true = (
-        None if given is None else _times(owner, name, given, len(x))
-        for name, given in (("found", found), ("labels", labels))
-    )
+    events = _times(owner, "found", found, len(x))
+    true = _times(owner, "labels", labels, len(x))
     if true is None and isinstance(recording, Recording):
         true = recording.times[series]
     tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
@@ -158,7 +155,9 @@ def _split(owner: str, ax: "Axes") -> tuple["Axes", "Axes"]:
     return ax, _clean(ax.figure.add_subplot(lower, sharex=ax))
 
 
-def _times(owner: str, name: str, given: Any, length: int) -> np.ndarray:
+def _times(owner: str, name: str, given: Any, length: int) -> np.ndarray | None:
+    if given is None:
+        return None
     events = times(owner, name, given)
     if not ((events >= 0) & (events <= length - 1)).all():
         raise ValueError(f"{owner}: {name} must lie in the series, in 0 to {length - 1}.")
@@ -391,12 +390,10 @@ def history(
         raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
     if not given:
         raise ValueError(f"{owner}: history is empty: nothing was trained.")
-    curves = {
-        str(name): _series(
-            owner, str(name), c.history.get("loss", ()) if isinstance(c, History) else c
-        )
-        for name, c in given.items()
-    }
+    curves = {}
+    for name, c in given.items():
+        values = c.history.get("loss", ()) if isinstance(c, History) else c
+        curves[str(name)] = _series(owner, str(name), values)
     check.flag(owner, "log", log)
     ax = _own(owner, ax, height=3)
     words = {"loss": "training", "val_loss": "validation"}

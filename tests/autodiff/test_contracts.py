@@ -777,7 +777,7 @@ def test_a_tensor_inside_a_list_is_refused():
         (lambda: x + [t, 1.0], "add"),
         (lambda: tnn.exp([[t, t]]), "exp"),
         (lambda: tnn.sum([t, 2.0]), "sum"),
-        (lambda: tnn.mean((t, 2.0)), "sum"),
+        (lambda: tnn.mean((t, 2.0)), "mean"),
         (lambda: tnn.einsum("i,i", [t, t], x), "einsum"),
         (lambda: tnn.concatenate([[t], x]), "concatenate"),
         (lambda: tnn.gelu([t]), "gelu"),
@@ -789,6 +789,13 @@ def test_a_tensor_inside_a_list_is_refused():
         words = rf"^{name}: the list holds Tensors that require a gradient, .*tinynn\.stack"
         with pytest.raises(TypeError, match=words):
             call()
+
+
+@pytest.mark.parametrize("name", ["mean", "var", "std", "prod", "cumsum"])
+@pytest.mark.parametrize("x", ["a", ["a", "b"], np.array(["a"]), None, [None]])
+def test_a_reduction_refuses_what_is_no_number(name, x):
+    with pytest.raises(TypeError, match=rf"^{name}: arrays must hold numbers, got .*Give floats"):
+        getattr(tnn, name)(x)
 
 
 def test_wrong_definitions_and_calls_are_refused():

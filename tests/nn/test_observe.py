@@ -17,13 +17,15 @@ class Counts(tnn.Layer):
 
 
 def refused(model, x):
-    return one_series_refused(model, x, lambda layer: f"{layer} takes x for one series.")
+    return one_series_refused("predict", model, x, len(x), "Add an axis.")
 
 
 def test_the_layer_that_takes_samples_for_steps_is_named():
     model = Counts(tnn.Sequential(tnn.Activation("relu"), tnn.Conv1d(3, 1, 2)))
     x = np.ones((7, 3))
-    words = r"^inner\.layers\.1 \(Conv1d\) takes x for one series\.$"
+    words = (
+        r"^predict: x must be .* which inner\.layers\.1 \(Conv1d\) takes for one series .* axis\.$"
+    )
     with pytest.raises(ValueError, match=words), refused(model, x):
         model(x)
     assert model.calls == 1

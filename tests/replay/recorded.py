@@ -26,7 +26,7 @@ def program(f, *arrays, order=None):
 def names(program):
     """Return the names of the functions that a program calls, whole operations by their own."""
     found = []
-    for function, args in (*program.calls, *program.late):
+    for function, args in program.calls:
         whole = getattr(function, "__name__", "") == "_run"
         function = args[0] if whole else getattr(function, "func", function)
         owner = getattr(function, "__self__", None)

@@ -147,8 +147,7 @@ def test_the_function_itself_no_longer_runs():
     compiled = tnn.compile(step)
     for x, y in batches(model, 10):
         compiled(x, y)
-    # Rehearsed and run as it is at the first call; verified at the 2nd, 4th and 8th.
-    assert step.calls == 5
+    assert step.calls == 5  # recorded, on Tensors and on arrays; verified at calls 2, 4 and 8
 
 
 def test_clipping_is_replayed_whether_it_bites_or_not():
@@ -203,7 +202,7 @@ def test_each_shape_and_dtype_is_recorded_for_itself():
         for x in (np.ones(2), np.zeros(3), np.ones(3, "float32")):
             y = compiled(x * RNG(f.calls).normal())
             assert y.dtype == x.dtype
-    assert f.calls == 9
+    assert f.calls == 9  # at the first of three calls twice, and at the second
 
 
 def test_only_so_many_programs_are_kept():
@@ -573,10 +572,7 @@ CHANGING = [
         lambda x, n: sum(([tnn.Tensor(x)] * (next(n) + 2))[1:], tnn.Tensor(x)),
         r"it ran \d operations at one call and \d at another",
     ),
-    (
-        lambda x, n: (tnn.exp, tnn.tanh, tnn.tanh)[next(n) % 3](tnn.Tensor(x)),
-        "it ran exp .*it ran tanh",
-    ),
+    (lambda x, n: (tnn.exp, tnn.tanh)[next(n) % 2](tnn.Tensor(x)), "on arrays did something else"),
     (lambda x, n: (tnn.Tensor(x), next(n)), "it returned other plain values"),
 ]
 
@@ -585,12 +581,12 @@ CHANGING = [
 def test_what_changes_from_call_to_call_is_noticed(f, message):
     numbers = iter(range(100))
     compiled = tnn.compile(lambda x: f(x, numbers))
-    with pytest.raises(tnn.ReplayMismatch, match=rf"^compile: a call repeated.*{message}"):
+    with pytest.raises(tnn.ReplayMismatch, match=rf"^compile: a call .*{message}"):
         compiled(A)
 
 
 def test_a_coin_is_noticed_at_one_of_the_calls_that_are_verified():
-    coins = iter([0, 0, 0, 0, 1, 0, 0, 0])
+    coins = iter([0, 0, 0, 0, 1, 0, 0])
     compiled = tnn.compile(lambda x: tnn.Tensor(x) * 2 if next(coins) else tnn.Tensor(x))
     for _ in range(7):
         compiled(A)
@@ -612,7 +608,7 @@ def test_an_operation_of_ones_own_that_keeps_count_is_noticed():
         count.append(1)
         return x * len(count)
 
-    with pytest.raises(tnn.ReplayMismatch, match="did something else than its rehearsal"):
+    with pytest.raises(tnn.ReplayMismatch, match="on arrays did something else"):
         run(lambda x: counting(tnn.Tensor(x)), (A,))
 
 
@@ -642,23 +638,9 @@ def test_a_tensor_kept_from_a_recording_says_what_it_is():
     kept = []
     compiled = tnn.compile(lambda x: kept.append(tnn.Tensor(x) * 2))
     compiled(A)
-    for use in (lambda t: t + 1, lambda t: t.numpy(), np.asarray):
+    for use in (lambda t: t + 1, lambda t: t.numpy(), np.asarray, lambda t: t.shape):
         with pytest.raises(RuntimeError, match="left over from the recording"):
             use(kept[0])
-    assert kept[0].shape == A.shape  # which is the same at each call
-
-
-def test_what_is_made_anew_may_ask_for_the_shape_of_a_tensor():
-    rng = np.random.default_rng(0)
-
-    def noisy(x):
-        x = tnn.Tensor(x)
-        return x + tnn.fresh(lambda: rng.normal(size=x.shape).astype(x.dtype))
-
-    compiled, again = tnn.compile(noisy), np.random.default_rng(0)
-    for _ in range(4):
-        expected = A + again.normal(size=A.shape)
-        np.testing.assert_allclose(compiled(A).numpy(), expected)
 
 
 @pytest.mark.parametrize("length", [3, 40])
@@ -669,7 +651,7 @@ def test_a_plain_number_or_shape_that_varies_is_left_alone_and_said(length):
     for k in range(50):
         assert compiled(np.ones(length + k % 30), k).tolist() == [k] * (length + k % 30)
     assert "recorded 3 times" in compiled.eager
-    assert recorded.calls == 50 + 3  # and three rehearsals
+    assert recorded.calls == 50 + 3  # rehearsals on arrays
 
 
 @pytest.mark.parametrize(

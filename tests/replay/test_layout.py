@@ -237,6 +237,23 @@ def test_a_nan_that_an_operation_of_ones_own_hides_stays_where_it_is(hide):
         p.run([x])
 
 
+def test_a_convolution_that_is_made_twice_is_checked_if_either_hides_a_nan():
+    k = kernels([1, 1], [3], "float64")[0]
+
+    def f(x):
+        first = tnn.conv1d(x, k, padding="same")[:, :5].detach()
+        second = tnn.conv1d(x, k, padding="same").detach()
+        return first, tnn.where(second > 0, 1.0, -1.0)
+
+    x = RNG(1).normal(size=(2, 40, 1))
+    p = program(f, x)
+    assert names(p).count("matmul") == 1
+    same(p.run([x]), f(x), 1e-12)
+    x[0, 20] = np.inf
+    with pytest.raises(NotFinite, match="not finite"):
+        p.run([x])
+
+
 def test_after_a_nan_the_gaps_are_empty():
     leaves = kernels([1, 3, 1], [5, 5], "float64")
     step = network(leaves, ["same", "same"], ops.tanh)
@@ -293,7 +310,7 @@ def test_after_an_update_transforms_of_arrays_that_it_changed_are_made_anew():
     same([after], [before * 2], 1e-11)
 
 
-def test_after_an_update_convolutions_still_stand_in_padded_batches():
+def test_after_an_assignment_convolutions_still_stand_in_padded_batches():
     k, c = kernels([2, 2], [5], "float64")
 
     def step(x):
@@ -304,12 +321,32 @@ def test_after_an_update_convolutions_still_stand_in_padded_batches():
         return 0.0, y.detach().numpy()
 
     xs = [RNG(i).normal(size=(2, 30, 2)) for i in range(2)]
-    xs.append(xs[0].copy())
-    xs[2][1, 5] = np.nan
-    p = agree(step, [k], [xs[0], xs[1]], 1e-12)
-    assert names(p).count("_if_finite") == 2
-    _, got = p.run([xs[2]])
-    np.testing.assert_allclose(got, step(xs[2])[1], rtol=1e-12)
+    p = agree(step, [k], xs, 1e-12)
+    assert not {"conv", "conv_kernel"} & {*names(p)}
+    before = c.numpy().copy()
+    with pytest.raises(NotFinite, match="not finite"):
+        p.run([xs[0] * np.nan])
+    assert c.numpy().tolist() == before.tolist()
+
+
+def test_after_an_update_a_nan_stays_where_it_is():
+    k, c = kernels([2, 2], [5], "float64")
+    optimizer = tnn.SGD([c], 0.1)
+
+    def step(x):
+        k.grad = None
+        c.grad = c.data * 0
+        optimizer.step()
+        y = tnn.conv1d(x, k, c, padding="same")
+        (y * y).sum().backward()
+        return 0.0, y.detach().numpy()
+
+    xs = [RNG(i).normal(size=(2, 30, 2)) for i in range(2)]
+    p = agree(step, [k], xs, 1e-12)
+    bad = xs[0].copy()
+    bad[1, 5] = np.nan
+    _, got = p.run([bad])
+    np.testing.assert_allclose(got, step(bad)[1], rtol=1e-12)
     assert np.isnan(got).any(axis=2).sum() == 5
     same(p.run([xs[0]]), step(xs[0]), 1e-12)
 

@@ -22,17 +22,14 @@ COMPARISONS = {
 }
 
 ON_SHAPES = {  # these ask for shape and dtype alone
-    getattr(np, name)
-    for name in "shape ndim size zeros_like ones_like empty_like iscomplexobj isrealobj".split()
+    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like),
+    *(np.iscomplexobj, np.isrealobj),
 }
 
 ON_VALUES = {
-    getattr(np, name)
-    for name in (
-        "all any allclose isclose array_equal array_equiv argsort nonzero flatnonzero "
-        "count_nonzero full_like result_type can_cast shares_memory may_share_memory array2string "
-        "array_repr array_str"
-    ).split()
+    *(np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.argsort),
+    *(np.nonzero, np.flatnonzero, np.count_nonzero, np.full_like, np.result_type, np.can_cast),
+    *(np.shares_memory, np.may_share_memory, np.array2string, np.array_repr, np.array_str),
 }
 
 # What gives the same value from tinynn's operations, for NumPy's default arguments. A test
@@ -48,9 +45,8 @@ ADVICE = {
     "logaddexp": "tinynn.maximum(x, y) + tinynn.softplus(-tinynn.abs(x - y))",
     "arcsin": "tinynn.arctan(x / tinynn.sqrt(1 - x * x))",
     "arccos": "math.pi / 2 - tinynn.arctan(x / tinynn.sqrt(1 - x * x))",
-    "arctan2": (
-        "tinynn.arctan(x / y) + tinynn.where(y < 0, tinynn.where(x < 0, -math.pi, math.pi), 0)"
-    ),
+    "arctan2":
+        "tinynn.arctan(x / y) + tinynn.where(y < 0, tinynn.where(x < 0, -math.pi, math.pi), 0)",
     "arcsinh": "tinynn.sign(x) * tinynn.log(tinynn.abs(x) + tinynn.sqrt(x * x + 1))",
     "arccosh": "tinynn.log(x + tinynn.sqrt(x * x - 1))",
     "arctanh": "0.5 * tinynn.log((1 + x) / (1 - x))",
@@ -58,27 +54,23 @@ ADVICE = {
     "deg2rad": "x * (math.pi / 180)",
     "degrees": "x * (180 / math.pi)",
     "rad2deg": "x * (180 / math.pi)",
-    "sinc": (
-        "tinynn.where(x == 0, 1, tinynn.sin(math.pi * x) / tinynn.where(x == 0, 1, math.pi * x))"
-    ),
+    "sinc":
+        "tinynn.where(x == 0, 1, tinynn.sin(math.pi * x) / tinynn.where(x == 0, 1, math.pi * x))",
     "remainder": "x - y * numpy.floor(numpy.asarray(x / y))",
     "amax": "tinynn.max(x)",
     "amin": "tinynn.min(x)",
     "ptp": "tinynn.max(x) - tinynn.min(x)",
     "average": "tinynn.mean(x)",
     "nansum": "tinynn.sum(tinynn.where(numpy.isnan(x), 0, x))",
-    "nanmean": (
-        "tinynn.sum(tinynn.where(numpy.isnan(x), 0, x)) / numpy.count_nonzero(~numpy.isnan(x))"
-    ),
+    "nanmean":
+        "tinynn.sum(tinynn.where(numpy.isnan(x), 0, x)) / numpy.count_nonzero(~numpy.isnan(x))",
     "nan_to_num": "tinynn.where(numpy.isnan(x), 0, x)",
-    "median": (
+    "median":
         "tinynn.mean(tinynn.ravel(x)[numpy.argsort(x, axis=None)][(x.size - 1) // 2 : "
-        "x.size // 2 + 1])"
-    ),
-    "cov": (
+        "x.size // 2 + 1])",
+    "cov":
         "(x - tinynn.mean(x, -1, keepdims=True)) @ (x - tinynn.mean(x, -1, keepdims=True)).T "
-        "/ (x.shape[-1] - 1)"
-    ),
+        "/ (x.shape[-1] - 1)",
     "diff": "x[..., 1:] - x[..., :-1]",
     "cumprod": "tinynn.stack([tinynn.prod(tinynn.ravel(x)[: i + 1]) for i in range(x.size)])",
     "sort": "x[(*numpy.indices(x.shape)[:-1], numpy.argsort(x))]",
@@ -93,15 +85,13 @@ ADVICE = {
     "tile": "tinynn.concatenate([x] * y, axis=-1)",
     "vstack": "tinynn.concatenate([tinynn.reshape(x, (1, -1)) if x.ndim < 2 else x for x in xs])",
     "hstack": "tinynn.concatenate(xs, axis=0 if xs[0].ndim < 2 else 1)",
-    "column_stack": (
-        "tinynn.concatenate([tinynn.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in xs], axis=1)"
-    ),
+    "column_stack":
+        "tinynn.concatenate([tinynn.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in xs], axis=1)",
     "inner": "tinynn.tensordot(x, y, axes=(-1, -1))",
     "vdot": "tinynn.sum(tinynn.ravel(x) * tinynn.ravel(y))",
-    "convolve": (
+    "convolve":
         "tinynn.conv1d(x[None, :, None], tinynn.flip(y)[:, None, None], padding=y.size - 1)"
-        "[0, :, 0]"
-    ),
+        "[0, :, 0]",
     "correlate": "tinynn.conv1d(x[None, :, None], y[:, None, None])[0, :, 0]",
     "linalg.norm": "tinynn.sqrt(tinynn.sum(x * x))",
     "add.reduce": "tinynn.sum(x, axis=0)",
@@ -112,7 +102,7 @@ ADVICE = {
     "add.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) + y",
     "subtract.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) - y",
     "multiply.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) * y",
-}
+}  # fmt: skip
 
 
 class OperatorsDefer:
@@ -135,7 +125,7 @@ def array_ufunc(tensor: Node, ufunc: np.ufunc, method: str, *args: Any, **kwargs
     refuse_out(name, kwargs)
     if method == "__call__" and not kwargs:
         if ufunc in COMPARISONS:
-            return compared(ufunc, *args)
+            return ops.holds(*args, ufunc) if ufunc.nin == 1 else ops.compare(*args, ufunc)
         if ufunc in COUNTERPARTS:
             return COUNTERPARTS[ufunc](*args)
     wanted = name if method == "__call__" else f"{name}.{method}"
@@ -156,28 +146,16 @@ def array_function(tensor: Node, func: Any, types: Any, args: Any, kwargs: Any) 
                 f"{op.__name__}: {error}. Of a Tensor it takes {inspect.signature(op)}."
             ) from None
         return op(*args, **kwargs)
-    if func in ON_SHAPES:
-        args, kwargs = tree_map(_of_its_shape, (args, kwargs))
-        return func(*args, **kwargs)
-    if func in ON_VALUES:
-        args, kwargs = tree_map(
-            lambda x: np.asarray(x) if isinstance(x, Node) else x, (args, kwargs)
-        )
+    if func in ON_SHAPES or func in ON_VALUES:
+        plain = _of_its_shape if func in ON_SHAPES else np.asarray
+        args, kwargs = tree_map(lambda x: plain(x) if isinstance(x, Node) else x, (args, kwargs))
         return func(*args, **kwargs)
     module = func.__module__.removeprefix("numpy").lstrip(".")
     raise no_counterpart(f"{module}.{func.__name__}".lstrip("."))
 
 
-def compared(ufunc: np.ufunc, *args: Any) -> Any:
-    """Return a comparison, or a property of each element."""
-    if ufunc.nin == 1:
-        return ops.holds(args[0], ufunc)
-    return ops.compare(args[0], args[1], ufunc)
-
-
-def _of_its_shape(x: Any) -> Any:
-    """Return an array without values in place of a Tensor."""
-    return np.empty(x._data.shape, x._data.dtype) if isinstance(x, Node) else x
+def _of_its_shape(x: Node) -> np.ndarray:
+    return np.empty(x._data.shape, x._data.dtype)
 
 
 def refuse_out(name: str, kwargs: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from tinynn import _checks as check
 from tinynn.autodiff import graph, ops, protocols
 from tinynn.autodiff.listening import effects
 from tinynn.autodiff.primitive import as_array, refuse_hidden, values
-from tinynn.autodiff.protocols import compared
 
 
 @effects(*"data grad requires_grad numpy item detach _fill _read _add_gradient".split())
@@ -48,12 +47,12 @@ class Tensor(graph.Node):
         try:
             array = np.array(data._data if isinstance(data, graph.Node) else data, dtype=dtype)
         except ValueError as error:
-            if "inhomogeneous" in str(error):
-                raise ValueError(
-                    "Tensor: nested lists must have equal lengths. Pad them, or make a Tensor of "
-                    f"each. (NumPy: {error})"
-                ) from None
-            raise
+            if "inhomogeneous" not in str(error):
+                raise
+            advice = "Pad them, or make a Tensor of each."
+            raise ValueError(
+                f"Tensor: nested lists must have equal lengths. {advice} (NumPy: {error})"
+            ) from None
         if array.dtype.kind not in "fiubc":
             raise TypeError(
                 f"Tensor: data must be numbers, got dtype {array.dtype}. "
@@ -269,7 +268,7 @@ class Tensor(graph.Node):
                 "Use .detach() for the values, .copy() for a copy in the graph."
             )
         kept = self._ownership is graph.RESULT
-        return _rebuild, (type(self), self._read("a copy"), self._requires_grad, self.grad, kept)
+        return _rebuild, (type(self), self._data, self._requires_grad, self.grad, kept)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, index)
@@ -282,78 +281,33 @@ class Tensor(graph.Node):
 
     # ------------------------------------------------------------ operators
 
-    def __add__(self, other: Any) -> "Tensor":
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return ops.divide(other, self)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return ops.power(self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return ops.power(other, self)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> "Tensor":
-        return ops.negative(self)
-
-    def __pos__(self) -> "Tensor":
-        return self
-
-    def __abs__(self) -> "Tensor":
-        return ops.abs(self)
-
+    # fmt: off
+    def __add__(self, other: Any) -> "Tensor": return ops.add(self, other)
+    def __radd__(self, other: Any) -> "Tensor": return ops.add(other, self)
+    def __sub__(self, other: Any) -> "Tensor": return ops.subtract(self, other)
+    def __rsub__(self, other: Any) -> "Tensor": return ops.subtract(other, self)
+    def __mul__(self, other: Any) -> "Tensor": return ops.multiply(self, other)
+    def __rmul__(self, other: Any) -> "Tensor": return ops.multiply(other, self)
+    def __truediv__(self, other: Any) -> "Tensor": return ops.divide(self, other)
+    def __rtruediv__(self, other: Any) -> "Tensor": return ops.divide(other, self)
+    def __pow__(self, other: Any) -> "Tensor": return ops.power(self, other)
+    def __rpow__(self, other: Any) -> "Tensor": return ops.power(other, self)
+    def __matmul__(self, other: Any) -> "Tensor": return ops.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> "Tensor": return ops.matmul(other, self)
+    def __neg__(self) -> "Tensor": return ops.negative(self)
+    def __pos__(self) -> "Tensor": return self
+    def __abs__(self) -> "Tensor": return ops.abs(self)
     def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return compared(np.equal, self, other)
-
+        return ops.compare(self, other, np.equal)
     def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return compared(np.not_equal, self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return compared(np.less, self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return compared(np.less_equal, self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return compared(np.greater, self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return compared(np.greater_equal, self, other)
-
-    def __and__(self, other: Any) -> "Tensor":
-        return compared(np.bitwise_and, self, other)
-
-    def __or__(self, other: Any) -> "Tensor":
-        return compared(np.bitwise_or, self, other)
-
-    def __invert__(self) -> "Tensor":
-        return compared(np.invert, self)
-
+        return ops.compare(self, other, np.not_equal)
+    def __lt__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.less)
+    def __le__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.less_equal)
+    def __gt__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.greater)
+    def __ge__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.greater_equal)
+    def __and__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.bitwise_and)
+    def __or__(self, other: Any) -> "Tensor": return ops.compare(self, other, np.bitwise_or)
+    def __invert__(self) -> "Tensor": return ops.holds(self, np.invert)
     __rand__, __ror__ = __and__, __or__
 
     # ------------------------------------------------------------ methods, as NumPy's
@@ -361,85 +315,66 @@ class Tensor(graph.Node):
     def sum(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.sum`."""
         return ops.sum(self, axis, keepdims)
-
     def mean(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.mean`."""
         return ops.mean(self, axis, keepdims)
-
     def var(self, axis: ops.Axis = None, ddof: float = 0, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.var`."""
         return ops.var(self, axis, ddof, keepdims)
-
     def std(self, axis: ops.Axis = None, ddof: float = 0, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.std`."""
         return ops.std(self, axis, ddof, keepdims)
-
     def max(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.max`."""
         return ops.max(self, axis, keepdims)
-
     def min(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.min`."""
         return ops.min(self, axis, keepdims)
-
     def prod(self, axis: ops.Axis = None, keepdims: bool = False) -> "Tensor":
         """See :func:`tinynn.prod`."""
         return ops.prod(self, axis, keepdims)
-
     def cumsum(self, axis: int | None = None) -> "Tensor":
         """See :func:`tinynn.cumsum`."""
         return ops.cumsum(self, axis)
-
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """See :func:`tinynn.argmax`."""
         return ops.argmax(self, axis, keepdims)
-
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """See :func:`tinynn.argmin`."""
         return ops.argmin(self, axis, keepdims)
-
     def all(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
         """Tell whether all elements along ``axis`` are true."""
         return np.all(values(self), axis=axis, keepdims=keepdims)
-
     def any(self, axis: ops.Axis = None, keepdims: bool = False) -> Any:
         """Tell whether any element along ``axis`` is true."""
         return np.any(values(self), axis=axis, keepdims=keepdims)
-
     def reshape(self, *shape: Any) -> "Tensor":
         """See :func:`tinynn.reshape`; the lengths as one tuple or one by one."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
-
     def transpose(self, *axes: Any) -> "Tensor":
         """See :func:`tinynn.transpose`; the axes as one tuple or one by one."""
         one = len(axes) == 1 and not isinstance(axes[0], (int, np.integer))
         return ops.transpose(self, (axes[0] if one else axes) or None)
-
     def swapaxes(self, axis1: int, axis2: int) -> "Tensor":
         """See :func:`tinynn.swapaxes`."""
         return ops.swapaxes(self, axis1, axis2)
-
     def squeeze(self, axis: ops.Axis = None) -> "Tensor":
         """See :func:`tinynn.squeeze`."""
         return ops.squeeze(self, axis)
-
     def ravel(self) -> "Tensor":
         """See :func:`tinynn.ravel`."""
         return ops.ravel(self)
-
     flatten = ravel
-
     def repeat(self, repeats: Any, axis: int | None = None) -> "Tensor":
         """See :func:`tinynn.repeat`."""
         return ops.repeat(self, repeats, axis)
-
     def clip(self, a_min: Any = None, a_max: Any = None) -> "Tensor":
         """See :func:`tinynn.clip`."""
         return ops.clip(self, a_min, a_max)
-
     def dot(self, other: Any) -> "Tensor":
         """See :func:`tinynn.dot`."""
         return ops.dot(self, other)
+    # fmt: on
 
     # ------------------------------------------------------------ NumPy protocols
 

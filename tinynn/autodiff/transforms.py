@@ -48,10 +48,7 @@ def _is_inner(owner: str, parts: Sequence[Any]) -> bool:
 
 
 def _input(owner: str, name: str, x: Any) -> Tensor:
-    """Return a node of its own with the values of ``x``, integers as floats.
-
-    In an outer function it is a copy that stays a part of that one's graph.
-    """
+    """Return ``x`` as a node of its own, of floats; in an outer function, a part of its graph."""
     x = as_array(owner, x)
     dtype = dtype_of(x)
     if dtype.kind not in "fiu":
@@ -61,9 +58,7 @@ def _input(owner: str, name: str, x: Any) -> Tensor:
     return Tensor(values(x), dtype=None if dtype.kind == "f" else float, requires_grad=True)
 
 
-def _called(
-    owner: str, f: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, **kwargs: Any
-) -> Tensor:
+def _called(owner: str, f: Any, inputs: Sequence[Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Return ``f(*args, **kwargs)``, a function of ``inputs``."""
     with differentiating(inputs):
         y = f(*args, **kwargs)
@@ -85,10 +80,7 @@ def _gradients(owner: str, y: Tensor, xs: Sequence[Tensor], g: Any, inner: bool)
     constant = not y.requires_grad and not graph._paused.get()
     pairs = [] if constant else graph.gradients(owner, y, g, xs, inner)
     found = {x._birth: share for x, share in pairs}
-    shares = [found.get(x._birth) for x in xs]
-    shares = [
-        np.zeros(x.shape, x.dtype) if a is None else a for x, a in zip(xs, shares, strict=True)
-    ]
+    shares = [found[x._birth] if x._birth in found else np.zeros(x.shape, x.dtype) for x in xs]
     if inner:
         return [a if isinstance(a, graph.Node) else Tensor(a) for a in shares]
     return [graph.owned(a) for a in shares]
@@ -101,8 +93,8 @@ def value_and_grad(
 
     ``f`` must return a scalar Tensor. ``argnums``: which arguments to differentiate; an int gives
     one ndarray, a tuple a tuple of them. The value is a detached Tensor. In a function that is
-    itself being differentiated, value and gradient are Tensors of its graph. Raises ValueError if
-    the value is no scalar, IndexError if there is no such argument.
+    itself being differentiated, both are Tensors of its graph. Raises ValueError if the value is no
+    scalar, IndexError if there is no such argument.
 
     >>> value, g = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 3.0]))
     >>> float(value), g
@@ -117,11 +109,8 @@ def value_and_grad(
 def _value_and_grad(
     owner: str, f: Callable[..., Any], argnums: int | tuple[int, ...]
 ) -> Callable[..., tuple[Tensor, Any]]:
-    several = isinstance(argnums, tuple)
-    places = [
-        check.integer(owner, "argnums", i)
-        for i in (argnums if isinstance(argnums, tuple) else (argnums,))
-    ]
+    wanted = argnums if isinstance(argnums, tuple) else (argnums,)
+    places = [check.integer(owner, "argnums", i) for i in wanted]
 
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         if any(not -len(args) <= i < len(args) for i in places):
@@ -141,7 +130,7 @@ def _value_and_grad(
             )
         inner = _is_inner(owner, [y, *xs])
         gs = _gradients(owner, y, xs, np.ones(y.shape, y.dtype), inner)
-        return y if inner else y.detach(), tuple(gs) if several else gs[0]
+        return y if inner else y.detach(), tuple(gs) if wanted is argnums else gs[0]
 
     return wrapped
 

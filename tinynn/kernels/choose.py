@@ -2,9 +2,9 @@
 
 - A filter for each channel, stride 1, at most four taps: tap by tap (depthwise.py).
 - Long kernels of many channels, in single or double precision, stride 1, one group: by block
-  transforms (overlap_save.py), where these need less work (``best_size``). Their rounding is
-  relative to the largest output nearby; the input gradient of a single operation, which is the
-  public transposed convolution, does without them.
+  transforms (overlap_save.py), where these need less work. Their rounding is relative to the
+  largest output nearby, so the input gradient of a single operation, the public transposed
+  convolution, does without them.
 - All else: products with block-Toeplitz matrices (toeplitz.py).
 - A result that is not finite is computed again, directly (direct.py).
 """
@@ -60,12 +60,11 @@ def plan(
     x: tuple[int, int], kernel: tuple[int, ...], outputs: int, dtype: np.dtype[Any], how: Settings
 ) -> Plan:
     """Return the plan for (n, length) of the inputs and the shape of the kernel."""
-    series, length = x
-    taps, width, filters = kernel
+    (series, length), (taps, width, filters) = x, kernel
     strides, padding, dilation, groups = how
-    left, reach = padding[0], dilation * (taps - 1)
+    left, reach, room = padding[0], dilation * (taps - 1), 0
     way: Way = TOEPLITZ
-    fold, size, room = None, None, 0
+    fold = size = None
     floats = dtype.char in "fd"
     if floats and groups == filters > 1 == width == strides and taps <= FEW_TAPS:
         way = Depthwise(dilation)

@@ -29,7 +29,7 @@ def conv(
     x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
     outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
     outputs = max(0, outputs // strides + 1)
-    y = _forward(plan(x.shape[:2], kernel.shape, outputs, single, how), x, kernel, outputs)
+    y = _forward(plan(x.shape[:2], kernel.shape, outputs, x.dtype, how), x, kernel, outputs)
     y = direct.forward(x, kernel, outputs, how) if y is None else y
     return y.astype(dtype, copy=False)
 
@@ -43,7 +43,7 @@ def conv_input(
     single, dtype = _dtypes(g.dtype, kernel.dtype)
     g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
     n, outputs, _ = g.shape
-    chosen = plan((n, length), kernel.shape, outputs, single, how)
+    chosen = plan((n, length), kernel.shape, outputs, g.dtype, how)
     x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
     x = direct.input_gradient(g, kernel, length, how) if x is None else x
     return x.astype(dtype, copy=False)
@@ -55,30 +55,29 @@ def conv_kernel(
 ) -> np.ndarray:  # fmt: skip
     """Adjoint of :func:`conv` in the kernel -> (kernel_size, channels // groups, filters)."""
     how = strides, padding, dilation, groups
-    single, dtype = _dtypes(x.dtype, g.dtype)
-    if dtype.kind in "biu":  # sums of small integers do not fit into their type
-        single = dtype = np.add.reduce(np.empty(0, dtype)).dtype
+    single, dtype = _dtypes(x.dtype, g.dtype, sums=True)
     x, g = x.astype(single, copy=False), g.astype(single, copy=False)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
-    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], single, how), x, g, shape)
+    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], x.dtype, how), x, g, shape)
     kernel = direct.kernel_gradient(x, g, kernel_size, how) if kernel is None else kernel
     return kernel.astype(dtype, copy=False)
 
 
 @lru_cache
-def _dtypes(a: np.dtype[Any], b: np.dtype[Any]) -> tuple[np.dtype[Any], np.dtype[Any]]:
+def _dtypes(
+    a: np.dtype[Any], b: np.dtype[Any], sums: bool = False
+) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """Return the dtypes to compute in, and of the result."""
     dtype = np.promote_types(a, b)
+    if sums and dtype.kind in "biu":  # sums of small integers do not fit into their type
+        dtype = np.add.reduce(np.empty(0, dtype)).dtype
     return (np.dtype("float32") if dtype.char == "e" else dtype), dtype
 
 
 def _if_finite(result: np.ndarray) -> np.ndarray | None:
     """Return an array if all of it is finite, else None; of large values it may be None, too."""
-    if result.flags.c_contiguous:
-        flat = result.reshape(-1)
-        total = flat.dot(flat)  # half the time of a sum
-    else:
-        total = np.add.reduce(result, None)
+    flat = result.reshape(-1) if result.flags.c_contiguous else None
+    total = np.add.reduce(result, None) if flat is None else flat.dot(flat)  # half the time
     return result if cmath.isfinite(total) else None
 
 
@@ -88,8 +87,7 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
         return np.zeros(shape, x.dtype)
-    if size is not None:
-        way = OverlapSave(size, len(kernel), x.dtype)
+    way = way if size is None else OverlapSave(size, len(kernel), x.dtype)
     if fold is None:
         batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
@@ -126,19 +124,15 @@ def _kernel_gradient(
     way, size, fold, left, (pitch, gap), _, room = how
     if not g.size:
         return np.zeros(shape, g.dtype)
-    if size is not None:
-        way = OverlapSave(size, shape[0], x.dtype)
+    way = way if size is None else OverlapSave(size, shape[0], x.dtype)
     if fold is None:
         batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     else:
         batch, g = fold.input(x, room), fold.output(g)
         shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
     kernel = np.empty(shape, g.dtype)
-    if room:  # the way reads g with zeros around
-        gradients = PaddedBatch(g.shape, pitch, 0, room, g.dtype)
-        gradients.array[...] = g
-    else:
-        gradients = PaddedBatch.of(g, g.shape[1])
+    pitch = pitch if room else g.shape[1]
+    gradients = PaddedBatch.of(g, pitch, 0, room, view=not room)  # with room for zeros around
     for function, args in way.kernel_gradient(batch, gradients, left, kernel):
         function(*args)
     if way.spreads_nan and _if_finite(kernel) is None:

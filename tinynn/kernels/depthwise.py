@@ -37,10 +37,9 @@ class Depthwise:
         calls: list[Call] = [(np.copyto, (rows, kernel))]
         every = x.seen(-left, outputs, times, taps, self.dilation)
         for seen, row in zip(every, rows.reshape(taps, -1), strict=True):
-            if len(calls) == 1:
-                calls.append((np.multiply, (seen, row, out)))
-            else:
-                calls += [(np.multiply, (seen, row, part)), (np.add, (out, part, out))]
+            first = len(calls) == 1
+            calls.append((np.multiply, (seen, row, out if first else part)))
+            calls += [] if first else [(np.add, (out, part, out))]
         return calls if bias is None else [*calls, (np.add, (y.array, bias, y.array))]
 
     def input_gradient(

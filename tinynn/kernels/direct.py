@@ -58,9 +58,7 @@ def kernel_gradient(x: np.ndarray, g: np.ndarray, taps: int, how: Settings) -> n
     last = (outputs - 1) * strides + 1
     series = _in_groups(np.pad(x, ((0, 0), padding, (0, 0))), groups)
     gradients = _in_groups(g, groups).reshape(groups, n * outputs, g.shape[2] // groups)
-    products = []
-    for j in range(taps):
-        seen = series[:, :, j * dilation :][:, :, :last:strides]
-        seen = seen.reshape(groups, n * outputs, x.shape[2] // groups)
-        products.append(seen.transpose(0, 2, 1) @ gradients)
+    every = (series[:, :, j * dilation :][:, :, :last:strides] for j in range(taps))
+    shape = groups, n * outputs, x.shape[2] // groups
+    products = [seen.reshape(shape).transpose(0, 2, 1) @ gradients for seen in every]
     return _joined(np.stack(products, axis=1))

@@ -62,17 +62,15 @@ class Fold:
     def __init__(self, length: int, taps: int, outputs: int, how: Settings) -> None:
         strides, padding, dilation, groups = how
         common = math.gcd(strides, dilation)
-        self.length, self.taps, self.groups = length, taps, groups
-        self.outputs = outputs
-        self.phases = dilation // common
-        self.chunk = strides // common
+        self.length, self.taps, self.groups, self.outputs = length, taps, groups, outputs
+        self.phases, self.chunk = dilation // common, strides // common
         self.folded_taps = -(-taps // self.chunk)
         self.folded_outputs = -(-outputs // self.phases)
         self.folded_steps = self.folded_outputs + self.folded_taps - 1
         self.steps = self.folded_steps * self.chunk
-        self.simple = dilation == groups == 1  # there is nothing to fold but a stride
         self.begin = padding[0]
-        self.inside = max(0, min(length, self.steps - self.begin))  # steps of x that are read
+        self.simple = dilation == groups == 1  # there is nothing to fold but a stride
+        self.fits = self.simple and self.begin == 0 and self.steps == length
         # For each phase: which inputs it reads, and where they stand among its steps.
         self.pieces: list[tuple[slice, slice]] = []
         for r in range(self.phases):
@@ -88,13 +86,9 @@ class Fold:
         n, _, channels = x.shape
         pitch, width = self.folded_steps, channels // self.groups
         shape = self.groups, self.phases * n, pitch, self.chunk * width
-        if self.simple and self.begin == 0 and self.steps == self.length and x.flags.c_contiguous:
+        if self.fits and x.flags.c_contiguous:
             return PaddedBatch.of(x.reshape(shape), pitch)
         batch = PaddedBatch(shape, pitch, 0, room, x.dtype)
-        if self.simple:
-            series = batch.array.reshape(n, self.steps, channels)
-            series[:, self.begin : self.begin + self.inside] = x[:, : self.inside]
-            return batch
         folded = batch.array.reshape(self.groups, self.phases, n, self.steps, width)
         grouped = x.reshape(n, self.length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self.pieces):
@@ -104,7 +98,7 @@ class Fold:
     def unfold_input(self, folded: np.ndarray) -> np.ndarray:
         """Return folded inputs as they are."""
         n, width = folded.shape[1] // self.phases, folded.shape[3] // self.chunk
-        if self.simple and self.inside == self.length:
+        if self.simple and self.begin + self.length <= self.steps:
             return folded.reshape(n, -1, width)[:, self.begin : self.begin + self.length]
         folded = folded.reshape(self.groups, self.phases, n, -1, width)
         x = np.zeros((n, self.length, self.groups, width), folded.dtype)
@@ -120,16 +114,13 @@ class Fold:
             whole[:taps] = kernel
             kernel = whole
         shape = self.groups, self.folded_taps, self.chunk * width, filters // self.groups
-        if self.groups != 1:
-            kernel = kernel.reshape(*kernel.shape[:2], self.groups, -1).transpose(2, 0, 1, 3)
+        kernel = kernel.reshape(*kernel.shape[:2], self.groups, shape[3]).transpose(2, 0, 1, 3)
         return kernel.reshape(shape)
 
     def unfold_kernel(self, folded: np.ndarray) -> np.ndarray:
         """Return the gradient of a kernel as the kernel is."""
         groups, taps, channels, filters = folded.shape
         width = channels // self.chunk
-        if groups == 1:
-            return folded.reshape(taps * self.chunk, width, filters)[: self.taps]
         kernel = folded.reshape(groups, taps * self.chunk, width, filters)[:, : self.taps]
         return kernel.transpose(1, 2, 0, 3).reshape(self.taps, width, groups * filters)
 
@@ -142,19 +133,15 @@ class Fold:
             whole = np.zeros((n, self.folded_outputs * self.phases, filters), y.dtype)
             whole[:, :outputs] = y
             y = whole
-        width = filters // self.groups
-        y = y.reshape(n, self.folded_outputs, self.phases, self.groups, width)
-        return y.transpose(3, 2, 0, 1, 4).reshape(
-            self.groups, self.phases * n, self.folded_outputs, width
-        )
+        y = y.reshape(n, self.folded_outputs, self.phases, self.groups, filters // self.groups)
+        y = y.transpose(3, 2, 0, 1, 4)
+        return y.reshape(self.groups, self.phases * n, self.folded_outputs, -1)
 
     def unfold_output(self, folded: np.ndarray) -> np.ndarray:
         """Return folded outputs as they are."""
         if self.simple:
             return folded[0]
-        filters = folded.shape[-1]
-        n = folded.shape[1] // self.phases
-        folded = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
-        y = folded.transpose(2, 3, 1, 0, 4)
-        y = y.reshape(n, self.folded_outputs * self.phases, self.groups * filters)
+        n, filters = folded.shape[1] // self.phases, folded.shape[3]
+        y = folded.reshape(self.groups, self.phases, n, self.folded_outputs, filters)
+        y = y.transpose(2, 3, 1, 0, 4).reshape(n, self.folded_outputs * self.phases, -1)
         return y[:, : self.outputs]

@@ -65,9 +65,8 @@ def _matrices(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 class OverlapSave:
     """The three maps by block transforms, for one group; see the protocol ``Way``.
 
-    ``known``: arrays by name, transforms that the maps of one convolution share, and scratch;
-    ``names``: of the first and of the second argument of the map, in there. A name stands for one
-    array of one content.
+    ``known``: transforms, that the maps of one convolution share, and scratch, by name; ``names``:
+    those of the map's first and second argument. A name stands for one array of one content.
     """
 
     spreads_nan = needs_room = True
@@ -86,33 +85,27 @@ class OverlapSave:
 
     def _blocks(self, batch: PaddedBatch, first: int, length: int) -> np.ndarray:
         """View (count, length, channels): blocks of ``length`` steps, ``step`` apart."""
-        by_row = batch.flat.shape[2] * self.dtype.itemsize
-        shape = self._count(batch), length, batch.flat.shape[2]
-        strides = self.step * by_row, by_row, self.dtype.itemsize
+        channels, item = batch.flat.shape[2], self.dtype.itemsize
+        by_row = channels * item
+        shape, strides = (self._count(batch), length, channels), (self.step * by_row, by_row, item)
         return np.ndarray(shape, self.dtype, batch.flat, (batch.gap + first) * by_row, strides)
 
     def _scratch(self, *shape: int) -> np.ndarray:
         """Return memory that the next map may use again."""
-        name = "scratch", shape, self.dtype
-        if name not in self.known:
-            self.known[name] = np.empty(shape, self.dtype)
-        return self.known[name]
+        return self.known.setdefault(("scratch", shape, self.dtype), np.empty(shape, self.dtype))
 
     def _by_frequency(self, spectrum: np.ndarray) -> np.ndarray:
         """View (count, size, channels) as (size / 2, count, 2 channels)."""
         count, size, channels = spectrum.shape
         return spectrum.reshape(count, size // 2, 2 * channels).transpose(1, 0, 2)
 
-    def _spectrum(self, key: Any, matrix: np.ndarray, blocks: np.ndarray) -> list[Call]:
-        """Return the calls, if any are left, that transform blocks into ``known[key]``."""
+    def _spectrum(self, key: Any, batch: PaddedBatch, first: int, length: int) -> list[Call]:
+        """Return the calls, if any are left, that transform blocks, zeros behind, to ``known``."""
         if key in self.known:
             return []
+        blocks = self._blocks(batch, first, length)
         self.known[key] = np.empty((len(blocks), self.size, blocks.shape[2]), self.dtype)
-        return [(np.matmul, (matrix, blocks, self.known[key]))]
-
-    def _gradient_spectrum(self, key: Any, g: PaddedBatch) -> list[Call]:
-        """Transform blocks of ``step`` steps, each with zeros behind it."""
-        return self._spectrum(key, self.there[:, : self.step], self._blocks(g, 0, self.step))
+        return [(np.matmul, (self.there[:, :length], blocks, self.known[key]))]
 
     def _kernel(self, key: Any, kernel: np.ndarray) -> list[Call]:
         """Transform a kernel (taps, channels, filters) into (size / 2, 2 channels, 2 filters)."""
@@ -140,20 +133,17 @@ class OverlapSave:
     ) -> list[Call]:  # fmt: skip
         """Correlate the series of ``x`` with ``kernel`` into ``y``; add ``bias`` (filters,)."""
         kernel = kernel if kernel.ndim == 3 else kernel[0]
-        calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
+        calls = self._spectrum(self.names[0], x, -left, self.size)
         calls += self._kernel(self.names[1], kernel)
         count = self._count(x)
         product = self._scratch(count, self.size, kernel.shape[2])
-        spectrum = self._by_frequency(self.known[self.names[0]])
-        calls.append(
-            (np.matmul, (spectrum, self.known[self.names[1]], self._by_frequency(product)))
-        )
+        spectrum, table = self._by_frequency(self.known[self.names[0]]), self.known[self.names[1]]
+        calls.append((np.matmul, (spectrum, table, self._by_frequency(product))))
         if bias is not None:  # a constant is all of frequency 0
             constant = np.empty_like(bias)
             calls.append((np.multiply, (bias, np.array(self.size, bias.dtype), constant)))
             calls.append((np.add, (product[:, 0], constant, product[:, 0])))
-        outputs = self._blocks(y, 0, self.step)
-        calls.append((np.matmul, (self.back[: self.step], product, outputs)))
+        calls.append((np.matmul, (self.back[: self.step], product, self._blocks(y, 0, self.step))))
         return calls + y.clear(count * self.step)
 
     def input_gradient(
@@ -161,7 +151,7 @@ class OverlapSave:
     ) -> list[Call]:
         """Multiply with the conjugate coefficients; where the blocks of ``x`` overlap, add."""
         kernel = kernel if kernel.ndim == 3 else kernel[0]
-        calls = self._gradient_spectrum(self.names[0], g)
+        calls = self._spectrum(self.names[0], g, 0, self.step)
         calls += self._kernel(self.names[1], kernel)
         count, channels = self._count(g), kernel.shape[1]
         product = self._scratch(count, self.size, channels)
@@ -169,8 +159,7 @@ class OverlapSave:
         spectrum = self._by_frequency(self.known[self.names[0]])
         rest = self._scratch(count, self.taps - 1, channels)
         after = self._blocks(x, self.step - left, self.taps - 1)
-        flat = x.flat[0]
-        last = flat[x.gap - left + count * self.step :][: self.taps - 1]
+        last = x.flat[0, x.gap - left + count * self.step :][: self.taps - 1]
         return [
             *calls,
             (np.matmul, (spectrum, table, self._by_frequency(product))),
@@ -178,7 +167,7 @@ class OverlapSave:
             (last.fill, (0,)),
             (np.matmul, (self.back[self.step :], product, rest)),
             (np.add, (after, rest, after)),
-            (flat[: x.gap].fill, (0,)),
+            (x.flat[0, : x.gap].fill, (0,)),
             *x.clear(count * self.step + self.taps),
         ]
 
@@ -188,8 +177,8 @@ class OverlapSave:
         """Multiply the coefficients of ``x`` and ``g``, summed over all blocks, and lead back."""
         out = out if out.ndim == 3 else out[0]
         taps, channels, filters = out.shape
-        calls = self._spectrum(self.names[0], self.there, self._blocks(x, -left, self.size))
-        calls += self._gradient_spectrum(self.names[1], g)
+        calls = self._spectrum(self.names[0], x, -left, self.size)
+        calls += self._spectrum(self.names[1], g, 0, self.step)
         products = np.empty((self.size // 2, 2, channels, 2, filters), self.dtype)
         table = products.reshape(-1, 2 * channels, 2 * filters)
         xs, gs = (self._by_frequency(self.known[name]) for name in self.names)

@@ -20,10 +20,9 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class PaddedBatch:
     """A buffer ``flat`` (groups, rows, channels) with ``series`` series, ``pitch`` rows apart.
 
-    The first series begins at row ``gap``; ``room`` rows follow the last pitch. ``array``: the
-    view of all series, of the shape given: (series, length, channels), or with (groups, ...) before
-    that. ``flat``: memory to use in place of new zeros. With ``keeps_gaps`` False nobody reads
-    what is between the series: it is neither set to zero at first, nor after a product wrote there.
+    The first series begins at row ``gap``; ``room`` rows follow the last pitch. ``array``: the view
+    of all series, ([groups,] series, length, channels). ``flat``: memory in place of new zeros.
+    With ``keeps_gaps`` False nobody reads what is between the series, which is not set to zero.
     """
 
     def __init__(
@@ -34,8 +33,7 @@ class PaddedBatch:
         series, _, channels = shape[-3:]
         rows = gap + series * pitch + room
         if flat is None:
-            make = np.zeros if keeps_gaps else np.empty
-            flat = make((groups, rows, channels), dtype)
+            flat = (np.zeros if keeps_gaps else np.empty)((groups, rows, channels), dtype)
         item = dtype.itemsize
         by_row = channels * item
         strides = (rows * by_row, pitch * by_row, by_row, item)[-len(shape) :]

@@ -49,13 +49,11 @@ class RowTiling:
         self.every = self.phases * self.t  # steps from one row of a phase to the next
         self.written = self.count * self.every
 
-    def view(
-        self, flat: np.ndarray, first: int, width: int, count: int | None = None
-    ) -> np.ndarray:
+    def view(self, flat: np.ndarray, first: int, width: int, count: int) -> np.ndarray:
         """View flat (groups, rows, channels) as (groups, phases, count, width * channels)."""
         groups, rows, channels = flat.shape
         by_row = channels * flat.itemsize
-        shape = groups, self.phases, self.count if count is None else count, width * channels
+        shape = groups, self.phases, count, width * channels
         strides = rows * by_row, self.t * by_row, self.every * by_row, flat.itemsize
         return np.ndarray(shape, flat.dtype, flat, first * by_row, strides)
 
@@ -64,22 +62,21 @@ class RowTiling:
     ) -> tuple[list[Call], list[tuple[slice, np.ndarray]]]:
         """View the rows of ``batch`` from step ``first`` on, those past its end in a copy.
 
-        Returns the calls that copy, and pairs: which of the ``count`` rows of each phase, and
-        their view.
+        Returns the calls that copy, and pairs: which of the rows of each phase, and their view.
         """
         flat, start = batch.flat, batch.gap + first
         inside = max(0, (flat.shape[1] - start - self.width + self.t) // self.every)
+        inside = min(inside, self.count)
         calls: list[Call] = []
-        if inside >= self.count:
-            parts = [(slice(None), self.view(flat, start, self.width))]
-        else:
-            rest, begin = self.count - inside, start + inside * self.every
+        parts: list[tuple[slice, np.ndarray]] = []
+        if rest := self.count - inside:
             shape = len(flat), rest * self.every + self.width, flat.shape[2]
-            tail, left = np.zeros(shape, flat.dtype), flat[:, begin:][:, : shape[1]]
+            tail = np.zeros(shape, flat.dtype)
+            left = flat[:, start + inside * self.every :][:, : shape[1]]
             calls.append((np.copyto, (tail[:, : left.shape[1]], left)))
-            parts = [(slice(inside, None), self.view(tail, 0, self.width, rest))]
-            if inside:
-                parts.append((slice(inside), self.view(flat, start, self.width, inside)))
+            parts.append((slice(inside, None), self.view(tail, 0, self.width, rest)))
+        if inside:
+            parts.append((slice(inside), self.view(flat, start, self.width, inside)))
         if self.copied:
             copied = np.empty((len(flat), 1, self.count, self.width * flat.shape[2]), flat.dtype)
             for part, view in parts:
@@ -94,13 +91,11 @@ class RowTiling:
         """
         taps, channels, filters = self.sizes
         matrix = np.zeros((groups, phases, self.width * channels, self.t * filters), dtype)
-        by_filter = dtype.itemsize
-        by_row = self.t * filters * by_filter
+        by_group, by_phase, by_row, by_filter = matrix.strides
         by_step = channels * by_row
-        by_phase = self.width * by_step
-        strides = phases * by_phase, by_phase, by_step + filters * by_filter
+        strides = by_group, by_phase, by_step + filters * by_filter, by_step, by_row, by_filter
         shape = groups, phases, self.t, taps, channels, filters
-        return matrix, np.ndarray(shape, dtype, matrix, 0, (*strides, by_step, by_row, by_filter))
+        return matrix, np.ndarray(shape, dtype, matrix, 0, strides)
 
 
 tiling = lru_cache(maxsize=256)(RowTiling)
@@ -137,7 +132,7 @@ class Toeplitz:
         kernel = kernel[None] if kernel.ndim == 3 else kernel
         rows = tiling(*kernel.shape[1:], x.series * x.pitch)
         matrix, places = rows.matrix(len(kernel), 1, kernel.dtype)
-        outputs = rows.view(y.flat, y.gap, rows.t)
+        outputs = rows.view(y.flat, y.gap, rows.t, rows.count)
         calls, parts = rows.windows(x, -left)
         calls.append((np.copyto, (places, kernel[:, None, None])))
         for part, windows in parts:
@@ -164,7 +159,7 @@ class Toeplitz:
         out = out[None] if out.ndim == 3 else out
         rows = tiling(*out.shape[1:], x.series * x.pitch)
         products, places = rows.matrix(len(out), rows.phases, out.dtype)
-        gradients = rows.view(g.flat, g.gap, rows.t)
+        gradients = rows.view(g.flat, g.gap, rows.t, rows.count)
         calls, parts = rows.windows(x, -left)
         for i, (part, windows) in enumerate(parts):
             transposed = windows.transpose(0, 1, 3, 2)

@@ -14,42 +14,27 @@ def linear(x: Any) -> Any:
     return x
 
 
-TABLE: dict[str, Activation] = {
-    "linear": linear,
-    "relu": ops.relu,
-    "leaky_relu": ops.leaky_relu,
-    "elu": ops.elu,
-    "gelu": ops.gelu,
-    "silu": ops.silu,
-    "sigmoid": ops.sigmoid,
-    "softplus": ops.softplus,
-    "softmax": ops.softmax,
-    "log_softmax": ops.log_softmax,
-    "tanh": ops.tanh,
-    "exponential": ops.exp,
-}
+SAME = "relu leaky_relu elu gelu silu sigmoid softplus softmax log_softmax tanh"  # names as in ops
 
+TABLE: dict[str, Activation] = {name: getattr(ops, name) for name in SAME.split()}
+TABLE |= {"linear": linear, "exponential": ops.exp}
 ALIASES = {"swish": "silu"}  # as in Keras
 
 
 def get(owner: str, activation: str | Activation | None) -> Activation:
     """Return the function for a name of ``TABLE``, a callable as it is, linear for None."""
-    if activation is None:
-        return linear
-    if isinstance(activation, type) or not (isinstance(activation, str) or callable(activation)):
+    if isinstance(activation, str):
+        known = ALIASES.get(activation, activation)
+        return TABLE[check.choice(owner, "activation", known, TABLE)]
+    if isinstance(activation, type) or not (activation is None or callable(activation)):
         raise TypeError(
             f"{owner}: activation must be a name, a callable on Tensors or None (linear), "
             f"got {check.shown(activation)}."
         )
-    if callable(activation):
-        return activation
-    known = ALIASES.get(activation, activation)
-    return TABLE[check.choice(owner, "activation", known, TABLE)]
+    return linear if activation is None else activation
 
 
 def name(activation: Activation) -> str:
     """Return the name under which a person knows this activation."""
-    for known, function in TABLE.items():
-        if function is activation:
-            return known
-    return getattr(activation, "__name__", type(activation).__name__)
+    known = (name for name, function in TABLE.items() if function is activation)
+    return next(known, getattr(activation, "__name__", type(activation).__name__))

@@ -32,8 +32,7 @@ class Conv1d(Weighted):
     (2, 10, 4)
     """
 
-    takes_series = True
-    per_sample = True
+    takes_series = per_sample = True
 
     @check.with_hints
     def __init__(
@@ -52,8 +51,8 @@ class Conv1d(Weighted):
         self.padding_mode = check.choice("Conv1d", "padding_mode", padding_mode, conv.PADDING_MODES)
         self.dilation_rate = check.integer("Conv1d", "dilation_rate", dilation_rate, at_least=1)
         self.groups = check.integer("Conv1d", "groups", groups, at_least=1)
-        for name, n in (("in_channels", self.in_channels), ("filters", self.filters)):
-            if n % self.groups:
+        for name in ("in_channels", "filters"):
+            if (n := getattr(self, name)) % self.groups:
                 raise ValueError(f"Conv1d: groups must divide {name}, got {self.groups} and {n}.")
         shape = (self.kernel_size, self.in_channels // self.groups, self.filters)
         initial = kernel_initializer, bias_initializer
@@ -123,9 +122,12 @@ def _settings(
     """Check that all fits; return what to pad by the mode, and the settings of the convolution."""
     channels = kernel[1] * groups
     if len(x) not in (2, 3) or x[-1] != channels:
+        hint = " If it is (batch, length) or (length,), add the channel's axis: x[..., None]."
+        if channels != 1 or len(x) not in (1, 2):
+            hint = conv.channels_hint(x, channels)
         raise ValueError(
             f"Conv1d: the input must be (batch, length, {channels}) or (length, {channels}), "
-            f"got shape {x}.{_axis_hint(x, channels)}"
+            f"got shape {x}.{hint}"
         )
     if kernel[2] % groups or bias not in (None, kernel[2:]):
         raise ValueError(
@@ -146,9 +148,3 @@ def _settings(
             f"series of {x[-2]}, got {pair}. Use padding_mode='zeros', or a longer series."
         )
     return pair, how | {"padding": (0, 0)}
-
-
-def _axis_hint(shape: tuple[int, ...], channels: int) -> str:
-    if channels == 1 and len(shape) in (1, 2):
-        return " If it is (batch, length) or (length,), add the channel's axis: x[..., None]."
-    return conv.channels_hint(shape, channels)

@@ -68,28 +68,22 @@ TABLE: "dict[str, Initializer]" = {
 
 
 def parameter(
-    owner: str,
-    name: str,
-    shape: tuple[int, ...],
-    initializer: "str | Initializer",
-    rng: "np.random.Generator",
-    dtype: np.dtype[Any],
-) -> Tensor:
+    owner: str, name: str, shape: tuple[int, ...], initializer: "str | Initializer",
+    rng: "np.random.Generator", dtype: np.dtype[Any],
+) -> Tensor:  # fmt: skip
     """Return a new parameter of ``shape``, drawn by an initializer or its name."""
-    owner_name = f"{name}_initializer"
-    if callable(initializer) and not isinstance(initializer, type):
-        draw = initializer
-    elif not isinstance(initializer, str):
+    name = f"{name}_initializer"
+    if isinstance(initializer, str):
+        initializer = TABLE[check.choice(owner, name, initializer, TABLE)]
+    elif not callable(initializer) or isinstance(initializer, type):
         raise TypeError(
-            f"{owner}: {owner_name} must be a name or a function (shape, rng) -> array, got "
+            f"{owner}: {name} must be a name or a function (shape, rng) -> array, got "
             f"{check.shown(initializer)}. For given values write lambda shape, rng: values."
         )
-    else:
-        draw = TABLE[check.choice(owner, owner_name, initializer, TABLE)]
-    values = np.asarray(draw(shape, rng))
+    values = np.asarray(initializer(shape, rng))
     if values.shape != shape or values.dtype.kind not in "fiu":
         raise ValueError(
-            f"{owner}: {owner_name} must return numbers of shape {shape}, got shape "
+            f"{owner}: {name} must return numbers of shape {shape}, got shape "
             f"{values.shape} and dtype {values.dtype}."
         )
     return Tensor(values, dtype=dtype, requires_grad=True)

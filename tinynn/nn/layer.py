@@ -23,9 +23,8 @@ class Layer:
     of assignment: there is nothing to register, and no ``super().__init__()`` to call. Those
     Tensors that require a gradient are its parameters; all of them are its state. (A computed
     Tensor kept for inspection is not; assigned to the name of a state Tensor, it takes its place.)
-    Other containers, such as sets and dataclasses, are not searched: parameters found in one, and
-    nowhere else, are refused when parameters are asked for. (In the closure of a function they are
-    nobody's.) Arrays that the layer is called with arrive in ``forward`` as Tensors.
+    Parameters in other containers only, such as sets and dataclasses, are refused when parameters
+    are asked for. Arrays that the layer is called with arrive in ``forward`` as Tensors.
 
     ``per_sample``: a layer of your own may state that it treats the samples of a batch one by one.
 
@@ -80,21 +79,22 @@ class Layer:
 
         Say it in a layer of your own, and ``predict`` can cut a long series and ``stream`` take it
         in pieces: ``return self.body.reach()``, or 1, 0, 0 if each step is computed from itself.
-        None, as it is for every ``forward`` that is written anew: an output may depend on the
-        whole series. It holds in evaluation, between the ends, which the layer may pad as it likes.
+        None, as for every ``forward`` written anew: an output may depend on the whole series. It
+        holds in evaluation, between the ends, which the layer may pad as it likes.
         """
         return None
 
     def named_layers(self) -> list[tuple[str, "Layer"]]:
         """Return this layer, under "", and all below it, each once with its dotted path."""
-        return [(path, item) for path, item in _members(self, "", {}) if isinstance(item, Layer)]
+        members = _members(self, "", {}, [])
+        return [(path, item) for path, item in members if isinstance(item, Layer)]
 
     def _named_tensors(self) -> list[tuple[str, Tensor]]:
         seen: dict[int, Any] = {}
-        members = list(_members(self, "", seen))
-        for path, item in members:
-            if isinstance(item, Layer):
-                _refuse_hidden(type(self).__name__, path, item, seen)
+        others: list[tuple[str, Any]] = []
+        members = list(_members(self, "", seen, others))
+        for fault in _hidden(members, others, seen):
+            raise TypeError(f"{type(self).__name__}: the attribute {fault}")
         found = [(p, item) for p, item in members if isinstance(item, Tensor) and not _kept(item)]
         paths = [path for path, _ in found]
         if len(set(paths)) != len(paths):
@@ -130,8 +130,10 @@ class Layer:
         faults += [f"unexpected: {path}" for path in state if path not in tensors]
         values = {}
         for path in tensors.keys() & state.keys():
-            fault, values[path] = _fitted(state[path], tensors[path])
-            faults += [f"{fault[0]}: {path} {fault[1]}"] if fault else []
+            try:
+                values[path] = _fitted(path, state[path], tensors[path])
+            except ValueError as error:
+                faults.append(str(error))
         if faults:
             lines = "\n  ".join(sorted(faults))
             raise ValueError(
@@ -165,9 +167,8 @@ class Layer:
     def summary(self, input_shape: Iterable[int | None]) -> str:
         """Return a table of the layers: activation, output shape, number of parameters.
 
-        ``input_shape``: the shape of one sample, without the batch axis (a leading None stands for
-        that axis and is dropped). Notes follow on linear layers in a row, which are together one
-        linear map. Raises ValueError if the model cannot take such a sample.
+        ``input_shape``: the shape of one sample; a leading None stands for the batch axis. Notes
+        follow on linear layers in a row. Raises ValueError if the model takes no such sample.
 
         >>> from tinynn.nn.layers import Dense
         >>> print(Dense(3, 2, rng=0).summary((3,)))
@@ -196,61 +197,69 @@ def _kept(tensor: Tensor) -> bool:
     return tensor._ownership is RESULT and not trained
 
 
-def _members(item: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every Tensor and Layer in ``item``, each once, with its path."""
+def _members(
+    item: Any, path: str, seen: dict[int, Any], others: list[tuple[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield every Tensor and Layer in ``item``, once, with its path; put all else in ``others``."""
     for at, part in tree_items(item, path):
-        if isinstance(part, (Tensor, Layer)) and id(part) not in seen:
+        if not isinstance(part, (Tensor, Layer)):
+            others.append((at, part))
+        elif id(part) not in seen:
             seen[id(part)] = part
             yield at, part
             if isinstance(part, Layer):
                 held = {k: v for k, v in vars(part).items() if type(v) not in PLAIN}
-                yield from _members(held, at, seen)
+                yield from _members(held, at, seen, others)
 
 
-def _refuse_hidden(owner: str, path: str, layer: Layer, seen: Mapping[int, Any]) -> None:
-    """Raise TypeError if ``layer`` holds Layers or parameters where the search does not look."""
+def _hidden(
+    members: list[tuple[str, Any]], others: list[tuple[str, Any]], seen: Mapping[int, Any]
+) -> Iterator[str]:
+    """Say which attributes hold Layers or parameters where the search does not look."""
 
     def missed(part: Any) -> bool:
         trained = isinstance(part, Tensor) and part.requires_grad and part._trace is None
         return (trained or isinstance(part, Layer)) and id(part) not in seen
 
-    def refuse(name: str, what: str, advice: str = "") -> None:
-        at = f"{path}.{name}" if path else name
-        advice = advice or "Keep it in a list, tuple or dict, or as an attribute of its own."
-        raise TypeError(f"{owner}: the attribute {at!r} {what}. {advice}")
-
-    for name, value in tree_items(vars(layer)):
-        if type(value) in PLAIN or isinstance(value, (Tensor, Layer, Primitive)):
+    advice = "Keep it in a list, tuple or dict, or as an attribute of its own."
+    for at, value in others:
+        if type(value) in PLAIN or isinstance(value, (Primitive, np.dtype)):
             continue
         kind = type(value).__name__
         chained = isinstance(value, (itertools.chain, itertools.cycle))
         if chained or (hasattr(value, "__next__") and type(value).__module__ == "builtins"):
-            advice = "Make it a list; if it holds no layers, keep it in the closure of a function."
-            refuse(name, f"is a {kind}: whether it holds layers cannot be seen", advice)
+            yield (
+                f"{at!r} is a {kind}: whether it holds layers cannot be seen. Make it a list; if "
+                "it holds no layers, keep it in the closure of a function."
+            )
         for part in filter(missed, hidden_parts(value, (Tensor, Layer))):
-            what = f"is a {kind} that holds a {type(part).__name__}, but is not searched for any"
-            refuse(name, what)
-    for name, value in vars(layer).items():
-        if isinstance(value, dict) and any(map(missed, value)):
-            refuse(name, "is a dict with Layers or Tensors for keys, which are not searched")
-    for cls in type(layer).__mro__[: type(layer).__mro__.index(Layer)]:
-        ours = cls.__module__.startswith("tinynn.")
-        for name, value in () if ours else vars(cls).items():
-            if any(map(missed, tree_leaves(value))):
-                what = f"belongs to the class {cls.__name__}, and so to all its objects"
-                refuse(name, what, f"Assign it in __init__: self.{name} = ...")
+            what = f"holds a {type(part).__name__}, but is not searched for any"
+            yield f"{at!r} is a {kind} that {what}. {advice}"
+    for path, layer in members:
+        for name, value in vars(layer).items() if isinstance(layer, Layer) else ():
+            if isinstance(value, dict) and any(map(missed, value)):
+                at = f"{path}.{name}".lstrip(".")
+                what = "is a dict with Layers or Tensors for keys, which are not searched"
+                yield f"{at!r} {what}. {advice}"
+        for cls in type(layer).__mro__:
+            ours = cls is object or cls.__module__.startswith("tinynn.")
+            for name, value in () if ours else vars(cls).items():
+                if any(map(missed, tree_leaves(value))):
+                    at = f"{path}.{name}".lstrip(".")
+                    what = f"belongs to the class {cls.__name__}, and so to all its objects"
+                    yield f"{at!r} {what}. Assign it in __init__: self.{name} = ..."
 
 
-def _fitted(value: Any, tensor: Tensor) -> tuple[tuple[str, str] | None, np.ndarray]:
-    """Return the value in the tensor's dtype; or what is wrong with it."""
+def _fitted(path: str, value: Any, tensor: Tensor) -> np.ndarray:
+    """Return the value in the tensor's dtype; raise ValueError if it does not fit."""
     array = values(value)
     if array.dtype.kind not in "fiub":
-        return ("wrong type", f"needs real numbers, got dtype {array.dtype}"), array
+        raise ValueError(f"wrong type: {path} needs real numbers, got dtype {array.dtype}")
     if array.shape != tensor.shape:
-        return ("wrong shape", f"needs {tensor.shape}, got {array.shape}"), array
+        raise ValueError(f"wrong shape: {path} needs {tensor.shape}, got {array.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(tensor.dtype)
     lost = np.isinf(cast) & np.isfinite(array) if tensor.dtype.kind == "f" else cast != array
     if lost.any():
-        return ("out of range", f"has values that {tensor.dtype} cannot hold"), array
-    return None, cast
+        raise ValueError(f"out of range: {path} has values that {tensor.dtype} cannot hold")
+    return cast

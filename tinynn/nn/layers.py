@@ -20,14 +20,12 @@ from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
     try:
         resolved = np.dtype(object if dtype is None else dtype)
+        if resolved.kind == "f":
+            return resolved
     except TypeError:
-        resolved = np.dtype(object)
-    if resolved.kind != "f":
-        raise TypeError(
-            f"{owner}: dtype must be a floating-point type such as 'float32', "
-            f"got {check.shown(dtype)}."
-        )
-    return resolved
+        pass
+    got = check.shown(dtype)
+    raise TypeError(f"{owner}: dtype must be a floating-point type such as 'float32', got {got}.")
 
 
 def as_input(owner: str, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
@@ -52,7 +50,7 @@ class Activated(Layer):
         return activations.name(self.activation)
 
     def _pointwise(self) -> ReceptiveField | None:
-        """Return that of the activation: nobody knows what a callable does over time."""
+        """Return that each step is computed from itself, if the activation has a name."""
         return ReceptiveField() if self.activation in activations.TABLE.values() else None
 
 
@@ -88,6 +86,7 @@ class Dense(Weighted):
     """
 
     per_sample = True
+    reach = Activated._pointwise
 
     @check.with_hints
     def __init__(
@@ -116,10 +115,6 @@ class Dense(Weighted):
         y = x @ self.kernel
         return self.activation(y if self.bias is None else y + self.bias)
 
-    def reach(self) -> ReceptiveField | None:
-        """Return that each step is computed from itself."""
-        return self._pointwise()
-
 
 class Activation(Activated):
     """An activation as a layer of its own: a name or any callable on Tensors.
@@ -129,6 +124,7 @@ class Activation(Activated):
     """
 
     per_sample = True
+    reach = Activated._pointwise
 
     def __init__(self, activation: str | ActivationFunction | None) -> None:
         self.activation = activations.get("Activation", activation)
@@ -141,10 +137,6 @@ class Activation(Activated):
         """Return the activation of ``x``."""
         return self.activation(as_input("Activation", x))
 
-    def reach(self) -> ReceptiveField | None:
-        """Return that each step is computed from itself, if the activation has a name."""
-        return self._pointwise()
-
 
 class Flatten(Layer):
     """Join all axes but the first: (batch, ...) to (batch, features).
@@ -153,8 +145,7 @@ class Flatten(Layer):
     (2, 12)
     """
 
-    keeps_linear = True
-    per_sample = True
+    keeps_linear = per_sample = True
 
     def __repr__(self) -> str:
         return "Flatten()"
@@ -177,8 +168,7 @@ class Dropout(Layer):
     Tensor([1., 1., 1.])
     """
 
-    keeps_linear = True
-    per_sample = True
+    keeps_linear = per_sample = True
 
     @check.with_hints
     def __init__(self, rate: float, *, rng: "check.Seed" = None) -> None:
@@ -228,7 +218,7 @@ class Sequential(Layer):
                 raise TypeError(
                     f"Sequential: layers[{i}] must be a Layer, got {check.shown(layer)}.{advice}"
                 )
-        self.layers: list[Layer] = [layer for layer in layers if isinstance(layer, Layer)]
+        self.layers: list[Any] = list(layers)
 
     def forward(self, x: Any) -> Tensor:
         """Return the last layer's output."""
@@ -256,6 +246,5 @@ class Sequential(Layer):
         return iter(self.layers)
 
     def __getitem__(self, index: int | slice) -> Layer:
-        if isinstance(index, slice):
-            return Sequential(self.layers[index])
-        return self.layers[index]
+        found: Any = self.layers[index]
+        return Sequential(found) if isinstance(index, slice) else found

@@ -51,64 +51,55 @@ def _constant(owner: str, name: str, value: Any) -> Any:
     return array
 
 
-def _floats(owner: str, prediction: Any) -> Any:
-    prediction = as_array(owner, prediction)
-    if prediction.dtype.kind != "f":
-        raise TypeError(
-            f"{owner}: prediction must be floating-point, got dtype {prediction.dtype}."
-        )
-    return prediction
+def _floats(owner: str, prediction: Any) -> tuple[Any, Any]:
+    """Return the prediction, and in single precision if it is in half: squares would overflow."""
+    given = as_array(owner, prediction)
+    if given.dtype.kind != "f":
+        raise TypeError(f"{owner}: prediction must be floating-point, got dtype {given.dtype}.")
+    return given, given if given.dtype.itemsize > 2 else ops.astype(given, np.dtype(np.float32))
 
 
 def _cast(array: Any, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else ops.astype(array, dtype)
 
 
-def _single(prediction: Any) -> Any:
-    """Return half precision in single precision: squares would be too large, means too small."""
-    return _cast(prediction, np.dtype(np.float32)) if prediction.dtype.itemsize < 4 else prediction
-
-
 def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
     """Return the prediction as it is given, and both in the dtype to compute in."""
-    target = _constant(owner, "target", target)
-    prediction = _floats(owner, prediction)
-    if prediction.shape != target.shape:
-        p, t = prediction.shape, target.shape
-        if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
-            advice = 'They differ in length alone: do the layers over time have padding="same"?'
-        else:
-            advice = "Reshape one of them; broadcasting would compare every pair."
-            if owner.startswith("categorical") and t == p[:-1]:
-                advice = "For class numbers use sparse_categorical_crossentropy."
-        raise ValueError(
-            f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
-        )
-    x = _single(prediction)
-    return prediction, x, _cast(target, x.dtype)
+    target, (given, x) = _constant(owner, "target", target), _floats(owner, prediction)
+    p, t = given.shape, target.shape
+    if p == t:
+        return given, x, _cast(target, x.dtype)
+    advice = "Reshape one of them; broadcasting would compare every pair."
+    if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
+        advice = 'They differ in length alone: do the layers over time have padding="same"?'
+    elif owner.startswith("categorical") and t == p[:-1]:
+        advice = "For class numbers use sparse_categorical_crossentropy."
+    raise ValueError(
+        f"{owner}: prediction and target must have equal shapes, got {p} and {t}. {advice}"
+    )
+
+
+def _require(array: Any, fine: Callable[[Any, Any], bool], fault: str, advice: str = "") -> None:
+    """Refuse an array, whose smallest and largest value are not fine."""
+
+    def refuse(array: np.ndarray) -> None:
+        if array.size:  # the ufuncs are quicker than the methods
+            low, high = np.minimum.reduce(array, None), np.maximum.reduce(array, None)
+            if not fine(low, high):
+                raise ValueError(f"{fault} {low} to {high}.{advice}")
+
+    inspected(refuse, array)
 
 
 def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]) -> None:
     """Refuse values outside [0, 1]; nan passes on into the loss, where training names it."""
     slack = 8 * float(np.finfo(dtype).eps)  # a sum of probabilities may round to more than 1
-
-    def refuse(array: np.ndarray) -> None:
-        lowest, highest = np.minimum.reduce, np.maximum.reduce  # quicker than the methods
-        if array.size and (lowest(array, None) < -slack or highest(array, None) > 1 + slack):
-            raise ValueError(
-                f"{owner}: {name} must lie in [0, 1], got values from {np.nanmin(array):.9g} to "
-                f"{np.nanmax(array):.9g}. {advice}"
-            )
-
-    inspected(refuse, array)
+    fault = f"{owner}: {name} must lie in [0, 1], got values from"
+    _require(array, lambda low, high: not (low < -slack or high > 1 + slack), fault, " " + advice)
 
 
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
-    """Return the flag, after a look whether the prediction is what it says.
-
-    Refused are probabilities outside [0, 1], and where logits are due, a result of the activation
-    that makes probabilities.
-    """
+    """Return the flag; refuse probabilities outside [0, 1], and in the place of logits."""
     if not check.flag(owner, "from_logits", from_logits):
         advice = "For raw scores give from_logits=True."
         _within(owner, "prediction", prediction, advice, prediction.dtype)
@@ -125,22 +116,15 @@ def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) 
 def _weight(owner: str, name: str, value: Any, of: str, array: Any, *, zero: bool) -> Any:
     """Return weights in the dtype of ``array``, to whose shape they broadcast."""
     weight, shape = _constant(owner, name, value), array.shape
-    padded = (1,) * (len(shape) - weight.ndim) + weight.shape
-    if len(padded) != len(shape) or any(
-        w not in (1, n) for w, n in zip(padded, shape, strict=True)
-    ):
+    pairs = zip(weight.shape[::-1], shape[::-1], strict=False)
+    if weight.ndim > len(shape) or any(w not in (1, n) for w, n in pairs):
         raise ValueError(
             f"{owner}: {name} must broadcast to the {of}'s shape {shape}, got {weight.shape}."
         )
 
-    def refuse(weight: np.ndarray) -> None:
-        if not (np.isfinite(weight).all() and (weight >= 0 if zero else weight > 0).all()):
-            raise ValueError(
-                f"{owner}: {name} must be finite and {'not negative' if zero else 'above 0'}, got "
-                f"values from {weight.min():g} to {weight.max():g}."
-            )
-
-    inspected(refuse, weight)
+    fault = f"{owner}: {name} must be finite and {'not negative' if zero else 'above 0'}, got"
+    least = np.greater_equal if zero else np.greater
+    _require(weight, lambda low, high: least(low, 0) and high < np.inf, f"{fault} values from")
     return _cast(weight, array.dtype)
 
 
@@ -315,10 +299,10 @@ def sparse_categorical_crossentropy(
     """
     owner = "sparse_categorical_crossentropy"
     classes = _constant(owner, "target", target)
-    given = _floats(owner, prediction)
+    given, x = _floats(owner, prediction)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"{owner}: target must be integer classes, got dtype {classes.dtype}.")
-    log_p = _log_probabilities(owner, given, _single(given), from_logits)
+    log_p = _log_probabilities(owner, given, x, from_logits)
     if classes.shape != given.shape[:-1]:
         raise ValueError(
             f"{owner}: target must have the prediction's shape without its last axis, "
@@ -326,14 +310,8 @@ def sparse_categorical_crossentropy(
             "of one, as target[..., 0]; for one-hot rows use categorical_crossentropy."
         )
     last = given.shape[-1] - 1
-
-    def refuse(classes: np.ndarray) -> None:
-        if classes.size and not (classes.min() >= 0 and classes.max() <= last):
-            raise ValueError(
-                f"{owner}: classes must lie in 0..{last}, got {classes.min()} to {classes.max()}."
-            )
-
-    inspected(refuse, classes)
+    fault = f"{owner}: classes must lie in 0..{last}, got"
+    _require(classes, lambda low, high: low >= 0 and high <= last, fault)
     loss = ops.negative(ops._take_last(log_p, classes))
     return _reduced(owner, loss, given, sample_weight, reduction)
 

@@ -9,6 +9,7 @@ import numpy as np
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.primitive import shape_of, values
+from tinynn.nn import activations
 
 if TYPE_CHECKING:
     from tinynn.nn.layer import Layer
@@ -37,8 +38,8 @@ def title(path: str, layer: "Layer") -> str:
 @contextmanager
 def _watched(
     layers: list[tuple[str, "Layer"]],
-    before: Callable[[str, "Layer", Any], None],
-    after: Callable[[str, "Layer", Any, Any], None],
+    before: Callable[[str, "Layer", Any], None] = lambda *call: None,
+    after: Callable[[Call], None] = lambda call: None,
 ) -> Iterator[None]:
     """Call ``before`` and ``after`` with each call of a layer's ``forward`` inside."""
     own = [vars(layer).get("forward") for _, layer in layers]
@@ -50,7 +51,7 @@ def _watched(
             try:
                 y = forward(*args, **kwargs)
             finally:
-                after(path, layer, x, y)
+                after((path, layer, x, y))
             return y
 
         return watched
@@ -68,12 +69,15 @@ def _watched(
 
 @contextmanager
 def observed(model: "Layer") -> Iterator[list[Call]]:
-    """Collect every call of a layer inside, as they end; what the layers have set is undone."""
+    """Collect every call of a layer inside, in the order in which they end.
+
+    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
+    """
     calls: list[Call] = []
     layers = model.named_layers()
     attributes = [vars(layer).copy() for _, layer in layers]
     try:
-        with _watched(layers, lambda *call: None, lambda *call: calls.append(call)):
+        with _watched(layers, after=calls.append):
             yield calls
     finally:
         for (_, layer), before in zip(layers, attributes, strict=True):
@@ -99,19 +103,31 @@ def takes_as_series(layer: "Layer", x: Any, steps: int) -> bool:
 
 
 @contextmanager
-def one_series_refused(model: "Layer", x: Any, message: Callable[[str], str]) -> Iterator[None]:
-    """Refuse, at the calls of ``model`` inside, to take the samples ``x`` for time steps.
+def one_series_refused(
+    owner: str, model: "Layer", x: np.ndarray, size: int, advice: str
+) -> Iterator[None]:
+    """Refuse, inside, one series (length, channels) whose steps are cut up as if samples.
 
-    The layers alone do not show it, for a model may add the missing axis itself: what they are
-    called with does. Raises ValueError with ``message(layer)``, the layer by path and class, from
-    the first layer that takes a matrix as long as the matrix ``x`` for one series.
+    ``size``: how many rows of ``x`` the model is given at a time. Of tinynn's own layers it is
+    known what they make of them; if one is the user's, or holds a function of his, the model may
+    add the missing axis itself, and what a layer is called with shows it.
     """
-    layers = model.named_layers() if len(shape_of(x)) == 2 else []
-    steps = shape_of(x)[0] if layers else 0
+
+    def refuse(path: str, layer: "Layer") -> None:
+        raise ValueError(
+            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
+            f"{title(path, layer)} takes for one series (length, channels). {advice}"
+        )
 
     def look(path: str, layer: "Layer", given: Any) -> None:
-        if takes_as_series(layer, given, steps):
-            raise ValueError(message(title(path, layer)))
+        if takes_as_series(layer, given, len(x[:size])):
+            refuse(path, layer)
 
-    with _watched([pair for pair in layers if pair[1].takes_series], look, lambda *call: None):
+    layers = model.named_layers() if x.ndim == 2 else []
+    takers = [pair for pair in layers if pair[1].takes_series]
+    held = [getattr(layer, "activation", activations.linear) for _, layer in layers]
+    ours = all(type(layer).__module__.startswith("tinynn.") for _, layer in layers)
+    if takers and ours and all(function in activations.TABLE.values() for function in held):
+        refuse(*takers[0])
+    with _watched(takers, before=look):
         yield

@@ -12,8 +12,23 @@ from tinynn.nn.layers import as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
 
 
-class _Pool1d(Layer):
+class _OverSteps(Layer):
+    """A layer that puts one value in the place of several steps."""
+
     takes_series = True
+
+    def _series(self, x: Any) -> Tensor:
+        owner = type(self).__name__
+        x = as_input(owner, x)
+        if x.ndim not in (2, 3):
+            raise ValueError(
+                f"{owner}: the input must be (batch, length, channels) or (length, channels), got "
+                f"shape {x.shape}."
+            )
+        return x
+
+
+class _Pool1d(_OverSteps):
     per_sample = True
     _pool: ClassVar[Any]
 
@@ -23,9 +38,8 @@ class _Pool1d(Layer):
     ) -> None:
         owner = type(self).__name__
         self.pool_size = check.integer(owner, "pool_size", pool_size, at_least=1)
-        self.strides = self.pool_size
-        if strides is not None:
-            self.strides = check.integer(owner, "strides", strides, at_least=1)
+        strides = self.pool_size if strides is None else strides
+        self.strides = check.integer(owner, "strides", strides, at_least=1)
         self.padding = check.choice(owner, "padding", padding, ("valid", "same"))
 
     def __repr__(self) -> str:
@@ -34,9 +48,8 @@ class _Pool1d(Layer):
 
     def forward(self, x: Any) -> Tensor:
         """Return one value for each window and channel."""
-        owner = type(self).__name__
-        x = _series(owner, x)
-        geometry.output_length(owner, x.shape[-2], self.pool_size, self.strides, self.padding)
+        x, how = self._series(x), (self.pool_size, self.strides, self.padding)
+        geometry.output_length(type(self).__name__, x.shape[-2], *how)
         return self._pool(x, self.pool_size, strides=self.strides, padding=self.padding)
 
     def reach(self) -> ReceptiveField:
@@ -69,8 +82,7 @@ class AvgPool1d(_Pool1d):
     _pool = staticmethod(conv.avg_pool1d)
 
 
-class _GlobalPool1d(Layer):
-    takes_series = True
+class _GlobalPool1d(_OverSteps):
     per_sample = True
     _over: ClassVar[Any]
 
@@ -79,9 +91,9 @@ class _GlobalPool1d(Layer):
 
     def forward(self, x: Any) -> Tensor:
         """Return one value for each channel."""
-        owner = type(self).__name__
-        x = _series(owner, x)
+        x = self._series(x)
         if x.shape[-2] == 0:
+            owner = type(self).__name__
             raise ValueError(f"{owner}: the input must have at least one step, got {x.shape}.")
         return self._over(x, axis=-2)
 
@@ -105,12 +117,3 @@ class GlobalAvgPool1d(_GlobalPool1d):
 
     keeps_linear = True
     _over = staticmethod(ops.mean)
-
-
-def _series(owner: str, x: Any) -> Tensor:
-    """Return ``x`` as a Tensor (batch, length, channels) or (length, channels)."""
-    x = as_input(owner, x)
-    if x.ndim not in (2, 3):
-        allowed = "(batch, length, channels) or (length, channels)"
-        raise ValueError(f"{owner}: the input must be {allowed}, got shape {x.shape}.")
-    return x

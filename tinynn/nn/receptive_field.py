@@ -24,12 +24,8 @@ class ReceptiveField(NamedTuple):
         >>> ReceptiveField(2, 0, 1).then(ReceptiveField(3, 4, 4))
         ReceptiveField(stride=6, left=8, right=9, fixed=True)
         """
-        return ReceptiveField(
-            self.stride * after.stride,
-            self.left + self.stride * after.left,
-            self.right + self.stride * after.right,
-            self.fixed and after.fixed,
-        )
+        left, right = self.left + self.stride * after.left, self.right + self.stride * after.right
+        return ReceptiveField(self.stride * after.stride, left, right, self.fixed and after.fixed)
 
 
 def receptive_field_of(layer: Any) -> ReceptiveField | None:
@@ -40,20 +36,18 @@ def receptive_field_of(layer: Any) -> ReceptiveField | None:
     owner = f"{type(layer).__name__}.reach"
     if not isinstance(said, tuple) or len(said) not in (3, 4):
         raise TypeError(f"{owner} must return (stride, left, right) or None, got {said!r}.")
-    stride, left, right = (
-        check.integer(owner, name, value, at_least=least)
-        for name, value, least in zip(("stride", "left", "right"), said, (1, 0, 0), strict=False)
-    )
+    stride = check.integer(owner, "stride", said[0], at_least=1)
+    left = check.integer(owner, "left", said[1], at_least=0)
+    right = check.integer(owner, "right", said[2], at_least=0)
     return ReceptiveField(stride, left, right, *said[3:])
 
 
 def of_windows(
     extent: int, stride: int, padding: geometry.Padding, mirrored: bool = False
 ) -> ReceptiveField:
-    """Return the receptive field of windows that span ``extent`` steps, ``stride`` apart.
+    """Return that of windows of ``extent`` steps; at the ends, a mirror shows steps outside.
 
     Padding "same" with a stride depends on the remainder of the length by it: the furthest counts.
-    At the ends, a mirror shows steps outside the window.
     """
     left = right = 0
     pairs = {geometry.padding_pair(padding, n, extent, stride) for n in range(1, stride + 1)}

@@ -31,8 +31,8 @@ def summary(model: "Layer", input_shape: Iterable[int | None]) -> str:
         size = sum(t.size for t in own if id(t) not in counted)
         counted |= {id(t) for t in own}
         batched = ", ".join(["batch", *map(str, np.shape(output)[1:])])
-        kind, name = type(layer).__name__, getattr(layer, "activation_name", "-")
-        table.append((path or "(self)", kind, name, f"({batched})", f"{size:,}"))
+        name = type(layer).__name__, getattr(layer, "activation_name", "-")
+        table.append((path or "(self)", *name, f"({batched})", f"{size:,}"))
     total = sum(t.size for t in model.parameters())
     return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
 
@@ -50,8 +50,8 @@ def _calls(model: "Layer", shape: tuple[Any, ...]) -> list[Call]:
             model(zeros)  # requires a gradient, so that every operation is recorded
         except (ValueError, TypeError) as error:
             wrong = error
-    for path, layer, given, _ in calls:
-        if len(shape) == 1 and takes_as_series(layer, given, 1):
+    for path, layer, given, _ in calls if len(shape) == 1 else ():
+        if takes_as_series(layer, given, 1):
             raise ValueError(
                 f"{fault} leaves no axis for the time steps of {title(path, layer)}. Give (length, "
                 "channels), such as (100, 1); a leading None stands for the batch axis."
@@ -62,12 +62,9 @@ def _calls(model: "Layer", shape: tuple[Any, ...]) -> list[Call]:
 
 
 def _aligned(table: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [cell.ljust(w) for cell, w in zip(row[:-1], widths, strict=False)]
-        lines.append("  ".join([*cells, row[-1].rjust(widths[-1])]))
-    return lines
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    left = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in table]
+    return ["  ".join([*cells[:-1], cells[-1].strip().rjust(widths[-1])]) for cells in left]
 
 
 def _tensors(results: Any) -> list[Tensor]:
@@ -80,13 +77,12 @@ def _takers(results: list[Tensor]) -> dict[int, set[int]]:
     stack, seen = list(results), set()
     while stack:
         node = stack.pop()
-        if id(node) in seen or not node._trace:
-            continue
-        seen.add(id(node))
-        for arg in node._trace[1]:
-            if isinstance(arg, Tensor):
+        if id(node) not in seen and node._trace:
+            seen.add(id(node))
+            taken = [arg for arg in node._trace[1] if isinstance(arg, Tensor)]
+            stack += taken
+            for arg in taken:
                 takers.setdefault(id(arg), set()).add(id(node))
-                stack.append(arg)
     return takers
 
 
@@ -100,14 +96,15 @@ def _linear_pairs(calls: list[Call]) -> list[str]:
         inside = _takers(_tensors(y)).get(id(x))
         alone = y is x or (inside == takers.get(id(x)) and id(x) not in final)
         before = made_by.get(id(x)) if alone else None
-        if hasattr(layer, "kernel"):
-            if before is not None:
-                notes.append(
-                    f"note: {before} and {path} are two linear maps in a row, which are one linear "
-                    "map; give the first an activation."
-                )
-            if getattr(layer, "activation_name", None) == "linear":
-                made_by[id(y)] = path
-        elif before is not None and getattr(layer, "keeps_linear", False):
-            made_by[id(y)] = before
+        if not hasattr(layer, "kernel"):
+            if before is not None and getattr(layer, "keeps_linear", False):
+                made_by[id(y)] = before
+            continue
+        if before is not None:
+            notes.append(
+                f"note: {before} and {path} are two linear maps in a row, which are one linear "
+                "map; give the first an activation."
+            )
+        if getattr(layer, "activation_name", None) == "linear":
+            made_by[id(y)] = path
     return notes

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import Node, _paused
 from tinynn.autodiff.listening import listener
-from tinynn.replay.plans import Plans, ReplayMismatch, Unrecorded, same_array
+from tinynn.replay.plans import Plans, Unrecorded
 from tinynn.replay.tracing import Tracer
 from tinynn.training.threads import one_blas_thread
 
@@ -31,12 +30,6 @@ class Compiled:
         self.eager: str | None = None
         self._for_good = False
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:  # as of a method
-        return self if instance is None else MethodType(self, instance)
-
-    def __reduce__(self) -> str:  # copied and pickled by name, as functions are
-        return self.__qualname__  # type: ignore[attr-defined]
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the function for these arguments; record it when they are of a new kind."""
         if self._for_good or listener.get() is not None:  # inside another compiled function
@@ -51,7 +44,7 @@ class Compiled:
                 return self._function(*given, **named)
 
             try:
-                plan = self._plans.get(key, call, verify=self._verify)
+                plan = self._plans.get(key, call, word=self._verify, verify=self._verify)
             except Unrecorded as error:
                 result = self._function(*args, **kwargs)  # raises again if the fault is the user's
                 self.eager, self._for_good = str(error), True
@@ -59,34 +52,9 @@ class Compiled:
             if plan is None:
                 self.eager = self._plans.reason()
                 return self._function(*args, **kwargs)
-            if self._verify and not plan.runs:
-                before = [array.copy() for array in arrays]
-                again = partial(self._function, *args, **kwargs)
-                return self._first(plan, key, call, again, before)
             with one_blas_thread() if plan.program().light else nullcontext():
                 again = partial(self._function, *args, **kwargs)
                 return plan.replay(arrays, again, compare=self._verify)
-
-    def _first(
-        self, plan: Any, key: Any, call: Any, function: Any, before: list[np.ndarray]
-    ) -> Any:
-        """Make the first call as it is, for its rehearsal may have gone another way."""
-        fine, now = False, list[np.ndarray]()
-        try:
-            result, fine = plan.run_as_it_is(function)
-            structure = _flattened((function.args, function.keywords), now)
-            fine = fine and structure == key[0] and all(map(same_array, now, before))
-        finally:
-            if not fine:
-                self._plans.drop(key)
-        if not fine:
-            plan.verify(call, "compile")  # which may name what differs
-            raise ReplayMismatch(
-                "compile: a call as it is did something else than its rehearsal on Tensors. It may "
-                "ask of what type its arguments are, change something in place, or keep a count. "
-                "Do not compile it, or take that out of it."
-            )
-        return result
 
 
 def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -115,8 +83,8 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
             "compile: an argument must be an array, a plain value, or a list, tuple or dict of "
             f"such, got {type(value).__name__}."
         ) from None
-    shown = repr(value) if isinstance(value, (float, complex)) else ""  # 0.0 is not -0.0
-    return (VALUE, type(value), value, shown)
+    # 0.0 is not -0.0, and nan is nan.
+    return (VALUE, type(value), repr(value) if isinstance(value, float) else value, value)
 
 
 def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
@@ -126,7 +94,7 @@ def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
         place, array = next(places)
         return tracer.argument(place, array, as_tensor=kind == TENSOR)
     if kind == VALUE:
-        return structure[2]
+        return structure[-1]
     if kind is dict:
         return {key: _unflattened(part, places, tracer) for key, part in structure[1:]}
     parts = [_unflattened(part, places, tracer) for part in structure[1:]]

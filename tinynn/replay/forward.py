@@ -6,12 +6,12 @@ import numpy as np
 
 from tinynn.autodiff.primitive import values
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import ByIdentity, Plan, Plans, ReplayMismatch, Unrecorded
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with
 from tinynn.replay.program import NotFinite
 from tinynn.replay.purity import trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 
-_known: ByIdentity[Plans] = ByIdentity()
+_known: dict[int, Plans] = {}  # by id of the model
 
 
 class Forward:
@@ -23,7 +23,7 @@ class Forward:
     def __init__(self, model: Layer) -> None:
         self.model, self.eager = model, unknown_part(model)
         self.trusted = trusted(model)
-        self._plans = _known.get(model) or _known.put(model, Plans("predict"))
+        self._plans = kept_with(model, _known, lambda: Plans("predict"))
         self._lock = self._plans.lock
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
@@ -39,14 +39,16 @@ class Forward:
             return self._eagerly(x)
 
     def _plan(self, x: np.ndarray) -> Plan | None:
+        word = not self.trusted
+
         def call(tracer: Tracer) -> Any:
-            self.trusted, reason = trusted(self.model), unknown_part(self.model)
+            reason = unknown_part(self.model)
             if reason is not None:  # a part has been exchanged
                 raise NotReplayable(reason)
             return values(self.model(tracer.argument(0, x, as_tensor=True)))
 
         try:
-            return self._plans.get((x.shape, x.dtype), call, verify=not self.trusted, after=1)
+            return self._plans.get((x.shape, x.dtype), call, word=word, verify=word, after=1)
         except ReplayMismatch:
             raise
         except (NotReplayable, Unrecorded) as error:

@@ -2,22 +2,22 @@
 
 The forward of an operation of ours is run once on a :class:`Symbol`, which has a shape and a dtype
 but no values, and tells which NumPy functions it was given to. What asks a Symbol for more stays
-one call. So does every operation of a user: its forward is run at each replay.
+one call. So does every operation of a user: its forward is run at each replay. Lowered is only what
+comes before the first step of an optimizer; what comes after is rare.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from tinynn._trees import tree_leaves, tree_map
+from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
-from tinynn.replay import recording as rec
-from tinynn.replay.recording import ArraySpec, Recording, Ref, Source, Step
-from tinynn.replay.speculation import Visibility, is_own, read_at_the_end, read_by
+from tinynn.replay.recording import ArraySpec, Check, Recording, Ref, Source, Step
+from tinynn.replay.speculation import hidden, is_own, read_by, split
 
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 
@@ -26,8 +26,8 @@ POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 class Instruction:
     """``function(*args, **params)`` makes ``result``: a ufunc, its reduce, or a whole operation.
 
-    ``op``: the Primitive that it is, or is a part of; ``exact``: an effect comes before it, so the
-    call can no longer be run again eagerly; ``hidden``: a nan in the result may go unseen.
+    ``op``: the Primitive that it is, or is a part of; ``hidden``: a nan in the result may go
+    unseen.
     """
 
     function: Callable[..., Any]
@@ -35,8 +35,7 @@ class Instruction:
     params: dict[str, Any]
     result: Ref
     op: Any
-    exact: bool = False
-    hidden: bool = True
+    hidden: bool
 
     @property
     def whole(self) -> bool:
@@ -51,71 +50,66 @@ class Instruction:
         return self.whole and (self.op.elementwise or self.op is ops.astype)
 
 
-def lower(recording: Recording) -> Recording:
-    """Return a recording of Instructions in place of Steps.
+@dataclass
+class Lowered:
+    """A recording as Instructions and Checks, and what is left for ``late``: effects, and steps.
+
+    ``read``: what is read late or at the end; ``kept``: that of it which is computed before, and
+    the number under which it is computed.
+    """
+
+    specs: list[ArraySpec]
+    sources: dict[int, Source]
+    steps: list[Any]
+    late: list[Any]
+    read: set[Ref]
+    kept: dict[Ref, Ref]
+
+
+def lower(recording: Recording) -> Lowered:
+    """Lower what comes before the first step of an optimizer.
 
     What is constant or occurs twice is computed once, and what nobody reads never, but for
     operations of users.
     """
-    return _Lowering(recording).lowered()
+    early, late, read, before = split(recording)
+    lowering = _Lowering(recording, hidden(early, before, recording.specs))
+    for part in early:
+        lowering.add(part)
+    kept = {ref: lowering.ref(ref) for ref in before}
+    steps = _used(lowering.steps, set(kept.values()))
+    return Lowered(lowering.specs, lowering.sources, steps, late, read, kept)
 
 
 class _Lowering:
-    def __init__(self, recording: Recording) -> None:
-        self.recording, self.specs = recording, list(recording.specs)
-        self.sources = dict(recording.sources)
-        self.visibility = Visibility(recording)
+    def __init__(self, recording: Recording, hidden: set[Ref]) -> None:
+        self.specs, self.sources = list(recording.specs), dict(recording.sources)
+        self.results = hidden
         self.same: dict[Ref, Ref] = {}  # numbers of arrays that are the same as an earlier one
-        self.known: dict[Any, Ref] = {}  # results by what computes them
+        self.known: dict[Any, Instruction] = {}  # by what they compute
         self.steps: list[Any] = []
-        self.exact = False
         self.hidden = True  # whether a nan in the result of this step may go unseen
-
-    def lowered(self) -> Recording:
-        for part in self.recording.steps:
-            if isinstance(part, Step):
-                self._step(part)
-            else:
-                self.steps.append(self._renamed(part))
-                if not isinstance(part, rec.Check):
-                    self.exact = True
-                    self.known.clear()  # the effect may have changed arrays of the user's
-        gradients = [(leaf, self.ref(g)) for leaf, g in self.recording.gradients]
-        result = tree_map(self._renamed, self.recording.result)
-        lowered = Recording(self.specs, self.sources, self.steps, gradients, result)
-        return replace(lowered, steps=_used(lowered))
 
     def ref(self, x: Any) -> Any:
         """Return the number under which an array is computed; all else as it is."""
         return self.same.get(x, x) if isinstance(x, Ref) else x
 
-    def _renamed(self, part: Any) -> Any:
-        if isinstance(part, rec.Returned):
-            return replace(part, ref=self.ref(part.ref))
-        if isinstance(part, rec.Assign):
-            return replace(part, value=self.ref(part.value))
-        if isinstance(part, rec.Update):
-            return replace(part, gradients=list(map(self.ref, part.gradients)))
-        return (
-            replace(part, args=tuple(map(self.ref, part.args))) if type(part) is rec.Check else part
-        )
-
-    def _step(self, step: Step) -> None:
-        op, args = step.op, tuple(map(self.ref, step.args))
+    def add(self, part: Step | Check) -> None:
+        """Add a check, or the calls of a step."""
+        args = tuple(map(self.ref, part.args))
+        if isinstance(part, Check):
+            self.steps.append(Check(part.check, args))
+            return
+        op, self.hidden = part.op, part.result in self.results
         if not is_own(op):
-            self._add(op.forward, args, step.params, step.result, op)
-            return
-        if self._changes_nothing(step, args[0]):
-            self.same[step.result] = args[0]
-            return
-        if self._folded(step, args):
-            return
-        self.hidden = self.visibility.hides(step.result)
-        y = self._inside(step, args)
-        if y is None:
-            spec = self.specs[step.result.index]
-            y = self._emit(op.forward, args, step.params, spec, op)
-        self.same[step.result] = y
+            call = op.forward, args, part.params, part.result, op, self.hidden
+            self.steps.append(Instruction(*call))
+        elif self._changes_nothing(part, args[0]):
+            self.same[part.result] = args[0]
+        elif not self._folded(part, args):
+            self.same[part.result] = self._inside(part, args) or self.emit(
+                op.forward, args, part.params, self.specs[part.result.index], op
+            )
 
     def _constant(self, x: Any, *, frozen: bool) -> bool:
         source = self.sources.get(x.index) if isinstance(x, Ref) else None
@@ -128,13 +122,11 @@ class _Lowering:
             return False  # an array of the user's may change before the result is read
         if step.op is ops.astype or step.op.elementwise or len(step.args) > 1:
             return step.op is ops.astype
-        array = np.empty(spec.shape, spec.dtype)
-        try:
-            with np.errstate(all="ignore"):
-                y = step.op.forward(array, **step.params)
-        except Exception:  # of what these elements happen to be
-            return False
-        return isinstance(y, np.ndarray) and _place(y) == _place(array)
+        array = np.ones(spec.shape, spec.dtype)
+        with np.errstate(all="ignore"), suppress(Exception):  # of what these elements are
+            y = np.asarray(step.op.forward(array, **step.params))
+            return y.strides == array.strides and np.may_share_memory(y, array)
+        return False
 
     def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Compute a step on constants now; tell whether it is one."""
@@ -148,56 +140,40 @@ class _Lowering:
 
     def _inside(self, step: Step, args: tuple[Any, ...]) -> Ref | None:
         """Emit what an operation consists of, and return the result; None if that is not clear."""
-        spec = self.specs[step.result.index]
         mark, known = len(self.steps), len(self.known)
         symbols = [Symbol(self, step.op, x) if isinstance(x, Ref) else x for x in args]
-        try:
+        with suppress(Exception):  # whatever an operation does with values that are none
             y = step.op.forward(*symbols, **step.params)
-            if isinstance(y, Symbol) and self.specs[y.ref.index] == spec and y.ref not in args:
+            if self.specs[y.ref.index] == self.specs[step.result.index] and y.ref not in args:
                 return y.ref
-        except Exception:  # whatever an operation does with values that are none
-            pass
         del self.steps[mark:]
         while len(self.known) > known:
             self.known.popitem()
         return None
 
-    def _emit(
+    def emit(
         self, function: Any, args: tuple[Any, ...], params: dict[str, Any], spec: ArraySpec, op: Any
     ) -> Ref:
         """Return the number of what a call gives, computed before or here."""
-        key = _key(function, args, params)
-        if key is not None and key in self.known:
-            return self.known[key]
+        plain = not any(isinstance(x, np.ndarray) for x in tree_leaves([args, params]))
+        key = function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
+        if plain and (known := self.known.get(key)):
+            known.hidden |= self.hidden
+            return known.result
         ref = Ref(len(self.specs))
         self.specs.append(spec)
-        self._add(function, args, params, ref, op)
-        if key is not None:
-            self.known[key] = ref
+        step = Instruction(function, args, params, ref, op, self.hidden)
+        self.steps.append(step)
+        if plain:
+            self.known[key] = step
         return ref
 
-    def _add(self, function: Any, args: Any, params: dict[str, Any], ref: Ref, op: Any) -> None:
-        self.steps.append(Instruction(function, args, params, ref, op, self.exact, self.hidden))
 
-
-def _place(array: np.ndarray) -> tuple[Any, ...]:
-    return array.ctypes.data, array.strides
-
-
-def _key(function: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """Return what makes a result the same again, or None if that cannot be told."""
-    if any(isinstance(x, np.ndarray) for x in tree_leaves([args, params])):
-        return None
-    return function, repr(args), repr(params)  # in which 0.0 is not -0.0, nor 1
-
-
-def _used(lowered: Recording) -> list[Any]:
+def _used(steps: list[Any], read: set[Ref]) -> list[Any]:
     """Return the steps without operations of ours whose results nobody reads."""
-    read = set(read_at_the_end(lowered))
     kept = []
-    for part in reversed(lowered.steps):
-        idle = isinstance(part, Instruction) and part.result not in read and is_own(part.op)
-        if not idle:
+    for part in reversed(steps):
+        if not isinstance(part, Instruction) or part.result in read or not is_own(part.op):
             kept.append(part)
             read.update(read_by(part))
     return kept[::-1]
@@ -220,7 +196,7 @@ class Symbol(NDArrayOperatorsMixin):
 
     def __float__(self) -> float:
         """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""
-        if self.ndim or self.lowering.exact or self.lowering.hidden:
+        if self.ndim or self.lowering.hidden:
             _refuse(self)
         return 0.0
 
@@ -241,8 +217,7 @@ class Symbol(NDArrayOperatorsMixin):
         else:
             _refuse(self)
         args = tuple([x.ref if isinstance(x, Symbol) else x for x in inputs])
-        spec = ArraySpec(_shape(function, inputs, params), _dtype(function, inputs, params))
-        ref = self.lowering._emit(function, args, params, spec, self.op)
+        ref = self.lowering.emit(function, args, params, _spec(function, inputs, params), self.op)
         return Symbol(self.lowering, self.op, ref)
 
 
@@ -253,25 +228,16 @@ def _says_nothing(name: str, value: Any) -> bool:
     return value is {"where": True, "keepdims": False}.get(name)
 
 
-def _shape(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> tuple[int, ...]:
-    """Return the shape of what a ufunc, or its reduction, gives."""
-    shapes = [np.shape(x) for x in inputs]
-    if function is np.matmul and min(map(len, shapes)) >= 2:
-        (*a, n, _), (*b, _, m) = shapes
-        return *np.broadcast_shapes(tuple(a), tuple(b)), n, m
-    if isinstance(function, np.ufunc):
-        if function.signature is not None:
-            _refuse(function)
-        return np.broadcast_shapes(*shapes)
-    lengths, axis = shapes[0], params.get("axis", 0)
-    axes = range(len(lengths)) if axis is None else normalize_axis_tuple(axis, len(lengths))
-    if params.get("keepdims"):
-        return tuple(1 if i in axes else n for i, n in enumerate(lengths))
-    return tuple(n for i, n in enumerate(lengths) if i not in axes)
-
-
-def _dtype(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> np.dtype[Any]:
-    """Return the dtype of a call's result, found on single elements."""
-    ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, Symbol) else x for x in inputs]
-    with np.errstate(all="ignore"):
-        return np.asarray(function(*ones, **params)).dtype
+def _spec(function: Any, inputs: Sequence[Any], params: dict[str, Any]) -> ArraySpec:
+    """Return shape and dtype of what a ufunc, or its reduction, gives."""
+    if not isinstance(function, np.ufunc):
+        y = function(np.broadcast_to(np.ones((), inputs[0].dtype), inputs[0].shape), **params)
+        return ArraySpec(y.shape, y.dtype)
+    types = [x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]
+    shapes, dtype = [np.shape(x) for x in inputs], function.resolve_dtypes((*types, None))[-1]
+    if function is np.matmul:
+        (*a, n, _), (*b, _, m) = shapes  # of vectors it stays a whole operation
+        return ArraySpec((*np.broadcast_shapes(tuple(a), tuple(b)), n, m), dtype)
+    if function.signature is not None:
+        _refuse(function)
+    return ArraySpec(np.broadcast_shapes(*shapes), dtype)

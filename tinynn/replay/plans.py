@@ -3,8 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from itertools import starmap
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Tracer, heard_by, place
+from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
@@ -31,9 +30,12 @@ class Unrecorded(Exception):
     """A rehearsal failed: by the function's own fault, or because its data were Tensors."""
 
 
-def rehearsed(call: Call) -> Tracer:
-    """Run a rehearsal. If it fails, everything is as it was, generators of layers included."""
-    tracer = Tracer()
+def rehearsed(call: Call, draws: Sequence[np.ndarray] | None = None) -> Tracer:
+    """Run a rehearsal. If it fails, everything is as it was, generators of layers included.
+
+    With ``draws``, of an earlier one, the call gets arrays as arrays, and these draws.
+    """
+    tracer = Tracer(draws)
     try:
         with heard_by(tracer):
             tracer.finish(call(tracer))
@@ -41,27 +43,10 @@ def rehearsed(call: Call) -> Tracer:
         tracer.guards.undo_draws()
         if isinstance(error, NotReplayable) or not isinstance(error, Exception):
             raise
-        what = f"{type(error).__name__} while it was recorded"
-        raise Unrecorded(f"{what}{place(error)}: {error}") from error
+        raise Unrecorded(f"{type(error).__name__} while it was recorded: {error}") from error
     finally:
         tracer.close()
     return tracer
-
-
-class Repeating:
-    """A listener by which all is done as it is written, with draws that were made before."""
-
-    def __init__(self, draws: Sequence[np.ndarray]) -> None:
-        self._draws = iter(draws)
-
-    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Compute."""
-        return op.apply(args, params)
-
-    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Do it, but draw nothing anew."""
-        again = next(self._draws, None) if verb == "fresh" else None
-        return plain(*args) if again is None else again.copy()
 
 
 class Plan:
@@ -76,19 +61,11 @@ class Plan:
         self.programs: dict[int, Program] = {}
         self.runs = 0
         self.rehearsal: Tracer | None = tracer  # of the next replay, with what was drawn in it
-        self._states: list[tuple[Any, Any]] = []
 
     def verify(self, call: Call, owner: str) -> None:
         """Rehearse ``call`` again; raise ReplayMismatch if it is not what was recorded."""
         again = rehearsed(call)
-        found = difference(self.recording, again.recording)
-        if found is not None:
-            again.guards.undo_draws()
-            raise ReplayMismatch(
-                f"{owner}: a call repeated eagerly is not what was recorded: {found}. What changes "
-                "must be an argument, a Tensor, or made by tinynn.fresh. Else do not compile it"
-                f"{', and remove @tnn.pure' if owner != 'compile' else ''}."
-            )
+        _demand_same(self.recording, again, owner)
         self.rehearsal = again
 
     def program(self, worker: int = 0) -> Program:
@@ -102,8 +79,6 @@ class Plan:
         self.runs += 1
         rehearsal, self.rehearsal = self.rehearsal, None
         if self.draws:
-            guards = rehearsal.guards if rehearsal is not None else self.guards
-            self._states = guards.states(drawn=rehearsal is not None)
             self.program().draws = None if rehearsal is None else rehearsal.draws
         return rehearsal
 
@@ -112,11 +87,6 @@ class Plan:
         if self.rehearsal is not None:
             self.rehearsal.guards.undo_draws()
             self.rehearsal = None
-
-    def undo_draws(self) -> None:
-        """Take back what the replay has drawn that began last."""
-        for generator, state in self._states:
-            generator.bit_generator.state = state
 
     def replay(
         self, arrays: Sequence[np.ndarray], again: Callable[[], Any], compare: bool = False
@@ -129,34 +99,16 @@ class Plan:
             with heard_by(Repeating(self.program().drawn)):
                 return again()
         if rehearsal is not None and compare:
-            for got, there in self._outcomes(result, rehearsal):
-                if got.dtype.kind == "f" and not _near(got, there):
-                    raise ReplayMismatch(
-                        "compile: a replayed call gave other numbers than the same call run "
-                        f"eagerly: {np.ravel(got)[:3]} for {np.ravel(there)[:3]}. An operation of "
-                        "your own may keep or read something that changes; do not compile it."
-                    )
+            leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
+            found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
+            found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
+            if not all(map(_near, found, rehearsal.outcome)):
+                raise ReplayMismatch(
+                    "compile: a replayed call gave other numbers than the same call run eagerly. "
+                    "An operation of your own may keep or read something that changes; do not "
+                    "compile it."
+                )
         return result
-
-    def _outcomes(self, result: Any, rehearsal: Tracer) -> list[tuple[Any, np.ndarray]]:
-        """Return what a call returned and left as gradients, beside what its rehearsal did."""
-        leaves = zip(tree_leaves(self.recording.result), tree_leaves(result), strict=True)
-        found = [values(value) for leaf, value in leaves if isinstance(leaf, Returned)]
-        found += [leaf._grad for leaf, ref in self.recording.gradients if ref is not None]
-        return list(zip(found, rehearsal.outcome, strict=True))
-
-    def run_as_it_is(self, function: Callable[[], Any]) -> tuple[Any, bool]:
-        """Make the first call, eagerly; return its result, and whether it is as rehearsed."""
-        rehearsal: Any = self.rehearsal
-        self.rehearsal, self.runs = None, 1
-        with heard_by(Repeating(rehearsal.draws)):
-            result = function()
-        if not _alike(self.recording.result, result):
-            return result, False
-        pairs = self._outcomes(result, rehearsal)
-        pairs += [(leaf._data, data) for leaf, data in rehearsal.left]
-        taken = [leaf._grad for leaf, ref in self.recording.gradients if ref is None]
-        return result, taken == [None] * len(taken) and all(starmap(_near, pairs))
 
 
 class Plans:
@@ -170,23 +122,18 @@ class Plans:
         self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
         self._seen: dict[Hashable, int] = {}
-        self._changed = "other shapes or plain values"  # why the last recording was made
         self.lock = threading.RLock()
 
     def get(
-        self,
-        key: Hashable,
-        call: Call,
-        *,
-        verify: bool = False,
-        after: int = 0,
-        order: bool = False,
-    ) -> Plan | None:
+        self, key: Hashable, call: Call, *, word: bool = False, verify: bool = False,
+        after: int = 0, order: bool = False,
+    ) -> Plan | None:  # fmt: skip
         """Return the plan for a kind of arguments, which holds; None if recording does not pay.
 
         ``call`` is rehearsed where there is none yet, but only once such arguments have come
-        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared.
-        ``order``: whether gradients are computed side by side.
+        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared. With
+        ``word``, which somebody has given, it is rehearsed on arrays, too, for it may ask what it
+        is given. ``order``: whether gradients are computed side by side.
         """
         plan = self._plans.get(key)
         if plan is not None and plan.guards.hold():
@@ -196,23 +143,23 @@ class Plans:
             return plan
         if plan is None and self._count(key) <= after:
             return None
-        if plan is not None:
-            self._plans.pop(key)
-            self._changed = plan.guards.changed() or self._changed
+        self._plans.pop(key, None)
         if self.credit < 1:
             return None
         self.credit -= 1
         self.made += 1
         tracer = rehearsed(call)
+        if word and not _alike(tracer, rehearsed(call, tracer.draws)):
+            _demand_same(tracer.recording, rehearsed(call), self.owner)
+            raise ReplayMismatch(
+                f"{self.owner}: a call on arrays did something else than one on Tensors. It may "
+                "ask of what type its arguments are. Do not compile it, or take that out of it."
+            )
         if len(self._plans) >= KEPT:
             del self._plans[next(iter(self._plans))]
         leaves = [leaf for leaf, _ in tracer.recording.gradients] if order else None
         plan = self._plans[key] = Plan(tracer, leaves)
         return plan
-
-    def drop(self, key: Hashable) -> None:
-        """Let the plan for a kind of arguments go."""
-        self._plans.pop(key, None)
 
     def _count(self, key: Hashable) -> int:
         """Return how often a kind of arguments has come, this time included."""
@@ -224,64 +171,33 @@ class Plans:
     def reason(self) -> str:
         """Say why the function runs eagerly when there is no credit left."""
         return (
-            f"it was recorded {self.made} times, and hardly ever replayed: other shapes, plain "
-            f"values, layers or attributes came, at last {self._changed}"
+            f"it was recorded {self.made} times, for other shapes, plain values, layers or "
+            "attributes, and hardly ever replayed"
         )
 
 
-def _near(got: Any, there: np.ndarray) -> bool:
-    """Tell whether two arrays are the same to rounding."""
-    if got is None or got.dtype != there.dtype or got.shape != there.shape:
-        return False
-    if got.dtype.kind != "f":
-        return bool(np.array_equal(got, there, equal_nan=got.dtype.kind == "c"))
-    info = np.finfo(got.dtype)
-    near = 20 * np.sqrt(info.eps) * np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
-    return bool(np.allclose(got, there, rtol=0, atol=near, equal_nan=True))
-
-
-KINDS: dict[str, Any] = {
-    "tensor": Node, "array": (np.ndarray, np.generic), "number": (int, float, complex)
-}  # fmt: skip
-
-
-def _alike(recorded: Any, result: Any) -> bool:
-    """Tell whether a result has the recorded structure, kinds of arrays and plain values."""
-    if isinstance(recorded, Returned):
-        return isinstance(result, KINDS[recorded.kind])
-    if isinstance(recorded, (tuple, list)) and type(recorded) is type(result):
-        return len(recorded) == len(result) and all(map(_alike, recorded, result))
-    if isinstance(recorded, dict) and type(recorded) is type(result):
-        return recorded.keys() == result.keys() and all(
-            _alike(part, result[key]) for key, part in recorded.items()
-        )
-    return _same(recorded, result)
-
-
-class ByIdentity(Generic[T]):
-    """What is known of objects for as long as they live, whatever they say of being equal."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Any], T]] = {}
-
-    def get(self, thing: Any) -> T | None:
-        """Return what is known of an object, if anything."""
-        found = self._known.get(id(thing))
-        return None if found is None or found[0]() is not thing else found[1]
-
-    def put(self, thing: Any, value: T) -> T:
-        """Keep what is known of an object, and return it."""
-        key, known = id(thing), self._known
-
-        def forget(reference: Any) -> None:
-            if key in known and known[key][0] is reference:
-                del known[key]
-
-        known[key] = weakref.ref(thing, forget), value
-        return value
+def kept_with(model: Any, known: dict[int, T], make: Callable[[], T]) -> T:
+    """Return what is kept for a model as long as it lives; made when it is first asked for."""
+    key = id(model)  # a layer may define equality, and have no hash
+    if key not in known:
+        known[key] = make()
+        weakref.finalize(model, known.pop, key, None)
+    return known[key]
 
 
 # ---------------------------------------------------------------- are two recordings the same?
+
+
+def _demand_same(recording: Recording, again: Tracer, owner: str) -> None:
+    """Raise ReplayMismatch, and say what differs, unless two rehearsals were the same."""
+    found = difference(recording, again.recording)
+    if found is not None:
+        again.guards.undo_draws()
+        raise ReplayMismatch(
+            f"{owner}: a call repeated eagerly is not what was recorded: {found}. What changes "
+            "must be an argument, a Tensor, or made by tinynn.fresh. Else do not compile it"
+            f"{', and remove @tnn.pure' if owner != 'compile' else ''}."
+        )
 
 
 def difference(old: Recording, new: Recording) -> str | None:
@@ -312,10 +228,25 @@ def difference(old: Recording, new: Recording) -> str | None:
     return None
 
 
-def same_array(a: np.ndarray, b: np.ndarray) -> bool:
-    """Tell whether two arrays are the same, nan and all."""
-    same = a.dtype == b.dtype and a.shape == b.shape
-    return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+def _near(got: np.ndarray, there: np.ndarray) -> bool:
+    """Tell whether two arrays are the same to rounding."""
+    if got.dtype != there.dtype or got.shape != there.shape:
+        return False
+    if got.dtype.kind != "f":
+        return bool(np.array_equal(got, there))
+    info = np.finfo(got.dtype)
+    near = 20 * np.sqrt(info.eps) * np.abs(there[np.isfinite(there)]).max(initial=info.tiny)
+    return bool(np.allclose(got, there, rtol=0, atol=near, equal_nan=True))
+
+
+def _alike(a: Tracer, b: Tracer) -> bool:
+    """Tell whether two rehearsals, on Tensors and on arrays, came to the same."""
+    results = [
+        [getattr(leaf, "kind", leaf) for leaf in tree_leaves(t.recording.result)] for t in (a, b)
+    ]
+    arrays = [[*t.outcome, *t.assigned] for t in (a, b)]
+    counts = len(arrays[0]) == len(arrays[1]) and _same(*results)
+    return counts and all(map(_near, *arrays))
 
 
 def _facts(step: Any) -> tuple[str, list[Any]]:
@@ -328,7 +259,8 @@ def _same(a: Any, b: Any) -> bool:
     if a is b or isinstance(a, Node) or isinstance(b, Node):
         return a is b
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return type(a) is type(b) and same_array(a, b)
+        same = type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
+        return same and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
     if isinstance(a, (tuple, list)) and type(a) is type(b):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):

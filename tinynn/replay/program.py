@@ -1,6 +1,5 @@
 """A program: what a recording does, as calls on fixed arrays; running it is a loop over a list."""
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +10,12 @@ from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
 from tinynn.replay.lowering import lower
 from tinynn.replay.planning import NotFinite, Plan, fill
-from tinynn.replay.recording import Recording, Ref, Returned, Update
-from tinynn.replay.speculation import read_at_the_end
+from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
 
-__all__ = ["NotFinite", "Program", "quiet"]
+__all__ = ["NotFinite", "Program"]
 
 
-def quiet() -> np.errstate:
+def _quiet() -> np.errstate:
     """Silence NumPy where it would warn, for results that are checked as a whole."""
     warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
     return np.errstate(**warned)  # type: ignore[arg-type]
@@ -31,25 +29,33 @@ class Program:
     that of the leaves, the widest if they differ.
 
     ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
-    the last one has used; ``light``: whether
-    no product is worth several threads.
+    the last one has used; ``light``: whether no product is worth several threads.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
-        plan = Plan(lowered, order)
-        self.calls, self.late = plan.calls, plan.late
-        self.flat_gradient = plan.flat_gradient if order is not None else None
-        self.light = plan.light
+        plan = Plan(lowered, recording.gradients, order)
+        self.calls, self.padded = plan.calls, plan.layout.batches.values()
+        self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
+        self.flat_gradient = plan.flat_gradient
         self.draws: list[np.ndarray] | None = None
         self.drawn: list[np.ndarray] = []
-        self._lock = threading.RLock()
-        self._sources = plan.sources
+        self._sources, self._copied = plan.sources, plan.copied if order is not None else []
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
-        self.padded = plan.layout.every
-        self._result = lowered.result
-        self._arrays = {ref: plan.arrays[ref.index] for ref in read_at_the_end(lowered)}
-        self._left = [] if order is not None else _left(lowered)
+        self._arrays = {ref: plan.arrays[same.index] for ref, same in lowered.kept.items()}
+        self._late, self._read = lowered.late, lowered.read
+        self._specs, self._result = recording.specs, recording.result
+        given = {  # gradients with which an optimizer stepped last: these it has left already
+            id(leaf): ref
+            for part in lowered.late
+            if isinstance(part, Update)
+            for leaf, ref in zip(part.parameters, part.gradients, strict=True)
+        }
+        self._left = [
+            (leaf, ref)
+            for leaf, ref in recording.gradients
+            if order is None and given.get(id(leaf), self) != ref
+        ]
 
     def run(self, arguments: Sequence[np.ndarray]) -> Any:
         """Do what the recorded call did, for other arguments of the same shapes and dtypes.
@@ -57,13 +63,12 @@ class Program:
         Returns its result, in fresh arrays, and sets the gradients that it left. Raises NotFinite
         before anything has been changed, if the call has to be run eagerly.
         """
-        with self._lock:  # two predictions of one model, for instance
-            self.load(arguments)
-            self.refresh()
-            self.execute()
-            for leaf, ref in self._left:
-                leaf._grad = None if ref is None else self._arrays[ref].copy()
-            return self.result()
+        self.load(arguments)
+        self.refresh()
+        self.execute()
+        for leaf, ref in self._left:
+            leaf._grad = None if ref is None else self._arrays[ref].copy()
+        return self.result()
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
         """Take over the arguments."""
@@ -82,23 +87,43 @@ class Program:
 
     def execute(self) -> None:
         """Make the calls, on the arguments and leaves as they were taken over."""
-        calls = self.calls
-        try:
-            with quiet():
+        with _quiet():
+            try:
                 self._draw()
-                for function, args in calls:
+                for function, args in self.calls:
                     function(*args)
-                calls = self.late
-                for function, args in calls:
-                    function(*args)
-        except BaseException as error:
-            for batch in self.padded:  # a product may have filled the gaps
-                batch.empty_gaps()
-            if calls is self.calls and isinstance(error, FloatingPointError):
-                raise NotFinite("compile: NumPy raised it where eager code may not.") from error
-            if calls is self.late and isinstance(error, NotFinite):
-                raise RuntimeError(str(error)) from None  # too late to run it again
-            raise
+            except BaseException as error:
+                for batch in self.padded:  # a product may have filled the gaps
+                    batch.empty_gaps()
+                if isinstance(error, FloatingPointError):
+                    raise NotFinite("compile: NumPy raised it where eager code may not.") from error
+                raise
+            for part in self._late:
+                self._do(part)
+            for target, ref in self._copied:
+                np.copyto(target, self._arrays[ref])
+
+    def _do(self, part: Any) -> None:
+        """Do what comes late: an effect, or a step as a whole."""
+        arrays = self._arrays
+        if isinstance(part, Assign):
+            part.leaf._replace(arrays[part.value].copy())
+        elif isinstance(part, Update):
+            for leaf, ref in zip(part.parameters, part.gradients, strict=True):
+                leaf._grad = None if ref is None else arrays[ref].copy()
+            part.step()
+            for leaf, ref in zip(part.parameters, part.results, strict=True):
+                if ref in self._read:
+                    arrays[ref] = leaf._data.copy()
+        else:
+            args = [arrays[x] if isinstance(x, Ref) else x for x in part.args]
+            if isinstance(part, Check):
+                part.check(*args)
+                return
+            spec = self._specs[part.result.index]
+            arrays[part.result] = np.empty(spec.shape, spec.dtype)
+            y = part.op.forward(*args, **part.params)
+            fill(arrays[part.result], y, part.op.__name__, RuntimeError)
 
     def _draw(self) -> None:
         draws, self.draws, self.drawn = self.draws, None, []
@@ -119,15 +144,3 @@ class Program:
         if x.kind == "tensor":
             return Tensor._result(array.copy(), None)
         return array.copy() if array.ndim else array[()]  # a NumPy scalar, as of eager code
-
-
-def _left(lowered: Recording) -> list[tuple[Any, Ref | None]]:
-    """Return the gradients to be set at the end: but not those with which an optimizer stepped."""
-    set_before: dict[int, Ref | None] = {}
-    for part in lowered.steps:
-        if isinstance(part, Update):
-            set_before |= zip(map(id, part.parameters), part.gradients, strict=True)
-    missing = object()
-    return [
-        (leaf, ref) for leaf, ref in lowered.gradients if set_before.get(id(leaf), missing) != ref
-    ]

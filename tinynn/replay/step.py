@@ -14,13 +14,13 @@ import numpy as np
 
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import gradients
+from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
-from tinynn.nn import activations
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import ByIdentity, Plan, Plans, ReplayMismatch, Unrecorded, rehearsed
+from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with, rehearsed
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.purity import is_own, trusted, unknown_part
-from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
 from tinynn.training import threads
 from tinynn.training.steps import scalar
 
@@ -33,7 +33,7 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
 
-_known: ByIdentity[tuple[Any, Plans]] = ByIdentity()
+_known: dict[int, list[Any]] = {}  # by id of the model: the last loss, and its plans
 
 
 def training_step(
@@ -64,21 +64,23 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        known = _known.get(model)  # the plans of an earlier fit serve, if the loss is the same
-        if known is None or known[0] is not loss:
-            known = _known.put(model, (loss, Plans("fit", RECORDINGS)))
-        self.plans, self.chunk = known[1], chunk
+        known = kept_with(model, _known, lambda: [None, None])
+        if known[0] is not loss:  # or else the plans of an earlier fit serve
+            known[:] = loss, Plans("fit", RECORDINGS)
+        self.plans: Plans = known[1]
+        self.trusted = trusted(model, loss)
+        self.over_samples = _over_samples(model, loss)
+        self.chunk = None if self.over_samples is None else chunk
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
-        self._verify, self.over_samples = False, _over_samples(model, loss)
+        self._verify = False
 
     def begin_epoch(self) -> None:
-        """Look at the parts again; have a step verified, if somebody's word is relied on."""
+        """Have the next step verified, if somebody's word is relied on."""
         self._epochs += 1
         often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
-        self._verify = often and not trusted(self.model, self.loss)
-        self.over_samples = _over_samples(self.model, self.loss)
+        self._verify = not self.trusted and often
 
     def close(self) -> None:
         """Let the threads go."""
@@ -106,8 +108,8 @@ class ReplayedStep:
         try:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
-            plans[0].undo_draws()
-            return float(self.eager_step.go_on(x, y))
+            with heard_by(Repeating(plans[0].program().drawn if len(plans) == 1 else [])):
+                return float(self.eager_step.go_on(x, y))
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
@@ -121,13 +123,10 @@ class ReplayedStep:
         pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         plans: list[Plan] = []
         for piece in pieces:
-            plan = self.plans.get(_key(*piece), partial(self._call, piece=piece), order=True)
+            call = partial(self._call, piece=piece)
+            plan = self.plans.get(_key(*piece), call, word=not self.trusted, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
-            if plan.draws and len(pieces) > 1 and self.chunk == "auto":
-                plan.forget_rehearsal()  # a layer has come that draws for whole batches
-                self._sizes[_key(x, y)] = len(x), self._sizes[_key(x, y)][1]
-                return self._prepared(x, y)
             plans.append(plan)
         if self._verify:
             self._verify, self._verified = False, self._steps
@@ -144,7 +143,7 @@ class ReplayedStep:
             if reason is not None:
                 raise NotReplayable(reason)
         if isinstance(self.loss, partial):
-            tracer.guards.value(self.loss, "the loss")
+            tracer.guards.value(self.loss)
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
         with differentiating(self.optimizer.parameters):
             value = scalar(self.loss(self.model(x), y))
@@ -154,8 +153,8 @@ class ReplayedStep:
 
     def _piece_size(self, x: np.ndarray, y: np.ndarray) -> int:
         """Return how many samples of a batch to compute at a time; the same for equal shapes."""
-        if self.chunk != "auto" or self.over_samples is None:
-            return (self.over_samples and self.chunk) or len(x)
+        if self.chunk != "auto":
+            return self.chunk or len(x)
         key = _key(x, y)
         if key not in self._sizes:
             part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
@@ -242,11 +241,12 @@ def _over_samples(model: Layer, loss: Any) -> str | None:
     of_one = all(np.ndim(value) == 0 for value in options.values())
     if not of_one or (hasattr(f, "__wrapped__") and not is_own(f)):  # which copies attributes
         return None
-    by_name = activations.TABLE.values()  # others of ours mix samples: softmax along axis 0
     for _, layer in model.named_layers():
         held = [part for part in tree_leaves(vars(layer)) if callable(part)]
-        alone = all(isinstance(f, Layer) or f in by_name for f in held)
-        if not (alone and layer.per_sample):
+        functions = [f for f in held if not isinstance(f, Layer | Tensor)]
+        own = all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
+        if not (own and layer.per_sample):  # a function of the user's may mix samples
             return None
-    known = {"mean": "mean", "sum": "sum"} if getattr(f, "over_samples", None) == "mean" else {}
-    return known.get(options.get("reduction", "mean"))
+    return {"mean": getattr(f, "over_samples", None), "sum": "sum"}.get(
+        options.get("reduction", "mean")
+    )

@@ -12,18 +12,16 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import walk_stack, walk_tb
 from typing import Any, NoReturn
 
 import numpy as np
 
-from tinynn._trees import hidden_parts, tree_leaves, tree_map
+from tinynn._trees import tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
 from tinynn.autodiff.listening import listener
-from tinynn.autodiff.primitive import Primitive, primitive
+from tinynn.autodiff.primitive import primitive
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.layer import Layer
 from tinynn.replay.guards import Guards
 from tinynn.replay.recording import (
     ArraySpec,
@@ -45,30 +43,23 @@ class NotReplayable(RuntimeError):
 
 
 class Traced(Tensor):
-    """A Tensor of a rehearsal; ``_ref`` is its number, ``_home`` a leaf's attribute that it is."""
+    """A Tensor of a rehearsal; ``_ref`` is its number."""
 
-    __slots__ = ("_home", "_ref")
+    __slots__ = ("_ref",)
     _ref: Ref
-    _home: tuple[Any, str]
-
-
-def _in_place(name: str) -> Any:
-    def method(self: Traced, other: Any) -> Any:
-        heard: Any = listener.get()
-        return NotImplemented if heard is None else heard.in_place(self, name, other)
-
-    return method
 
 
 class TracedArray(Traced):
     """What would be a plain array if nobody listened."""
 
     __slots__ = ()
-    __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
-    __itruediv__, __ipow__, __imatmul__ = map(_in_place, ("divide", "power", "matmul"))
-    __ifloordiv__ = __imod__ = __iand__ = __ior__ = __ixor__ = _in_place("")
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def _in_place(self, other: Any) -> Any:
+        raise TypeError("an array is changed in place, which other names of it would see")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _in_place
+
+    def __getattr__(self, name: str) -> Any:
         if hasattr(np.ndarray, name) and not name.startswith("__"):
             raise TypeError(f"a Tensor in place of an array has no {name!r}")
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
@@ -109,10 +100,12 @@ def heard_by(tracer: Any) -> Iterator[None]:
 class Tracer:
     """Listens to one call; ``recording`` is what it heard, ``draws`` what was drawn meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, draws: Sequence[np.ndarray] | None = None) -> None:
         self.recording = Recording()
         self.guards = Guards()
         self.draws: list[np.ndarray] = []
+        self._given = None if draws is None else iter(draws)  # in place of drawing
+        self.assigned: list[np.ndarray] = []  # what leaves were given
         self.outcome: list[np.ndarray] = []  # what was returned, and the gradients
         self._leaves: dict[int, tuple[Any, Traced]] = {}  # by id: leaf, and its current value
         self._made: dict[int, Tensor] = {}  # leaves that the call makes itself, by id
@@ -121,11 +114,13 @@ class Tracer:
         self._twins: dict[int, tuple[Any, Any]] = {}  # copies of optimizers, by id
         self._nodes: list[weakref.ref[Traced]] = []
         self._refused: NotReplayable | None = None  # which the function may have caught
-        self._walking = 0  # whether a walk back goes on, which makes seeds
+        self._walking = False  # a walk back goes on, which makes a seed
         self._born = next(graph._births)
 
-    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Traced:
-        """Return the Tensor that stands for an argument of the call."""
+    def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Any:
+        """Return the Tensor that stands for an argument of the call, or an array as it is."""
+        if self._given is not None and not as_tensor:
+            return array.copy()
         kind = Traced if as_tensor else TracedArray
         return self._source(kind, array, Source("argument", place))
 
@@ -137,8 +132,9 @@ class Tracer:
         for leaf, node in self._gradients.values():
             if id(leaf) not in self._made:
                 self.leave_gradient(leaf, node)
-        current = [(leaf, node._data) for leaf, node in self._leaves.values()]
-        self.left = [(leaf, data) for leaf, data in current if id(leaf) not in self._made]
+        for leaf, node in self._leaves.values():
+            if id(leaf) not in self._made and node._data is not leaf._data:
+                self.assigned.append(node._data)
         changed = self.guards.restore()
         if changed is not None:
             self.refuse(
@@ -158,12 +154,12 @@ class Tracer:
         self.guards.restore()
         for node in (reference() for reference in self._nodes):
             if node is not None:
-                node._data, node._trace = Gone(node._data), None  # type: ignore[assignment]
+                node._data, node._trace = Gone(), None  # type: ignore[assignment]
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
         self._refused = NotReplayable(
-            f"compile: the function cannot be replayed: {what}{place()}. "
+            f"compile: the function cannot be replayed: {what}{_place()}. "
             "Keep that outside of it, or do not compile it."
         )
         raise self._refused
@@ -199,9 +195,8 @@ class Tracer:
         """Return the Traced that stands for an array or Tensor; plain values as they are."""
         if isinstance(x, Traced):
             if not hasattr(x, "_ref"):
-                if not self._walking:
-                    self.refuse("it computes with a Tensor in another thread, unheard")
-                self._number(x)  # made by the walk back: a seed
+                self._refuse_thread(not self._walking)
+                self._number(x)  # a seed of the walk back
                 self.recording.sources[x._ref.index] = Source("constant", x._data, True)
             return x
         if isinstance(x, Item):
@@ -222,9 +217,12 @@ class Tracer:
                 "it goes on computing with a Tensor that was computed outside of it from others "
                 "that require a gradient"
             )
-        if x._birth > self._born:
-            self.refuse("it computes with a Tensor in another thread, unheard")
+        self._refuse_thread(x._birth > self._born)
         return self._alias(self._constant(x._data, x, True), Traced)
+
+    def _refuse_thread(self, unheard: bool) -> None:
+        if unheard:
+            self.refuse("it computes with a Tensor in another thread")
 
     def _leaf(self, leaf: Any) -> Traced:
         """Return the value that a leaf has now."""
@@ -273,54 +271,10 @@ class Tracer:
         node = self.node(x)
         return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
 
-    _do_numpy = _do_values
-
-    def _do_data(self, plain: Any, x: Any) -> Any:
-        node = self._do_values(plain, x)
-        if not isinstance(x, TracedArray):
-            node._home = x, "data"
-        return node
-
-    def in_place(self, node: Any, name: str, other: Any) -> Any:
-        """Change an array in place, if it is a leaf's own or nobody else's memory."""
-        if not name:
-            raise TypeError("an array is changed in place")
-        new = getattr(ops, name)(node, other)
-        if new.shape != node.shape or not np.can_cast(new.dtype, node.dtype, "same_kind"):
-            raise TypeError(f"{name}: the result does not fit into the array")
-        if new.dtype != node.dtype:
-            new = ops.astype(new, node.dtype)
-        if hasattr(node, "_home"):
-            leaf, attribute = node._home
-            setattr(leaf, attribute, new)
-            return getattr(leaf, attribute)
-        if node._ref.index in self.recording.sources or node._data.base is not None:
-            raise TypeError("an array is changed in place that may be seen elsewhere")
-        node._ref, node._data = new._ref, new._data
-        return node
-
-    def _refuse_argument(self, leaf: Any) -> None:
-        """Refuse an effect on an argument, which is another Tensor at each call."""
-        if isinstance(leaf, Traced):
-            source = self.recording.sources.get(self.node(leaf)._ref.index)
-            if source is not None and source.kind == "argument":
-                self.refuse("it changes a Tensor that is an argument")
+    _do_data = _do_numpy = _do_values
 
     def _do_detach(self, plain: Any, x: Any) -> Any:
         return self._alias(self.node(x), Traced)
-
-    def _do_requires_grad(self, plain: Any, x: Any) -> Any:
-        return plain(x)
-
-    def _do_set_requires_grad(self, plain: Any, x: Any, value: Any) -> None:
-        if not isinstance(x, Traced) and id(x) not in self._made and value is not x._requires_grad:
-            self.refuse("it changes the requires_grad of a Tensor")
-        plain(x, value)
-
-    def _do_setting(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
-        if hasattr(optimizer, "iterations"):  # it was made before
-            self.refuse(f"it sets {type(optimizer).__name__}.{descriptor.name}")
-        plain(descriptor, optimizer, value)
 
     def _do_item(self, plain: Any, x: Any) -> Any:
         node = self.node(x)
@@ -340,12 +294,19 @@ class Tracer:
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
 
+    def _do_requires_grad(self, plain: Any, x: Any) -> Any:
+        return plain(x)
+
+    def _do_set_requires_grad(self, plain: Any, x: Any, value: Any) -> None:
+        if not isinstance(x, Traced) and id(x) not in self._made and value is not x._requires_grad:
+            self.refuse("it changes the requires_grad of a Tensor")
+        plain(x, value)
+
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
-        self._refuse_argument(leaf)
+        if isinstance(leaf, Traced):
+            self.refuse("it changes a Tensor that is an argument")
         before = self.node(leaf)
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
-        if node._ref == before._ref:  # already changed in place
-            return
         fits = np.can_cast(node._data.dtype, leaf._data.dtype, "same_kind")
         if leaf._trace is not None or not fits or node._data.shape != before._data.shape:
             plain(leaf, node)  # raises what there is to say
@@ -366,11 +327,11 @@ class Tracer:
     ) -> list[tuple[Any, Any]]:  # fmt: skip
         if isinstance(y, Node):
             y = self.node(y)
-        self._walking += 1
+        before, self._walking = self._walking, True
         try:
             found = plain(caller, y, g if g is None else self.node(g), targets, True, release)
         finally:
-            self._walking -= 1
+            self._walking = before
         if as_nodes:
             return found
         return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
@@ -387,13 +348,11 @@ class Tracer:
                 return None
             node = self._source(TracedArray, array, Source("gradient", leaf))
             self._gradients[id(leaf)] = leaf, node
-        current = self._gradients[id(leaf)][1]
-        if current is not None:
-            current._home = leaf, "grad"
-        return current
+        return self._gradients[id(leaf)][1]
 
     def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
-        self._refuse_argument(leaf)
+        if isinstance(leaf, Traced):
+            self.refuse("it changes a Tensor that is an argument")
         if value is None:
             self._gradients[id(leaf)] = leaf, None
             return
@@ -410,7 +369,7 @@ class Tracer:
 
     def _do_fresh(self, plain: Any, make: Callable[[], Any]) -> Traced:
         with heard_by(None):
-            array = np.asarray(make())
+            array = np.asarray(make() if self._given is None else next(self._given))
         self.draws.append(array)
         return self._source(TracedArray, array, Source("draw", make))
 
@@ -430,8 +389,6 @@ class Tracer:
         return tree_map(entering, plain(layer, args, kwargs))
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
-        if any(id(p) in self._made for p in optimizer.parameters):
-            self.refuse("it makes an optimizer and its parameters, which a replay would not")
         parameters = list(optimizer.parameters)
         gradients = [self._do_grad(lambda leaf: leaf._grad, p) for p in parameters]
         with heard_by(None):  # on a copy of the optimizer, which changes nothing
@@ -455,15 +412,10 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
-        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiubc"
-        kind = "array" if numbers or isinstance(value, TracedArray) else "tensor"
-        if numbers or id(value) in self._made:
+        kind = "array" if isinstance(value, (TracedArray, np.ndarray)) else "tensor"
+        if isinstance(value, np.ndarray) or id(value) in self._made:
             value = self.node(value)
         if not isinstance(value, Traced):
-            lasting = isinstance(value, (Node, Layer, Primitive, type, np.dtype))
-            passing = callable(value) or hasattr(value, "__next__") or not value.__hash__
-            if not lasting and (passing or any(hidden_parts(value, (Traced, Item)))):
-                self.refuse(f"it returns a {type(value).__name__}, which a replay cannot make anew")
             return value
         if value._requires_grad and value._trace is not RELEASED:
             self.refuse(
@@ -474,15 +426,27 @@ class Tracer:
         return Returned(value._ref, kind)
 
 
-class Gone:
-    """In place of the values of a Tensor that has outlived its rehearsal; its shape is known."""
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
 
-    def __init__(self, array: Any) -> None:
-        self.shape, self.dtype = array.shape, array.dtype
-        self.ndim, self.size = array.ndim, array.size
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
+
+
+class Gone:
+    """In place of the values of a Tensor that has outlived its rehearsal."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise NotReplayable(
+        raise RuntimeError(
             "This Tensor is left over from the recording of a compiled function, which kept it "
             "somewhere. A replay keeps nothing: return it from the function instead."
         )
@@ -494,12 +458,12 @@ class Gone:
         self.__getattr__("values")
 
 
-def place(error: BaseException | None = None) -> str:
-    """Return where the user's code stands, or was: " (train.py, line 23, in forward)"."""
-    trace = error and error.__traceback__
-    frames = walk_tb(trace) if trace else reversed([*walk_stack(sys._getframe(1))])
-    theirs = [(f.f_code, n) for f, n in frames if not f.f_code.co_filename.startswith(PACKAGE)]
-    if not theirs:
+def _place() -> str:
+    """Return where the user's code stands now: " (train.py, line 23, in forward)"."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
         return ""
-    code, line = theirs[-1]
-    return f" ({Path(code.co_filename).name}, line {line}, in {code.co_name})"
+    code = frame.f_code
+    return f" ({Path(code.co_filename).name}, line {frame.f_lineno}, in {code.co_name})"

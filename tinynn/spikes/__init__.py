@@ -10,17 +10,6 @@ from tinynn.spikes.score import Match, PrecisionRecall, best_threshold, match, p
 from tinynn.spikes.synthetic import Recording, simulate, waveform
 
 __all__ = [
-    "Match",
-    "PrecisionRecall",
-    "Recording",
-    "best_threshold",
-    "dprime",
-    "find_events",
-    "match",
-    "matched_filter",
-    "posterior",
-    "precision_recall",
-    "predicted_f1",
-    "simulate",
-    "waveform",
-]
+    "Match", "PrecisionRecall", "Recording", "best_threshold", "dprime", "find_events", "match",
+    "matched_filter", "posterior", "precision_recall", "predicted_f1", "simulate", "waveform",
+]  # fmt: skip

@@ -13,9 +13,8 @@ def find_events(score: ArrayLike, threshold: float, *, exclusion: float) -> NDAr
     Events are the local maxima of ``score``, ``(length,)``, ``(length, 1)`` or ``(1, length, 1)``,
     that are strictly above ``threshold``, taken from the highest down (the earlier first if they
     are equal); one at a distance of at most ``exclusion`` samples from one already taken is
-    dropped. A plateau counts once, at its first sample, if the score falls off on both of its
-    sides. At an end of the series there is only one side, which has to fall off; a score that is
-    constant throughout has no maximum. ``threshold`` may be infinite.
+    dropped. A plateau counts once, at its first sample, if the score falls off on both sides; at an
+    end of the series, on its only side. A constant score has none. ``threshold`` may be infinite.
 
     Raises ValueError for NaN in ``score`` and for more than one series.
 

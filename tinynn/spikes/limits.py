@@ -18,10 +18,8 @@ def matched_filter(template: ArrayLike, noise: ArrayLike) -> Array:
 
     In white noise it is the template, in AR(p) noise it has K + 2p taps. It correlates, as in
     ``Conv1d``; its centre tap, ``(len - 1) // 2``, falls on the template's centre sample. The
-    output has variance d'^2, and mean d'^2 at a spike. (Franke et al. 2015, doi
-    10.1007/s10827-015-0547-7.)
-
-    Raises ValueError for unstable noise.
+    output has variance d'^2, and mean d'^2 at a spike (Franke et al. 2015, doi
+    10.1007/s10827-015-0547-7). Raises ValueError for unstable noise.
 
     >>> matched_filter([1, 2], noise="white").tolist()
     [1.0, 2.0]
@@ -38,13 +36,11 @@ def matched_filter(template: ArrayLike, noise: ArrayLike) -> Array:
 def dprime(kernel: ArrayLike, template: ArrayLike, noise: ArrayLike) -> float:
     """Return d'(w) = w's / sqrt(w' Sigma w): how well ``kernel`` w tells ``template`` s from noise.
 
-    The kernel's scale does not matter (its sign does). (d'(w) / d'(matched filter))^2 is its
-    efficiency; AUC = Phi(d' / sqrt(2)) for spikes of known time. The kernel is ``(taps,)`` or, as
-    in a ``Conv1d`` of one channel and one filter, ``(taps, 1, 1)``, the template ``(K,)``; their
-    centres ``(taps - 1) // 2`` and ``(K - 1) // 2`` are laid on each other. A template of zeros
-    has d' = 0.
-
-    Raises ValueError for a kernel of zeros and for unstable noise.
+    The kernel is ``(taps,)`` or, as in a ``Conv1d`` of one channel and one filter, ``(taps, 1,
+    1)``, the template ``(K,)``; their centres ``(taps - 1) // 2`` and ``(K - 1) // 2`` are laid on
+    each other. The scale of the kernel does not matter, its sign does. A template of zeros has
+    d' = 0. (d'(w) / d'(matched filter))^2 is the kernel's efficiency; AUC = Phi(d' / sqrt(2)) for
+    spikes of known time. Raises ValueError for a kernel of zeros and for unstable noise.
 
     >>> s = waveform("biphasic", 25)
     >>> best = dprime(matched_filter(s, [0.9]), s, [0.9])
@@ -68,13 +64,9 @@ def dprime(kernel: ArrayLike, template: ArrayLike, noise: ArrayLike) -> float:
 
 
 def predicted_f1(
-    dprime: float,
-    rate: float,
-    *,
-    tolerance: float = 2,
-    template: ArrayLike | None = None,
+    dprime: float, rate: float, *, tolerance: float = 2, template: ArrayLike | None = None,
     noise: ArrayLike = "white",
-) -> float:
+) -> float:  # fmt: skip
     """Return the F1 that theory predicts for the matched filter at its best threshold.
 
     Spikes of detectability ``dprime`` come at ``rate`` per sample without overlap; an event
@@ -120,11 +112,8 @@ def predicted_f1(
 
 
 def _upcrossings(u: Array, rho: float) -> Array:
-    """Return P(z_0 <= u < z_1) for standard normal z_0, z_1 of correlation ``rho``.
-
-    It is the integral of the bivariate normal density at (u, u) over correlations from ``rho``
-    to 1 (Plackett 1954), here over their arcsine.
-    """
+    """Return P(z_0 <= u < z_1) for standard normal z_0, z_1 of correlation ``rho``."""
+    # The bivariate normal density at (u, u), over correlations up to 1 (Plackett 1954).
     nodes, weights = np.polynomial.legendre.leggauss(48)
     low = math.asin(rho)
     half = (math.pi / 2 - low) / 2

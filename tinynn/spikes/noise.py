@@ -11,9 +11,8 @@ from tinynn.spikes._arguments import Array, vector
 class Noise:
     """The noise x_t = sum_i a_i x_{t-i} + e_t, from ``"white"`` or the coefficients a_1, ..., a_p.
 
-    ``predictors[m]`` holds the best linear predictor of a sample from the m before it, nearest
-    first, and the variance of its error, for m = 0 to p. They come from the Levinson-Durbin
-    recursion run downwards, which also tells whether the noise is stable.
+    ``predictors[m]``, m = 0 to p: the best linear predictor of a sample from the m before it,
+    nearest first, and the variance of its error; from the Levinson-Durbin recursion downwards.
     """
 
     def __init__(self, owner: str, noise: Any) -> None:
@@ -72,10 +71,10 @@ class Noise:
         return white
 
     def draw(self, n_series: int, length: int, rng: "np.random.Generator") -> Array:
-        """Draw ``(n_series, length)``, stationary from the first sample on: no burn-in is needed.
+        """Draw ``(n_series, length)``, stationary from the first sample on.
 
-        The recursion is a banded triangular system. It is solved by blocks: one matrix product
-        with the fresh noise of all of them, then for each in turn the answer to its past.
+        The recursion is a banded triangular system, solved by blocks: one matrix product with the
+        fresh noise of all of them, then for each in turn the answer to its past.
         """
         x = rng.standard_normal((n_series, length))
         for t, (a, variance) in enumerate(self.predictors[: min(self.order, length)]):

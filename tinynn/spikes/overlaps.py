@@ -21,10 +21,8 @@ def posterior(
     detector can do better, sample by sample, than a threshold on this.
 
     The states of the hidden Markov model are the sets of ages of the spikes under way, at least
-    ``refractory`` apart; at each step they grow by one, and a new spike may begin. Forward and
-    backward recursion, in logarithms. AR(p) noise is whitened first, which makes the template p
-    samples longer. There are at least ``refractory + 1`` states; their number explodes as
-    ``refractory`` falls far below K.
+    ``refractory`` apart. There are at least ``refractory + 1`` states; their number explodes as
+    ``refractory`` falls far below K. AR(p) noise makes the template p samples longer.
 
     Raises ValueError for series shorter than K, ``rate * refractory >= 1``, unstable noise, and
     more than 5,000 states.
@@ -59,8 +57,7 @@ def posterior(
 class _Model:
     """The states, each an integer whose bit ``a`` tells of a spike of age ``a``, and their laws.
 
-    ``before`` and ``after`` ``(2, n + 1)`` name the states, two at most, that come before and
-    after each; state ``n`` is impossible and stands for none.
+    ``before``, ``after``: ``(2, n + 1)``, the states that come before and after each; n is none.
     """
 
     def __init__(self, owner: str, s: Array, background: Noise, dead: int, chance: Array) -> None:

@@ -17,11 +17,10 @@ from tinynn.spikes.detect import maxima
 class Match:
     """The agreement of found events with true spikes; ``+`` and ``sum`` pool several series.
 
-    ``tp`` counts the pairs, ``fp`` the found and ``fn`` the true times left over. ``pairs``
-    ``(tp, 2)`` holds indices into the sorted true and found times (of pooled series: into these
-    lists joined end to end), ``timing_error`` ``(tp,)`` found minus true time, in samples.
-    ``precision`` is NaN when nothing was found, ``recall`` when there is nothing to find, ``f1``
-    when both hold.
+    ``tp`` counts the pairs, ``fp`` the found and ``fn`` the true times left over. ``pairs``: ``(tp,
+    2)``, indices into the sorted true and found times (of pooled series: into these lists joined
+    end to end); ``timing_error``: ``(tp,)``, found minus true time, in samples. ``precision`` is
+    NaN when nothing was found, ``recall`` when there is nothing to find, ``f1`` when both hold.
     """
 
     tp: int
@@ -49,23 +48,17 @@ class Match:
     def __add__(self, other: "Match") -> "Match":
         if not isinstance(other, Match):
             return NotImplemented
+        counts = self.tp + other.tp, self.fp + other.fp, self.fn + other.fn
         shift = self.tp + self.fn, self.tp + self.fp
-        return Match(
-            self.tp + other.tp,
-            self.fp + other.fp,
-            self.fn + other.fn,
-            np.concatenate((self.pairs, other.pairs + shift)),
-            np.concatenate((self.timing_error, other.timing_error)),
-        )
+        pairs = np.concatenate((self.pairs, other.pairs + shift))
+        return Match(*counts, pairs, np.concatenate((self.timing_error, other.timing_error)))
 
     def __radd__(self, other: object) -> "Match":
         return self if other == 0 else NotImplemented  # where sum() starts
 
     def __repr__(self) -> str:
-        return (
-            f"Match(tp={self.tp}, fp={self.fp}, fn={self.fn}, precision={self.precision:.3g}, "
-            f"recall={self.recall:.3g}, f1={self.f1:.3g})"
-        )
+        shares = f"precision={self.precision:.3g}, recall={self.recall:.3g}, f1={self.f1:.3g}"
+        return f"Match(tp={self.tp}, fp={self.fp}, fn={self.fn}, {shares})"
 
 
 def match(true_times: ArrayLike, found_times: ArrayLike, tolerance: float) -> Match:
@@ -104,10 +97,9 @@ def match(true_times: ArrayLike, found_times: ArrayLike, tolerance: float) -> Ma
 class PrecisionRecall:
     """Precision and recall at every threshold that makes a difference, thresholds ascending.
 
-    As in scikit-learn, ``precision`` and ``recall`` ``(n + 1,)`` end with 1 and 0, the point at
-    which nothing is found, and ``thresholds`` is ``(n,)``. ``average_precision`` is
-    sum_n (R_n - R_{n-1}) P_n over falling thresholds. Recall and average precision are NaN if
-    there is nothing to find.
+    As in scikit-learn, ``precision`` and ``recall``, ``(n + 1,)``, end with 1 and 0, where nothing
+    is found; ``thresholds`` is ``(n,)``. ``average_precision`` is sum_n (R_n - R_{n-1}) P_n over
+    falling thresholds. Recall and average precision are NaN if there is nothing to find.
     """
 
     precision: Array
@@ -116,10 +108,8 @@ class PrecisionRecall:
     average_precision: float
 
     def __repr__(self) -> str:
-        return (
-            f"PrecisionRecall(thresholds={self.thresholds.size}, "
-            f"average_precision={self.average_precision:.3g})"
-        )
+        n, area = self.thresholds.size, self.average_precision
+        return f"PrecisionRecall(thresholds={n}, average_precision={area:.3g})"
 
 
 def best_threshold(
@@ -142,10 +132,8 @@ def best_threshold(
     rows, true, thresholds, found, tp = _sweep("best_threshold", *arguments)
     f1 = 2 * tp / (found + sum(map(len, true)))
     threshold = float(thresholds[np.argmax(f1)] if f1.any() else rows.max())
-    matches = (
-        match(t, maxima(row, threshold, exclusion), tolerance)
-        for row, t in zip(rows, true, strict=True)
-    )
+    found_times = [maxima(row, threshold, exclusion) for row in rows]
+    matches = [match(t, at, tolerance) for t, at in zip(true, found_times, strict=True)]
     return threshold, reduce(Match.__add__, matches)
 
 
@@ -174,12 +162,10 @@ def precision_recall(
 def _sweep(
     owner: str, score: Any, true_times: Any, tolerance: Any, exclusion: Any
 ) -> tuple[Array, list[NDArray[Any]], Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the series, their true times, and every threshold, falling, with what is found there.
+    """Return series, true times, thresholds, falling, and their numbers of events and true ones.
 
-    That is the number of events and of true ones among them. Events of a high threshold remain
-    events at every lower one (``maxima``), and one more event enlarges the maximum matching by
-    one or not at all. So a single pass over the events, from the highest down, sees every
-    threshold.
+    Events of a high threshold remain events at every lower one (``maxima``), and one more enlarges
+    the maximum matching by one at most. So a single pass from the highest down sees all.
     """
     rows = series(owner, "score", score, finite=False)
     true = times_of_each(owner, true_times, *rows.shape)
@@ -209,8 +195,8 @@ def _gains(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int6
     """Return, for each event in turn, by how much it enlarges the maximum matching: 1 or 0.
 
     Event e may be matched to the true times ``first[e]``, ..., ``last[e] - 1``. Augmenting paths
-    are searched breadth first. The true times that a search sees in vain are closed: their
-    events can only change places among themselves, so that no later search need enter.
+    are searched breadth first; true times seen in vain are closed to later searches, for their
+    events can only change places among themselves.
     """
     reach = list(map(range, first.tolist(), last.tolist()))
     event_of: dict[int, int] = {}

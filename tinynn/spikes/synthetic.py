@@ -50,10 +50,10 @@ def waveform(name: str = "biphasic", length: int = 25) -> Array:
 class Recording:
     """Simulated series and all that is needed to rebuild them and their theoretical limit.
 
-    ``x`` and ``y`` have shape ``(n_series, length, 1)``: the samples, and 1 at the centre of each
-    spike, 0 elsewhere. ``times`` lists, for every series, the centres as sorted sample indices.
-    ``template`` is the spike as added, ``(K,)``; ``noise`` is ``"white"`` or the tuple of AR
-    coefficients; ``rate`` is in spikes per sample and ``refractory`` in samples.
+    ``x``, ``y``: ``(n_series, length, 1)``, the samples, and 1 at the centre of each spike, 0
+    elsewhere. ``times``: for every series, the centres as sorted sample indices. ``template``: the
+    spike as added, ``(K,)``; ``noise``: ``"white"`` or the tuple of AR coefficients; ``rate``: in
+    spikes per sample; ``refractory``: in samples.
     """
 
     x: NDArray[Any]
@@ -66,25 +66,15 @@ class Recording:
 
     def __repr__(self) -> str:
         n_series, length, _ = self.x.shape
-        return (
-            f"Recording(n_series={n_series}, length={length}, "
-            f"spikes={sum(map(len, self.times))}, noise={self.noise!r})"
-        )
+        sizes = f"n_series={n_series}, length={length}, spikes={sum(map(len, self.times))}"
+        return f"Recording({sizes}, noise={self.noise!r})"
 
 
 def simulate(
-    length: int,
-    *,
-    rate: float,
-    dprime: float,
-    template: ArrayLike | None = None,
-    noise: ArrayLike = "white",
-    refractory: int | None = None,
-    n_series: int = 1,
-    amplitude_cv: float = 0.0,
-    dtype: DTypeLike = "float32",
-    rng: "check.Seed" = None,
-) -> Recording:
+    length: int, *, rate: float, dprime: float, template: ArrayLike | None = None,
+    noise: ArrayLike = "white", refractory: int | None = None, n_series: int = 1,
+    amplitude_cv: float = 0.0, dtype: DTypeLike = "float32", rng: "check.Seed" = None,
+) -> Recording:  # fmt: skip
     """Simulate ``n_series`` independent recordings of ``length`` samples with known spikes.
 
     Noise of unit variance, ``"white"`` or x_t = sum_i a_i x_{t-i} + e_t with the coefficients
@@ -94,9 +84,8 @@ def simulate(
     coefficient of variation.
 
     Onsets lie r + G samples apart, r being ``refractory`` (samples, default K) and G geometric,
-    so that there are ``rate`` spikes per sample. This process is in equilibrium from the first
-    sample on; the spikes that an edge would cut are left out, so that a spike is equally likely
-    at every place where it fits.
+    so that there are ``rate`` spikes per sample. A spike is equally likely at every place where it
+    fits, from the first sample on; none is cut by an edge.
 
     Raises ValueError for ``rate * refractory >= 1``, unstable noise, a ``length`` below K or a
     template of zeros (unless ``dprime`` is 0).
@@ -129,23 +118,20 @@ def simulate(
     y = np.zeros((n_series, length, 1), kind)
     y[row, centre] = 1
     times = np.split(centre, np.searchsorted(row, np.arange(1, n_series)))
-    return Recording(
-        x.astype(kind)[:, :, np.newaxis], y, times, s, background.spec, rate, refractory
-    )
+    x = x.astype(kind)[:, :, np.newaxis]
+    return Recording(x, y, times, s, background.spec, rate, refractory)
 
 
-def _scaled(
-    owner: str, s: NDArray[np.float64], length: int, dprime: float, background: Noise
-) -> NDArray[np.float64]:
+def _scaled(owner: str, s: Array, length: int, dprime: float, background: Noise) -> Array:
     """Return the template at the size at which it has the detectability asked for."""
     if length < s.size:
         raise ValueError(
             f"{owner}: length must be at least the template's {s.size} samples, got {length}. "
             f"A shorter series holds no whole spike."
         )
-    if dprime and not s.any():
-        raise ValueError(f"{owner}: template must not be all zeros unless dprime is 0.")
     if not s.any():
+        if dprime:
+            raise ValueError(f"{owner}: template must not be all zeros unless dprime is 0.")
         return s
     s = s / np.abs(s).max()  # its square neither over- nor underflows
     return s * (dprime / np.linalg.norm(background.whiten_template(s)))

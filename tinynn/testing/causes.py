@@ -61,27 +61,23 @@ def why_inconclusive(case: Case) -> tuple[str, str]:
     """Return why a difference proves nothing, and what to do about it."""
     unclear = case.verdicts == 1
     if case.table.kink[unclear].any():
-        return (
-            "a kink",
+        return "a kink", (
             "The slopes to the left and right differ, and analytic may be one between them or 0. "
-            "Move the point away from the kink to check the slopes beside it.",
+            "Move the point away from the kink to check the slopes beside it."
         )
     if case.table.unbounded()[unclear].any():
         what = "f" if case.point.level == 1 else "its gradient"
-        return (
-            "a jump" if case.point.level == 1 else "a kink (the gradient jumps)",
+        return "a jump" if case.point.level == 1 else "a kink (the gradient jumps)", (
             f"The shorter the steps, the greater the slopes: {what} jumps here or is vertical, and "
-            "no slope is right. Move the point away to check beside it.",
+            "no slope is right. Move the point away to check beside it."
         )
     if np.isnan(case.table.numeric[unclear]).any():
-        return (
-            "f is undefined beside this point",
-            "A step gives nan or an error, on one side at least. Move the input into f's domain.",
+        return "f is undefined beside this point", (
+            "A step gives nan or an error, on one side at least. Move the input into f's domain."
         )
-    return (
-        "the difference is inside the noise",
+    return "the difference is inside the noise", (
         "Rounding moves f by about as much as the input does, so no step shows the slope better. "
-        "Drop large constants from f, or choose inputs where it is steeper.",
+        "Drop large constants from f, or choose inputs where it is steeper."
     )
 
 
@@ -91,10 +87,9 @@ def why_wrong(case: Case) -> tuple[str, str]:
         if cause := rule(case):
             return cause
     if case.point.level > 1:
-        return (
-            "a wrong gradient of the gradient",
+        return "a wrong gradient of the gradient", (
             "Does a vjp take for a constant what depends on its arguments (.data, numpy.asarray)? "
-            "Write it with tinynn's operations.",
+            "Write it with tinynn's operations."
         )
     if not case.table.whole:
         return "a wrong gradient", 'mode="full" names the elements and looks for the cause.'
@@ -104,34 +99,27 @@ def why_wrong(case: Case) -> tuple[str, str]:
 def _wrong_altogether(case: Case) -> tuple[str, str] | None:
     """Recognise a gradient that has lost touch with the function."""
     if case.found is None:
-        return (
-            "the graph is cut",
+        return "the graph is cut", (
             "The result moves with this input, but the graph does not lead back to it. Look for "
-            ".data, .detach(), numpy.asarray, float() or no_grad in f or a vjp, or a vjp of None.",
+            ".data, .detach(), numpy.asarray, float() or no_grad in f or a vjp, or a vjp of None."
         )
     if not case.linear and case.halved is not None:
         if _alike(case.halved, case.found, 1e-3):
             return "the vjp ignores g", "Scaling g, the gradient of the result, changes nothing."
-        return (
-            "the vjp is not linear in g",
+        return "the vjp is not linear in g", (
             "-1/2 of g, the gradient of the result, does not give -1/2 of this gradient. Multiply "
-            "by g itself: no abs(g), no g * g, nothing kept between calls, nothing overwritten.",
+            "by g itself: no abs(g), no g * g, nothing kept between calls, nothing overwritten."
         )
     broken = case.wrong & ~np.isfinite(case.analytic)
     if broken.any():
-        return (
-            f"the analytic gradient is {case.analytic[first_place(broken)]}",
-            f"{_places(case, broken)}, where slopes of f are finite. Does the vjp divide by 0?",
+        return f"the analytic gradient is {case.analytic[first_place(broken)]}", (
+            f"{_places(case, broken)}, where slopes of f are finite. Does the vjp divide by 0?"
         )
     if not case.analytic.any():
-        return (
-            "a zero gradient",
-            "Analytic is 0 everywhere, but the result moves with this input.",
-        )
+        return "a zero gradient", "Analytic is 0 everywhere, but the result moves with this input."
     if not _largest(case.numeric):
-        return (
-            "f does not move with this input",
-            "Numeric is 0 everywhere. If f rounds, compares or counts, that is its gradient.",
+        return "f does not move with this input", (
+            "Numeric is 0 everywhere. If f rounds, compares or counts, that is its gradient."
         )
     return None
 
@@ -141,10 +129,8 @@ def _lookalike(case: Case) -> tuple[str, str] | None:
     a, n = case.analytic, case.numeric
     c = _factor(a, n)
     if abs(c + 1) < 1e-4 and _alike(a, -n, case.likeness):
-        return (
-            "a flipped sign",
-            "Analytic = -1 * numeric everywhere: one minus too many or too few.",
-        )
+        advice = "Analytic = -1 * numeric everywhere: one minus too many or too few."
+        return "a flipped sign", advice
     # One slope is a multiple of the other anyway.
     simple = c != 0 and min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6
     if c and _alike(a, c * n, case.likeness) and (np.isfinite(n).sum() > 1 or simple):
@@ -157,10 +143,9 @@ def _lookalike(case: Case) -> tuple[str, str] | None:
         if _alike(a, candidate, case.likeness):
             return cause, "Analytic holds the numeric values, in other places."
     if n.size > 2 and _alike(np.sort(a, axis=None), np.sort(n, axis=None), case.likeness):
-        return (
-            "the gradient goes to other elements",
+        return "the gradient goes to other elements", (
             "Analytic holds the numeric values, in other places. Does the vjp find other indices "
-            "than the forward: the smallest for the largest, another order or axis?",
+            "than the forward: the smallest for the largest, another order or axis?"
         )
     return None
 
@@ -231,10 +216,9 @@ def _one_slice(case: Case) -> tuple[str, str] | None:
             if hits.any() and target.all():
                 at = np.unravel_index(int(np.argmax(hits)), [shape[axis] for axis in axes])
                 where = ", ".join(f"{k} of axis {axis}" for k, axis in zip(at, axes, strict=True))
-                return (
-                    "a missing sum over a broadcast axis",
+                return "a missing sum over a broadcast axis", (
                     f"Analytic is what index {where} of the result contributes, alone. Sum g over "
-                    "the axes along which this input is broadcast (@elementwise does it).",
+                    "the axes along which this input is broadcast (@elementwise does it)."
                 )
     return None
 
@@ -248,10 +232,9 @@ def _right_for_ones(case: Case) -> tuple[str, str] | None:
     table, *_ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
     if table.verdicts() != 0:
         return None
-    return (
-        "right only for a cotangent of ones",
+    return "right only for a cotangent of ones", (
         "With g, the gradient of the result, all ones the gradient is right: the vjp takes the sum "
-        "or mean of g, or mixes up its elements.",
+        "or mean of g, or mixes up its elements."
     )
 
 

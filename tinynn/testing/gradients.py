@@ -15,36 +15,23 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
+from tinynn.testing import points
 from tinynn.testing.causes import Case, why_inconclusive, why_wrong
-from tinynn.testing.points import (
-    Point,
-    Settings,
-    call_again,
-    first_place,
-    float_outputs,
-    length,
-    point_at,
-    pull_back,
-    rounding_between,
-)
 from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, InputReport
 from tinynn.testing.tables import compared
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+UNCHECKED = (
+    "the parameters of this {} are not inputs: their gradients were not checked. Do so with a "
+    "function of them too, as lambda x, kernel: x @ kernel."
+)
 
 
 def check_grads(
-    f: Callable[..., Any],
-    *inputs: Any,
-    order: int = 1,
-    eps: float | None = None,
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
-    mode: str = "auto",
-    rng: "check.Seed" = None,
-    raise_on_fail: bool = True,
-    allow_float32: bool = False,
-) -> GradcheckReport:
+    f: Callable[..., Any], *inputs: Any, order: int = 1, eps: float | None = None,
+    rtol: float = 1e-5, atol: float = 1e-8, mode: str = "auto", rng: "check.Seed" = None,
+    raise_on_fail: bool = True, allow_float32: bool = False,
+) -> GradcheckReport:  # fmt: skip
     """Check the gradients of ``f`` at ``inputs`` against numeric ones.
 
     ``f``: takes Tensors, returns a Tensor of any shape, or a list or tuple of them; what needs no
@@ -79,7 +66,13 @@ def check_grads(
         raise TypeError(f"check_grads: f must be a function of Tensors, got {check.shown(f)}.")
     order = check.integer("check_grads", "order", order, at_least=1)
     raise_on_fail = check.flag("check_grads", "raise_on_fail", raise_on_fail)
-    settings = _checked_settings(rtol, atol, eps, mode, rng)
+    settings = points.Settings(
+        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
+        atol=check.real("check_grads", "atol", atol, at_least=0),
+        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
+        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
+        rng=check.generator("check_grads", 0 if rng is None else rng),  # passes today and tomorrow
+    )
     arrays = _checked_inputs(inputs, check.flag("check_grads", "allow_float32", allow_float32))
     names = [f"input {i}" for i in range(len(arrays))]
     recording = (Tensor(0.0, requires_grad=True) + 0).requires_grad
@@ -88,33 +81,11 @@ def check_grads(
         report = context.run(_check, f, arrays, names, order, settings)
     except GradcheckError as fault:  # one that makes comparisons pointless
         report = fault.report
-    report = replace(report, notes=(*report.notes, *_unchecked(f)))
+    if callable(getattr(f, "parameters", None)):
+        report = replace(report, notes=(*report.notes, UNCHECKED.format(type(f).__name__)))
     if raise_on_fail and not report:
         raise GradcheckError(report)
     return report
-
-
-def _checked_settings(
-    rtol: float, atol: float, eps: float | None, mode: str, rng: "check.Seed"
-) -> Settings:
-    return Settings(
-        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
-        atol=check.real("check_grads", "atol", atol, at_least=0),
-        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
-        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
-        # One seed for all: a test that passes today passes tomorrow.
-        rng=check.generator("check_grads", 0 if rng is None else rng),
-    )
-
-
-def _unchecked(f: Callable[..., Any]) -> list[str]:
-    """Return a note on the parameters of f, if it has any."""
-    if not callable(getattr(f, "parameters", None)):
-        return []
-    return [
-        f"the parameters of this {type(f).__name__} are not inputs: their gradients were not "
-        "checked. Do so with a function of them too, as lambda x, kernel: x @ kernel."
-    ]
 
 
 def _checked_inputs(inputs: Sequence[Any], allow_float32: bool) -> list[np.ndarray]:
@@ -133,72 +104,61 @@ def _checked_inputs(inputs: Sequence[Any], allow_float32: bool) -> list[np.ndarr
                 "float64, or allow_float32=True for a coarse check."
             )
         if not np.isfinite(x).all():
-            place = first_place(~np.isfinite(x))
+            place = points.first_place(~np.isfinite(x))
             raise ValueError(f"check_grads: input {i} must be finite, got {x[place]} at {place}.")
     return arrays
 
 
 def _check(
-    f: Callable[..., Any],
-    arrays: list[np.ndarray],
-    names: list[str],
-    order: int,
-    settings: Settings,
-    level: int = 1,
-) -> GradcheckReport:
+    f: Callable[..., Any], arrays: list[np.ndarray], names: list[str], order: int,
+    settings: points.Settings, level: int = 1,
+) -> GradcheckReport:  # fmt: skip
     """Check the gradient of ``f``; then that gradient, as a function of inputs and cotangents."""
     try:
         with np.errstate(all="ignore"):  # steps may leave the domain of f
-            point = point_at(f, arrays, settings, level)
+            point = points.point_at(f, arrays, settings, level)
             report = _compare(point, names)
     except (TypeError, ValueError, RuntimeError) as error:
         error.add_note(f"Raised while check_grads took the gradient of order {level}.")
         raise
     if not report or level == order:
         return report
-    if any(
-        g is not None and not np.isfinite(g).all() for g in pull_back(point.graph, point.cotangents)
-    ):
+    found = [g for g in points.pull_back(point.graph, point.cotangents) if g is not None]
+    if not all(np.isfinite(g).all() for g in found):
         note = f"order {level + 1} was not checked: the gradient of order {level} is not finite."
         return replace(report, notes=(*report.notes, note))
 
     def gradients(*tensors: Tensor) -> list[Any]:
         xs, cotangents = list(tensors[: len(arrays)]), tensors[len(arrays) :]
-        found = pull_back((xs, float_outputs(f(*xs))), cotangents, create_graph=True)
-        return [
-            Tensor(np.zeros(x.shape, x.dtype)) if g is None else g
-            for g, x in zip(found, xs, strict=True)
-        ]
+        found = points.pull_back((xs, points.float_outputs(f(*xs))), cotangents, create_graph=True)
+        zeros = (Tensor(np.zeros(x.shape, x.dtype)) for x in xs)
+        return [zero if g is None else g for g, zero in zip(found, zeros, strict=True)]
 
-    several = len(point.cotangents) > 1
-    names = names + [
-        "cotangent" + (f" {k}" if several else "") + (f" of order {level}" if level > 1 else "")
-        for k in range(len(point.cotangents))
-    ]
+    numbers = [f" {k}" if len(point.cotangents) > 1 else "" for k in range(len(point.cotangents))]
+    of_order = f" of order {level}" if level > 1 else ""
+    names = names + [f"cotangent{k}{of_order}" for k in numbers]
     deeper = _check(gradients, arrays + point.cotangents, names, order, settings, level + 1)
     notes = tuple(dict.fromkeys(report.notes + deeper.notes))
     return replace(deeper, inputs=report.inputs + deeper.inputs, notes=notes)
 
 
-def _compare(point: Point, names: list[str]) -> GradcheckReport:
+def _compare(point: points.Point, names: list[str]) -> GradcheckReport:
     """Compare the gradients of all inputs, and say what was found."""
-    found = pull_back(point.graph, point.cotangents)
-    halved = pull_back(point.graph, [-0.5 * v for v in point.cotangents])
+    found = points.pull_back(point.graph, point.cotangents)
+    halved = points.pull_back(point.graph, [-0.5 * v for v in point.cotangents])
     tables = [
         compared(point, i, np.zeros(x.shape) if g is None else g.astype(float))
         for i, (x, g) in enumerate(zip(point.inputs, found, strict=True))
     ]
     if any((table.verdicts() == 2).any() for table in tables):
         for table, error in zip(tables, _rounding_of_gradients(point), strict=True):
-            table.noise = table.noise + (error if table.whole else length(error))
-    entries = tuple(
-        _entry(Case(point, i, names, tables, *gs))
-        for i, gs in enumerate(zip(found, halved, strict=True))
-    )
+            table.noise = table.noise + (error if table.whole else points.length(error))
+    sides = enumerate(zip(found, halved, strict=True))
+    entries = tuple(_entry(Case(point, i, names, tables, *gs)) for i, gs in sides)
     wrong = [entry for entry in entries if entry.verdict == "wrong"]
     if wrong:  # a function that only varies now and then may have passed the first test
         for _ in range(4):
-            call_again(point.f, point.inputs, point.base, point.level)
+            points.call_again(point.f, point.inputs, point.base, point.level)
         cause, advice = wrong[0].cause, wrong[0].advice
         return GradcheckReport(False, point.level, entries, cause, advice, point.notes)
     if point.level == 1 and all(g is None for g in found):
@@ -210,17 +170,14 @@ def _compare(point: Point, names: list[str]) -> GradcheckReport:
     return GradcheckReport(True, point.level, entries, notes=point.notes)
 
 
-def _rounding_of_gradients(point: Point) -> list[np.ndarray]:
-    """Return how far off rounding may have put the analytic gradients.
-
-    In the tail of a saturated softmax, say, they may consist of it.
-    """
+def _rounding_of_gradients(point: points.Point) -> list[np.ndarray]:
+    """Return how far off rounding may have put the analytic gradients, as in a softmax's tail."""
     errors = [np.zeros(x.shape) for x in point.inputs]
     if point.twins:
-        double, single = (pull_back(twin, point.cotangents) for twin in point.twins)
+        double, single = (points.pull_back(twin, point.cotangents) for twin in point.twins)
         for k, (a, b) in enumerate(zip(double, single, strict=True)):
             if a is not None and b is not None:
-                errors[k] = rounding_between(a, b)
+                errors[k] = points.rounding_between(a, b)
     return errors
 
 
@@ -235,24 +192,11 @@ def _entry(case: Case) -> InputReport:
     gap = np.abs(table.analytic - table.numeric)
     rank = np.where(case.verdicts == worst_verdict, np.nan_to_num(gap, nan=np.inf), -1)
     worst = tuple(int(k) for k in np.unravel_index(np.argmax(rank), gap.shape))
-    cause, advice = "", ""
-    if verdict == "wrong":
-        cause, advice = why_wrong(case)
-    elif verdict == "inconclusive":
-        cause, advice = why_inconclusive(case)
-    elif case.found is None:
-        cause = "the result does not depend on it"
-    return replace(
-        entry,
-        verdict=verdict,
-        cause=cause,
-        advice=advice,
-        count=int(np.sum(case.verdicts == worst_verdict)),
-        index=worst if table.whole else None,
-        analytic=float(table.analytic[worst]),
-        numeric=float(table.numeric[worst]),
-        left=float(table.left[worst]),
-        right=float(table.right[worst]),
-        error=float(gap[worst]),
-        noise=float(table.noise[worst]),
-    )
+    cause, advice = "the result does not depend on it" if case.found is None else "", ""
+    if verdict != "ok":
+        cause, advice = why_wrong(case) if verdict == "wrong" else why_inconclusive(case)
+    entry = replace(entry, verdict=verdict, cause=cause, advice=advice, error=float(gap[worst]))
+    columns = "analytic", "numeric", "left", "right", "noise"
+    numbers: dict[str, Any] = {name: float(getattr(table, name)[worst]) for name in columns}
+    count, index = int(np.sum(case.verdicts == worst_verdict)), worst if table.whole else None
+    return replace(entry, count=count, index=index, **numbers)

@@ -61,9 +61,7 @@ def rounding_between(double: np.ndarray, single: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(error), error, 0)
 
 
-def point_at(
-    f: Callable[..., Any], arrays: list[np.ndarray], settings: Settings, level: int
-) -> Point:
+def point_at(f: Any, arrays: list[np.ndarray], settings: Settings, level: int) -> Point:
     """Call f, make sure that it can be checked at all, and draw cotangents."""
     leaves, outputs = graph = graph_at(f, arrays)
     for i, (leaf, x) in enumerate(zip(leaves, arrays, strict=True)):
@@ -83,14 +81,11 @@ def point_at(
             inputs = arrays
     settings, notes = _coarser(settings, [x.dtype for x in arrays], [y.dtype for y in outputs])
     cotangents = [random_signs(settings.rng, y.shape).astype(y.dtype) for y in outputs]
-    return Point(
-        f, settings, level, graph, _twins(f, arrays, base), cotangents, inputs, base, notes
-    )
+    twins = _twins(f, arrays, base)
+    return Point(f, settings, level, graph, twins, cotangents, inputs, base, notes)
 
 
-def _twins(
-    f: Callable[..., Any], arrays: list[np.ndarray], base: np.ndarray
-) -> tuple[Graph, Graph] | None:
+def _twins(f: Any, arrays: list[np.ndarray], base: np.ndarray) -> tuple[Graph, Graph] | None:
     """Compute f in double and in single precision, if it lets us, from the same inputs."""
     single = [x.astype(np.float32) for x in arrays]
     double = [x.astype(np.float64) for x in single]
@@ -108,14 +103,11 @@ def graph_at(f: Callable[..., Any], inputs: Sequence[np.ndarray]) -> Graph:
         return leaves, float_outputs(f(*leaves))
 
 
-def call_again(
-    f: Callable[..., Any], inputs: list[np.ndarray], before: np.ndarray, level: int
-) -> None:
+def call_again(f: Any, inputs: list[np.ndarray], before: np.ndarray, level: int) -> None:
     """Call f again, and refuse to go on if its values are not those of ``before``."""
     after = flattened(graph_at(f, inputs)[1])
-    gap = math.nan
-    if after.shape == before.shape:
-        gap = float(np.abs(after - before).max(initial=0))
+    same = after.shape == before.shape
+    gap = float(np.abs(after - before).max(initial=0)) if same else math.nan
     if not gap <= 1e3 * np.finfo(before.dtype).eps * np.abs(before).max(initial=0):
         advice = (
             f"Two calls at the same inputs differ by {gap:.3g}. Switch dropout and the like off "
@@ -171,13 +163,10 @@ def pull_back(graph: Graph, cotangents: Sequence[Any], create_graph: bool = Fals
     for y, cotangent in zip(outputs, cotangents, strict=True):
         if not y.requires_grad and y.dtype.kind == "f":
             continue
-        pairs = gradients("check_grads", y, cotangent, inputs, create_graph)
-        found = {x._birth: g for x, g in pairs}
-        for k, x in enumerate(inputs):
-            if x._birth in found:
-                g = found[x._birth]
-                g = g if create_graph else np.array(g)  # it may be the cotangent itself
-                totals[k] = g if totals[k] is None else totals[k] + g
+        for x, g in gradients("check_grads", y, cotangent, inputs, create_graph):
+            share = g if create_graph else np.array(g)  # it may be the cotangent itself
+            k = next(k for k, other in enumerate(inputs) if other is x)
+            totals[k] = share if totals[k] is None else totals[k] + share
     return totals
 
 

@@ -1,7 +1,7 @@
 """All the contracts of an operation, checked at once."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,12 +17,9 @@ __tracebackhide__ = True  # pytest shows the line of the test that failed, not o
 
 
 def check_primitive(
-    op: Primitive[Any],
-    args: Sequence[Any],
-    params: dict[str, Any] | None = None,
-    *,
+    op: Primitive[Any], args: Sequence[Any], params: dict[str, Any] | None = None, *,
     rng: "check.Seed" = None,
-) -> GradcheckReport:
+) -> GradcheckReport:  # fmt: skip
     """Hold an operation to all contracts: derivatives, dtypes, shapes, nothing overwritten.
 
     ``op``: made by :func:`tinynn.primitive` or :func:`tinynn.elementwise`; ``args``: its array
@@ -56,119 +53,108 @@ def check_primitive(
             f"{len(arrays)} given. Give float64 arrays."
         )
     generator = check.generator("check_primitive", 0 if rng is None else rng)
-    y = _check_forward(op, arrays, places, params)
-    g = np.asarray(generator.normal(size=y.shape), y.dtype)
-    _check_backward(op, arrays, places, params, g)
-    _check_float32(op, arrays, places, params)
-
-    def on_differentiable(*tensors: Tensor) -> Any:
-        inputs: list[Any] = list(arrays)
-        for i, tensor in zip(places, tensors, strict=True):
-            inputs[i] = tensor
-        return op(*inputs, **params)
-
+    trial = _Trial(op, arrays, places, params)
+    y = trial.check_forward()
+    trial.check_backward(y, np.asarray(generator.normal(size=y.shape), y.dtype))
+    trial.check_float32()
     chosen = [arrays[i] for i in places]
-    report = check_grads(on_differentiable, *chosen, order=2, rng=generator, raise_on_fail=False)
+    report = check_grads(trial.call, *chosen, order=2, rng=generator, raise_on_fail=False)
     report = replace(report, owner=f"check_primitive({op.__name__})")
     if not report:
         raise GradcheckError(report)
     return report
 
 
-def _broken(op: Primitive[Any], cause: str, advice: str) -> NoReturn:
-    fault(cause, advice, owner=f"check_primitive({op.__name__})")
+@dataclass
+class _Trial:
+    """An operation with arguments, of which those at ``places`` have gradients."""
 
+    op: Primitive[Any]
+    arrays: list[np.ndarray]
+    places: list[int]
+    params: dict[str, Any]
 
-def _leaves(arrays: list[np.ndarray], places: list[int]) -> list[Any]:
-    return [Tensor(x, requires_grad=True) if i in places else x for i, x in enumerate(arrays)]
+    def call(self, *chosen: Any) -> Any:
+        """Call the operation with ``chosen`` at the places."""
+        inputs: list[Any] = list(self.arrays)
+        for i, x in zip(self.places, chosen, strict=True):
+            inputs[i] = x
+        return self.op(*inputs, **self.params)
 
+    def leaves(self) -> list[Tensor]:
+        return [Tensor(self.arrays[i], requires_grad=True) for i in self.places]
 
-def _check_forward(
-    op: Primitive[Any], arrays: list[np.ndarray], places: list[int], params: dict[str, Any]
-) -> np.ndarray:
-    """Return the result for plain arrays, having compared it with that for Tensors."""
-    given = [x.copy() for x in arrays]
-    plain = op(*given, **params)
-    for i, (x, before) in enumerate(zip(given, arrays, strict=True)):
-        if not np.array_equal(x, before, equal_nan=True):
-            _broken(op, f"the forward writes to argument {i}", "Work on a copy of it.")
-    if isinstance(plain, Tensor):
-        _broken(op, "plain arrays give a Tensor", "Write the forward with NumPy alone.")
-    recorded = op(*_leaves(arrays, places), **params)
-    if not recorded.requires_grad:
-        _broken(op, f"the result has dtype {recorded.dtype}", "A gradient needs a float result.")
-    if not np.array_equal(values(recorded), plain, equal_nan=True):
-        _broken(op, "Tensors and plain arrays give different values", "Is the forward random?")
-    with no_grad():
-        if op(*_leaves(arrays, places), **params).requires_grad:
-            _broken(op, "no_grad does not stop the recording", "Call no Tensor in the forward.")
-    return np.asarray(plain)
+    def vjp(self, i: int, g: Any, y: Any, arrays: list[np.ndarray]) -> Any:
+        return self.op.vjp(i, g, y, tuple(arrays), {**self.op._defaults, **self.params})
 
+    def broken(self, cause: str, advice: str) -> NoReturn:
+        fault(cause, advice, owner=f"check_primitive({self.op.__name__})")
 
-def _check_backward(
-    op: Primitive[Any],
-    arrays: list[np.ndarray],
-    places: list[int],
-    params: dict[str, Any],
-    g: np.ndarray,
-) -> None:
-    """Call each vjp by itself, on arrays that must not be written to."""
-    y = np.asarray(op(*arrays, **params))
-    for i in places:
-        given, cotangent = [x.copy() for x in arrays], g.copy()
+    def check_forward(self) -> np.ndarray:
+        """Return the result for plain arrays, having compared it with that for Tensors."""
+        given = [x.copy() for x in self.arrays]
+        plain = self.op(*given, **self.params)
+        for i, (x, before) in enumerate(zip(given, self.arrays, strict=True)):
+            if not np.array_equal(x, before, equal_nan=True):
+                self.broken(f"the forward writes to argument {i}", "Work on a copy of it.")
+        if isinstance(plain, Tensor):
+            self.broken("plain arrays give a Tensor", "Write the forward with NumPy alone.")
+        recorded = self.call(*self.leaves())
+        if not recorded.requires_grad:
+            self.broken(
+                f"the result has dtype {recorded.dtype}", "A gradient needs a float result."
+            )
+        if not np.array_equal(values(recorded), plain, equal_nan=True):
+            self.broken("Tensors and plain arrays give different values", "Is the forward random?")
+        with no_grad():
+            if self.call(*self.leaves()).requires_grad:
+                self.broken("no_grad does not stop the recording", "Call no Tensor in the forward.")
+        return np.asarray(plain)
+
+    def check_backward(self, y: np.ndarray, g: np.ndarray) -> None:
+        """Call each vjp by itself, on arrays that must not be written to; then the backward."""
+        for i in self.places:
+            given, cotangent = [x.copy() for x in self.arrays], g.copy()
+            try:
+                gradient = self.vjp(i, cotangent, y.copy(), given)
+            except TypeError as error:
+                where = f"argument {i} of {self.op.__name__}"
+                error.add_note(f"Raised by the vjp of {where}, on plain arrays.")
+                raise
+            names = ["g", *(f"argument {k}" for k in range(len(given)))]
+            pairs = zip([cotangent, *given], [g, *self.arrays], strict=True)
+            for name, (now, before) in zip(names, pairs, strict=True):
+                if not np.array_equal(now, before, equal_nan=True):
+                    cause = f"the vjp of argument {i} writes to {name}"
+                    self.broken(cause, "Work on a copy of it.")
+            if isinstance(gradient, Tensor):
+                cause = f"the vjp of argument {i} makes a Tensor of plain arrays"
+                advice = "Write it with operations on g, y and the arguments"
+                self.broken(cause, f"{advice}, and build no Tensor in it.")
+        leaves = self.leaves()
         try:
-            gradient = op.vjp(i, cotangent, y.copy(), tuple(given), {**op._defaults, **params})
-        except TypeError as error:
-            error.add_note(f"Raised by the vjp of argument {i} of {op.__name__}, on plain arrays.")
-            raise
-        for name, now, before in (
-            ("g", cotangent, g),
-            *((f"argument {k}", x, arrays[k]) for k, x in enumerate(given)),
-        ):
-            if not np.array_equal(now, before, equal_nan=True):
-                _broken(op, f"the vjp of argument {i} writes to {name}", "Work on a copy of it.")
-        if isinstance(gradient, Tensor):
-            _broken(
-                op,
-                f"the vjp of argument {i} makes a Tensor of plain arrays",
-                "Write it with operations on g, y and the arguments, and build no Tensor in it.",
-            )
-    leaves = _leaves(arrays, places)
-    chosen = [leaves[i] for i in places]
-    try:
-        gradients = grad(op(*leaves, **params), chosen, g)
-    except GradientShapeError as error:
-        _broken(op, "a vjp returns another shape than its argument's", str(error))
-    for i, x, gradient in zip(places, chosen, gradients, strict=True):
-        alone: list[Any] = list(arrays)
-        alone[i] = x
-        (single,) = grad(op(*alone, **params), [x], g)
-        if not np.allclose(single, gradient, rtol=1e-12, atol=0, equal_nan=True):
-            _broken(
-                op,
-                f"the gradient of argument {i} depends on which others are asked for",
-                "A vjp must not keep anything between calls.",
-            )
+            gradients = grad(self.call(*leaves), leaves, g)
+        except GradientShapeError as error:
+            self.broken("a vjp returns another shape than its argument's", str(error))
+        for k, (x, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+            alone: list[Any] = [self.arrays[i] for i in self.places]
+            alone[k] = x
+            (single,) = grad(self.call(*alone), [x], g)
+            if not np.allclose(single, gradient, rtol=1e-12, atol=0, equal_nan=True):
+                i = self.places[k]
+                cause = f"the gradient of argument {i} depends on which others are asked for"
+                self.broken(cause, "A vjp must not keep anything between calls.")
 
-
-def _check_float32(
-    op: Primitive[Any], arrays: list[np.ndarray], places: list[int], params: dict[str, Any]
-) -> None:
-    narrow = [x.astype(np.float32) if x.dtype == np.float64 else x for x in arrays]
-    y = np.asarray(op(*narrow, **params))
-    if y.dtype != np.float32:
-        _broken(
-            op,
-            f"float32 arguments give a {y.dtype} result",
-            "Use Python numbers for constants; NumPy's float64 scalars and arrays widen float32.",
-        )
-    g = np.ones(y.shape, np.float32)
-    for i in places:
-        gradient = op.vjp(i, g, y, tuple(narrow), {**op._defaults, **params})
-        dtype = values(gradient).dtype
-        if dtype != np.float32:
-            _broken(
-                op,
-                f"float32 arguments give a {dtype} gradient of argument {i}",
-                "Use Python numbers for constants in the vjp.",
-            )
+    def check_float32(self) -> None:
+        """Make sure that single precision stays single, forward and backward."""
+        narrow = [x.astype(np.float32) if x.dtype == np.float64 else x for x in self.arrays]
+        y = np.asarray(self.op(*narrow, **self.params))
+        advice = "Use Python numbers for constants"
+        if y.dtype != np.float32:
+            cause = f"float32 arguments give a {y.dtype} result"
+            self.broken(cause, f"{advice}; NumPy's float64 scalars and arrays widen float32.")
+        for i in self.places:
+            dtype = values(self.vjp(i, np.ones(y.shape, np.float32), y, narrow)).dtype
+            if dtype != np.float32:
+                cause = f"float32 arguments give a {dtype} gradient of argument {i}"
+                self.broken(cause, f"{advice} in the vjp.")

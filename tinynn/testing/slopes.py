@@ -13,8 +13,6 @@ from tinynn.testing.points import Point, flattened, graph_at, length, pull_back
 
 # Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
 PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
-
-
 STEPS = [0.7 * 2.0 ** -(5 + 2 * k) for k in range(11)]  # for the others: 2e-2 to 2e-8
 
 
@@ -122,10 +120,9 @@ def _ladder(line: Line, scale: float) -> Iterator[Slope]:
 def slope_along(
     line: Line, scales: Iterable[float], target: float, goal: float, trust: float
 ) -> Slope:
-    """Return the most certain slope of L along the line, from steps relative to each of ``scales``.
+    """Return the most certain slope of L along the line, from steps relative to ``scales``.
 
-    Stops at the first within ``goal`` of ``target`` whose noise is below ``trust``: no wrong target
-    is met by chance.
+    Stops at the first within ``goal`` of ``target`` whose noise is below ``trust``.
     """
     found: list[Slope] = []
     kink = steep = None
@@ -169,8 +166,7 @@ def _drawn_together(ladder: list[Slope], goal: float) -> bool:
 def _unbounded(ladder: list[Slope], line: Line) -> Slope | None:
     """Return the last slope, with infinite sides, if slopes grow without bound as steps shrink.
 
-    They grow like 1/h where the function jumps, like a root or logarithm of it where it rises
-    vertically. Slopes that tend to a limit change by less from step to step.
+    Slopes that tend to a limit change by less from step to step.
     """
     if len(ladder) < 4:
         return None

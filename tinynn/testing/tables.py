@@ -9,8 +9,6 @@ from tinynn.testing.points import Point, length, random_signs
 from tinynn.testing.slopes import PLAIN_STEP, STEPS, Line, Slope, scales_of, slope_along
 
 CONFIRMED = 16  # wrong elements examined closely; the rest are taken to be as wrong as they look
-
-
 SCREEN = 1e-4  # of rtol: a direction must agree this well to spare its elements
 
 
@@ -134,21 +132,13 @@ def _examine(
     goal = settings.rtol * abs(target) + settings.atol * table.common_size()
     goal = goal if math.isfinite(goal) else 0.0
     slope = slope_along(Line(point, i, unit), dict.fromkeys(scales), target, 0.5 * goal, 0.5 * goal)
-    if not math.isnan(slope.numeric):
-        columns = table.numeric, table.noise, table.left, table.right, table.kink
-        for column, value in zip(columns, slope, strict=False):
-            column[place] = value
-    else:
-        table.numeric[place] = slope.numeric
+    columns = table.numeric, table.noise, table.left, table.right, table.kink
+    for column, value in zip(columns[: 1 if math.isnan(slope.numeric) else 5], slope, strict=False):
+        column[place] = value
 
 
 def _allow_for_ties(
-    point: Point,
-    i: int,
-    table: Table,
-    place: tuple[int, ...],
-    d: np.ndarray,
-    others: np.ndarray,
+    point: Point, i: int, table: Table, place: tuple[int, ...], d: np.ndarray, others: np.ndarray
 ) -> bool:
     """Call a wrong slope along ``d`` a kink if it depends on how ``others`` move; tell whether.
 
@@ -165,12 +155,10 @@ def _allow_for_ties(
     worth = 0.05 * abs(analytic - numeric)
     for _ in range(6):
         random = random_signs(point.settings.rng, d.shape)
+        a, b = np.where(random < 0, d, 0), np.where(random < 0, 0, d)
         if table.whole:
             a, b = 0.4 * d, np.where(d == 0, others * random, 0)
-        else:
-            a, b = np.where(random < 0, d, 0), np.where(random < 0, 0, d)
-        mismatch = _mismatch(point, i, a, b, worth * share) / share
-        if mismatch:
+        if mismatch := _mismatch(point, i, a, b, worth * share) / share:
             sides.append(numeric + mismatch)
     if len(sides) > 2:
         table.kink[place], table.left[place], table.right[place] = True, min(sides), max(sides)

@@ -10,17 +10,13 @@ from tinynn.autodiff.primitive import as_array, values
 
 
 def data(owner: str, name: str, given: Any) -> np.ndarray:
-    """Return what a caller gives as data, an array of real numbers, in the caller's name.
-
-    Lists, Tensors, and what NumPy takes for an array (pandas, memory maps) will do; a map of a
-    file is not read.
-    """
+    """Return data as an array of real numbers; a map of a file is not read."""
     if isinstance(given, Iterator):
         kind = type(given).__name__
         kind = f"a {kind}" if kind == "generator" else f"an iterator ({kind}), like a generator"
         raise TypeError(
-            f"{owner}: {name} is {kind}, which has no length and can be read only once. Make an "
-            "array of it: numpy.stack(list(...))."
+            f"{owner}: {name} is {kind}, which has no length and can be read only once. "
+            "Make an array of it: numpy.stack(list(...))."
         )
     try:
         array = values(as_array(f"{owner}: {name}", given))
@@ -30,21 +26,20 @@ def data(owner: str, name: str, given: Any) -> np.ndarray:
         raise ValueError(
             f"{owner}: {name}: nested lists must have equal lengths. Pad them. (NumPy: {error})"
         ) from None
-    if array.dtype.kind not in "fiub":
-        got, advice = check.shown(given), ""
-        if hasattr(given, "to_numpy"):  # pandas, with columns of several kinds
-            got = f"a {type(given).__name__}"
-            advice = f" Give {name}.to_numpy(float), of its columns of numbers."
-        raise TypeError(
-            f"{owner}: {name} must be an array of numbers, got {got}, of dtype {array.dtype}."
-            f"{advice}"
-        )
-    return array
+    if array.dtype.kind in "fiub":
+        return array
+    got, advice = check.shown(given), ""
+    if hasattr(given, "to_numpy"):  # pandas, with columns of several kinds
+        got = f"a {type(given).__name__}"
+        advice = f" Give {name}.to_numpy(float), of its columns of numbers."
+    raise TypeError(
+        f"{owner}: {name} must be an array of numbers, got {got}, of dtype {array.dtype}.{advice}"
+    )
 
 
 def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets as arrays of equal, non-zero length."""
-    xs, ys = (data(owner, name, given) for name, given in (("x", x), ("y", y)))
+    xs, ys = data(owner, "x", x), data(owner, "y", y)
     for name, array in (("x", xs), ("y", ys)):
         if array.ndim == 0:
             raise TypeError(
@@ -62,7 +57,7 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Batches:
-    """An iterable of (x, y) pieces; each iteration shuffles anew. See :func:`batches`."""
+    """What :func:`batches` returns."""
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None" = None
@@ -92,14 +87,9 @@ def shuffled(owner: str, x: Any, y: Any, batch_size: int, shuffle: bool, rng: An
 
 
 def batches(
-    x: Any,
-    y: Any,
-    batch_size: int,
-    *,
-    shuffle: bool = True,
-    rng: "check.Seed" = None,
+    x: Any, y: Any, batch_size: int, *, shuffle: bool = True, rng: "check.Seed" = None,
     drop_last: bool = False,
-) -> Batches:
+) -> Batches:  # fmt: skip
     """Cut samples into mini-batches: an iterable of pairs ``(x_batch, y_batch)`` with a length.
 
     ``x``: (samples, ...), ``y``: (samples, ...); the pieces are copies. With ``shuffle`` each

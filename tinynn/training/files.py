@@ -3,6 +3,8 @@
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,16 +29,15 @@ def save(file: _File, model: Layer) -> None:
     >>> load(memory, Dense(2, 1, rng=1)).bias.shape
     (1,)
     """
-    state = _checked("save", model).state_dict()
-    if not _is_path("save", file, "write"):
+    path = _is_path("save", file, model, "write")
+    state = model.state_dict()
+    if not path:
         memory = io.BytesIO()
         _write(memory, state)
         file.write(memory.getvalue())  # type: ignore[union-attr]
         return
-    try:
+    with _named("save", file):
         _write_whole(os.path.realpath(os.fsdecode(file)), state)  # type: ignore[arg-type]
-    except OSError as error:
-        raise _named("save", file, error) from error
 
 
 def load(file: _File, model: Layer) -> Layer:
@@ -47,18 +48,11 @@ def load(file: _File, model: Layer) -> Layer:
     or does not fit the model (every missing, unexpected or misshapen entry is listed). The model
     is then left as it was.
     """
-    _checked("load", model)
-    name = _name(file)
-    if _is_path("load", file, "read"):
-        if os.path.isdir(file):  # type: ignore[arg-type]
-            raise ValueError(f"load: {name} is a folder, not a file.")
-        try:
-            with open(file, "rb") as opened:  # type: ignore[arg-type]
-                state = _read(opened, name)
-        except OSError as error:
-            raise _named("load", file, error) from error
-    else:
-        state = _read(file, name)
+    path, name = _is_path("load", file, model, "read"), _name(file)
+    if path and os.path.isdir(file):  # type: ignore[arg-type]
+        raise ValueError(f"load: {name} is a folder, not a file.")
+    with _named("load", file), open(file, "rb") if path else nullcontext(file) as opened:  # type: ignore
+        state = _read(opened, name)
     try:
         model.load_state_dict(state)
     except ValueError as error:
@@ -66,17 +60,13 @@ def load(file: _File, model: Layer) -> Layer:
     return model
 
 
-def _checked(owner: str, model: Any) -> Layer:
+def _is_path(owner: str, file: Any, model: Any, method: str) -> bool:
+    """Tell a path from a file object, having checked both arguments of ``owner``."""
     if not isinstance(model, Layer):
         raise TypeError(
             f"{owner}: the second argument must be a Layer, got {type(model).__name__}. "
             f"The order is {owner}(path, model)."
         )
-    return model
-
-
-def _is_path(owner: str, file: Any, method: str) -> bool:
-    """Tell a path from a file object, and refuse what is neither."""
     if isinstance(file, (str, bytes, os.PathLike)):
         return True
     if not hasattr(file, method):
@@ -99,18 +89,19 @@ def _name(file: Any) -> str:
     return name if isinstance(name, str) else f"the {type(file).__name__}"
 
 
-def _named(owner: str, file: Any, error: OSError) -> OSError:
-    """Return the error in the name of the file that was asked for."""
-    return OSError(error.errno, f"{owner}: {error.strerror or error}", _name(file))
-
-
-# ---------------------------------------------------------------- writing
+@contextmanager
+def _named(owner: str, file: Any) -> Iterator[None]:
+    """Raise errors inside in the name of the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{owner}: {error.strerror or error}", _name(file)) from error
 
 
 def _write_whole(target: str, state: dict[str, np.ndarray]) -> None:
     """Replace the file ``target`` all at once."""
-    before = os.stat(target) if os.path.exists(target) else None
-    if before is not None and not stat.S_ISREG(before.st_mode):
+    before = os.stat(target).st_mode if os.path.exists(target) else None
+    if before is not None and not stat.S_ISREG(before):
         with open(target, "wb") as device:  # such as a pipe: it is not for us to replace
             _write(device, state)
         return
@@ -120,7 +111,7 @@ def _write_whole(target: str, state: dict[str, np.ndarray]) -> None:
     try:
         with open(temporary, "xb") as file:
             if before is not None:
-                os.chmod(temporary, stat.S_IMODE(before.st_mode))
+                os.chmod(temporary, stat.S_IMODE(before))
             _write(file, state)
             file.flush()
             os.fsync(file.fileno())
@@ -140,34 +131,26 @@ def _write(file: Any, state: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-# ---------------------------------------------------------------- reading
-
-
 def _read(file: Any, name: str) -> dict[str, np.ndarray]:
     import zipfile
 
+    state: dict[str, np.ndarray] = {}
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
         with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-            paths = [member.removesuffix(".npy") for member in names]
-            if len(set(paths)) != len(paths):
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            if len(members) != len(archive.namelist()):
                 raise ValueError("it holds two arrays of one name")
-            return {
-                path: _member(archive, member) for path, member in zip(paths, names, strict=True)
-            }
+            for path, name_inside in members.items():
+                with archive.open(name_inside) as member:
+                    state[path] = np.lib.format.read_array(member, allow_pickle=False)
+                    if member.read(1):  # also makes zipfile check the sum of what is read whole
+                        raise ValueError(f"{name_inside} has bytes after its array")
+            return state
     except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"load: {name} is not a readable weight file of tinynn.save: {reason}. "
             "The model was left as it was."
         ) from error
-
-
-def _member(archive: Any, name: str) -> np.ndarray:
-    with archive.open(name) as member:
-        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):  # also makes zipfile check the sum of a member read to its end
-            raise ValueError(f"{name} has bytes after its array")
-    return array

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,15 +13,16 @@ from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer
-from tinynn.nn.observe import first_nonfinite_layer, mode
+from tinynn.nn.observe import first_nonfinite_layer, mode, one_series_refused
 from tinynn.training.batches import Batches, paired, shuffled
-from tinynn.training.inference import check_model, one_series_refused
+from tinynn.training.inference import check_model
 from tinynn.training.optimizers import Optimizer
 from tinynn.training.progress import progress_bar
 from tinynn.training.steps import EagerStep, Loss, scalar, training_step
 from tinynn.training.threads import one_blas_thread
 
 Callback = Callable[[int, dict[str, float]], Any]
+ADVICE = "Use a smaller learning rate, or tinynn.clip_grad_norm."
 
 
 @dataclass
@@ -41,23 +42,12 @@ class History:
 
 
 def fit(
-    model: Layer,
-    x: Any,
-    y: Any,
-    *,
-    loss: str | Callable[..., Any],
-    optimizer: Optimizer,
-    epochs: int,
-    batch_size: int = 32,
-    validation_data: tuple[Any, Any] | None = None,
-    shuffle: bool = True,
-    rng: "check.Seed" = None,
-    callbacks: Sequence[Callback] = (),
-    progress: bool = True,
-    compile: bool | str = "auto",
-    chunk: int | str | None = "auto",
+    model: Layer, x: Any, y: Any, *, loss: str | Callable[..., Any], optimizer: Optimizer,
+    epochs: int, batch_size: int = 32, validation_data: tuple[Any, Any] | None = None,
+    shuffle: bool = True, rng: "check.Seed" = None, callbacks: Sequence[Callback] = (),
+    progress: bool = True, compile: bool | str = "auto", chunk: int | str | None = "auto",
     threads: int | None = None,
-) -> History:
+) -> History:  # fmt: skip
     """Train ``model`` on ``x``, ``y``: for each batch a forward pass, a backward pass, a step.
 
     ``x``, ``y``: arrays (samples, ...); ``validation_data``: such a pair. ``loss``: a function of
@@ -67,12 +57,12 @@ def fit(
     returns True ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
 
     With ``compile="auto"`` the steps are recorded once and replayed, which is quicker and equal to
-    rounding, where every part is known to depend on nothing but its arguments and on Tensors:
-    tinynn's own layers and losses, and what is marked with :func:`tinynn.pure`. All else runs as it
-    is written, and the History's ``eager`` says why. ``compile=True`` is your word that it holds
-    for all parts; False: never. ``chunk``: samples of a batch that are computed at a time where
-    the loss is a mean over them, "auto" for as many as fit the cache, None for all. ``threads``:
-    how many chunks at a time, None for as many as pay. Equal settings give equal numbers.
+    rounding, where every part is known to depend on its arguments and Tensors alone: tinynn's own
+    layers and losses, and what :func:`tinynn.pure` marks. All else runs as it is written, and the
+    History's ``eager`` says why. ``compile=True`` is your word that it holds for all parts; False:
+    never. ``chunk``: samples computed at a time where the loss is a mean over them, "auto" for as
+    many as fit the cache, None for the batch. ``threads``: how many chunks at a time, None for as
+    many as pay. Equal settings give equal numbers.
 
     Returns a History: the mean loss over the samples of each epoch, and the validation loss.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
@@ -94,7 +84,12 @@ def fit(
     _check_optimizer(model, optimizer)
     how = _checked_compilation(compile, chunk, threads)
     hooks = _checked_callbacks(callbacks)
-    held_out = None if validation_data is None else _validation(validation_data, pieces.size)
+    held_out = None
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            got = check.shown(validation_data)
+            raise TypeError(f"fit: validation_data must be a pair (x, y), got {got}.")
+        held_out = Batches(*paired("fit: validation_data", *validation_data), pieces.size)
     step = training_step(model, given, optimizer, **how)
     return _Run(model, given, step, epochs, progress).train(pieces, held_out, hooks)
 
@@ -105,21 +100,21 @@ def quiet() -> np.errstate:
     return np.errstate(**warned)  # type: ignore[arg-type]
 
 
-class _Run:
+class _Run(NamedTuple):
     """The epochs of one call of fit()."""
 
-    def __init__(
-        self, model: Layer, loss: Loss, step: EagerStep, epochs: int, progress: bool
-    ) -> None:
-        self.model, self.loss, self.step = model, loss, step
-        self.epochs, self.progress = epochs, progress
+    model: Layer
+    loss: Loss
+    step: EagerStep
+    epochs: int
+    progress: bool
 
     def train(
         self, pieces: Batches, held_out: Batches | None, hooks: Sequence[Callback]
     ) -> History:
         """Run the epochs, until a callback ends it."""
         for data in filter(None, (pieces, held_out)):
-            with self._checked_first(data):
+            with self._as_samples(data):
                 pass  # what is known without calling the model is said before anything is changed
         history = History()
         try:
@@ -135,76 +130,73 @@ class _Run:
             self.step.close()
         return history
 
-    def _epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
-        """Take the steps of an epoch, return its figures."""
-        title = f"Epoch {epoch + 1}/{self.epochs}"
-        self.step.begin_epoch()
-        with progress_bar(self.progress, len(pieces), title) as bar, quiet():
-            logs = {"loss": self._train(pieces, title, bar, first=not epoch)}
-            if held_out is not None:
-                logs["val_loss"] = self._evaluate(held_out, title, first=not epoch)
-            bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
-        return logs
-
-    def _checked_first(self, pieces: Batches) -> AbstractContextManager[None]:
+    def _as_samples(self, pieces: Batches) -> AbstractContextManager[None]:
         """Refuse, at the model's first call inside, one series that is taken for samples."""
         advice = "Add a batch axis: x[None] and y[None]."
         return one_series_refused("fit", self.model, pieces.x, pieces.size, advice)
 
-    def _train(self, pieces: Batches, title: str, bar: Any, first: bool) -> float:
+    def _epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
+        """Take the steps of an epoch, return its figures."""
+        title, first = f"Epoch {epoch + 1}/{self.epochs}", not epoch
+        self.step.begin_epoch()
+        with progress_bar(self.progress, len(pieces), title) as bar, quiet():
+            logs = {"loss": self._mean("loss", self.step, pieces, title, first, bar)}
+            if path := _nonfinite_parameter(self.model):
+                what = f"fit: parameter {path} is no longer finite after {title.lower()}"
+                raise FloatingPointError(f"{what}. {ADVICE}")
+            if held_out is not None:
+                with no_grad(), mode(self.model, training=False):
+                    mean = self._mean("validation loss", self._validate, held_out, title, first)
+                    logs["val_loss"] = mean
+            bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
+        return logs
+
+    def _mean(
+        self, what: str, of: Loss, pieces: Batches, title: str, first: bool, bar: Any = None
+    ) -> float:
+        """Return the mean over the samples of the losses ``of(x, y)``, which must be finite."""
         total, samples, shown = 0.0, 0, 0.0
         for i, (x, y) in enumerate(pieces):
-            with self._checked_first(pieces) if first and not i else nullcontext():
-                number = self.step(x, y)
+            with self._as_samples(pieces) if first and not i else nullcontext():
+                number = of(x, y)
             if not math.isfinite(number):
-                where = f"{title}, batch {i + 1}/{len(pieces)}".lower()
-                raise _nonfinite(self.model, x, y, f"fit: the loss is {number} in {where}")
+                where = f"{title.lower()}, batch {i + 1}" + (
+                    "" if bar is None else f"/{len(pieces)}"
+                )
+                raise _nonfinite(self.model, x, y, f"fit: the {what} is {number} in {where}")
             total += number * len(x)
             samples += len(x)
+            if bar is None:
+                continue
             if not bar.disable and time.monotonic() - shown > 0.1:
                 shown = time.monotonic()
-                bar.set_postfix({"loss": f"{total / samples:.4g}"}, refresh=False)
+                bar.set_postfix({what: f"{total / samples:.4g}"}, refresh=False)
             bar.update()
-        for path, parameter in self.model.named_parameters():
-            if not np.isfinite(parameter._data).all():
-                raise FloatingPointError(
-                    f"fit: parameter {path} is no longer finite after {title.lower()}. "
-                    "Use a smaller learning rate, or tinynn.clip_grad_norm."
-                )
         return total / samples
 
-    def _evaluate(self, pieces: Batches, title: str, first: bool) -> float:
-        total = 0.0
-        with no_grad(), mode(self.model, training=False):
-            for i, (x, y) in enumerate(pieces):
-                with self._checked_first(pieces) if first and not i else nullcontext():
-                    number = scalar(self.loss(self.model(x), y)).item()
-                if not math.isfinite(number):
-                    where = f"{title}, batch {i + 1}".lower()
-                    what = f"fit: the validation loss is {number} in {where}"
-                    raise _nonfinite(self.model, x, y, what)
-                total += number * len(x)
-        return total / len(pieces.x)
+    def _validate(self, x: np.ndarray, y: np.ndarray) -> Any:
+        return scalar(self.loss(self.model(x), y)).item()
+
+
+def _nonfinite_parameter(model: Layer) -> str | None:
+    named = model.named_parameters()
+    return next((path for path, p in named if not np.isfinite(p._data).all()), None)
 
 
 def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
     """Return the error for a loss that is not finite, with the first place that explains it."""
-    advice = "Use a smaller learning rate, or tinynn.clip_grad_norm."
     for name, array in (("x", x), ("y", y)):
         if not np.isfinite(array).all():
-            return FloatingPointError(
-                f"{what}: {name} itself is not finite in this batch. Clean the data."
-            )
-    for path, parameter in model.named_parameters():
-        if not np.isfinite(parameter._data).all():
-            return FloatingPointError(f"{what}: parameter {path} is not finite. {advice}")
-    place = first_nonfinite_layer(model, x)
-    if place is None:
-        return FloatingPointError(
-            f"{what}: all parameters and the outputs of all layers are finite, so it arises in the "
-            f"loss itself. {advice}"
-        )
-    return FloatingPointError(f"{what}: first in the output of layer {place}. {advice}")
+            place = f"{name} itself is not finite in this batch. Clean the data."
+            return FloatingPointError(f"{what}: {place}")
+    if path := _nonfinite_parameter(model):
+        return FloatingPointError(f"{what}: parameter {path} is not finite. {ADVICE}")
+    layer = first_nonfinite_layer(model, x)
+    place = f"first in the output of layer {layer}"
+    if layer is None:
+        place = "all parameters and the outputs of all layers are finite, so it arises in the loss"
+        place += " itself"
+    return FloatingPointError(f"{what}: {place}. {ADVICE}")
 
 
 def _check_optimizer(model: Layer, optimizer: Any) -> None:
@@ -241,15 +233,7 @@ def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, An
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
     hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if callable(callbacks) or not all(callable(hook) for hook in hooks):
-        raise TypeError(
-            f"fit: callbacks must be a list of functions (epoch, logs), got "
-            f"{check.shown(callbacks)}."
-        )
+    if callable(callbacks) or not all(map(callable, hooks)):
+        got = check.shown(callbacks)
+        raise TypeError(f"fit: callbacks must be a list of functions (epoch, logs), got {got}.")
     return hooks
-
-
-def _validation(pair: Any, size: int) -> Batches:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError(f"fit: validation_data must be a pair (x, y), got {check.shown(pair)}.")
-    return Batches(*paired("fit: validation_data", *pair), size)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +16,13 @@ JOINED = 2**15  # elements of all parameters, up to which one array of them is q
 Slots = dict[str, np.ndarray]
 
 
-def _checked_parameters(
-    owner: str, parameters: Iterable[Tensor], *, frozen: bool = False
-) -> list[Tensor]:
-    if isinstance(parameters, (Tensor, set, frozenset)) or not isinstance(parameters, Iterable):
+def _checked_parameters(owner: str, given: Iterable[Tensor], *, frozen: bool) -> list[Tensor]:
+    if isinstance(given, (Tensor, set, frozenset)) or not isinstance(given, Iterable):
         raise TypeError(  # a set has no order, and an optimizer's state goes by position
             f"{owner}: parameters must be a list of Tensors, such as model.parameters(), "
-            f"got {check.shown(parameters)}."
+            f"got {check.shown(given)}."
         )
-    tensors = list(parameters)
+    tensors = list(given)
     if not tensors:
         raise ValueError(
             f"{owner}: parameters is empty; give model.parameters(). An ndarray attribute of a "
@@ -46,8 +44,8 @@ def _checked_parameters(
     return tensors
 
 
-class _Number:
-    """An attribute that is checked whenever it is set; it is read from the instance's own dict."""
+class _Setting:
+    """A number within bounds, or a flag, checked when it is set; it is read from the own dict."""
 
     def __init__(self, **bounds: float) -> None:
         self.bounds = bounds
@@ -55,39 +53,21 @@ class _Number:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def _set(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self.name] = self.checked(type(instance).__name__, value)
-
-    __set__ = effect(_set, "setting")
-
-    def checked(self, owner: str, value: Any) -> Any:
-        return check.real(owner, self.name, value, **self.bounds)
-
-
-class _Flag(_Number):
-    def checked(self, owner: str, value: Any) -> bool:
-        return check.flag(owner, self.name, value)
-
-
-class _Joined(NamedTuple):
-    """All parameters as one flat array: its parts in their shapes, and the slots of the whole."""
-
-    weights: np.ndarray
-    parts: list[np.ndarray]
-    slots: Slots
+    def __set__(self, instance: Any, value: Any) -> None:
+        checked = check.real if self.bounds else check.flag
+        owner = type(instance).__name__
+        vars(instance)[self.name] = checked(owner, self.name, value, **self.bounds)
 
 
 class Optimizer:
     """Base of the optimizers. To write one, subclass it and write its rule, :meth:`updated`.
 
-    A step computes all new values first and then takes them over; if it is interrupted between,
-    it goes back, so that a model is never left between two steps. ``iterations`` counts the steps.
+    A step is taken as a whole or, if it is interrupted, not at all; ``iterations`` counts them.
 
-    What a subclass may say as class attributes: ``slot_names``, the names of the arrays that the
-    rule keeps for each parameter; ``elementwise = True`` if it treats each element alike and by
-    itself, for then it may be given many parameters as one flat array. Whoever writes the rule
-    anew, says both anew. Every number or flag that is an attribute, such as ``learning_rate``, is
-    part of the state, unless its name begins with ``_``.
+    What a class that writes the rule may say: ``slot_names``, of the arrays that it keeps for each
+    parameter; ``elementwise = True`` if it treats each element alike and by itself, for then it may
+    be given many parameters as one flat array. Every number or flag that is an attribute, such as
+    ``learning_rate``, is part of the state, unless its name begins with ``_``.
 
     >>> class Signs(Optimizer):
     ...     def updated(self, w, g, slots):
@@ -97,7 +77,7 @@ class Optimizer:
     Tensor([ 0.5, -1.5], requires_grad=True)
     """
 
-    learning_rate: float = _Number(at_least=0)  # type: ignore[assignment]
+    learning_rate: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names: tuple[str, ...] | None = None  # None: any that the rule returns
     elementwise = False
 
@@ -108,14 +88,11 @@ class Optimizer:
             cls.slot_names = vars(cls).get("slot_names")
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
-        self.parameters = _checked_parameters(type(self).__name__, parameters)
+        self.parameters = _checked_parameters(type(self).__name__, parameters, frozen=False)
         self.learning_rate = learning_rate
         self.iterations = 0
         self._slots: list[Slots] = [{} for _ in self.parameters]
-        self._joined: _Joined | None = None  # if it is not None, the slots are in there
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_slots": self._slots_apart(), "_joined": None}
+        self._joined = False  # whether there is only one entry in them, for all parameters as one
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -126,9 +103,9 @@ class Optimizer:
         """Move every parameter that has a gradient; raise RuntimeError if none has."""
         if all(p.grad is None for p in self.parameters):
             raise RuntimeError(
-                f"{type(self).__name__}: no parameter has a gradient. "
-                "Call loss.backward() before step(). If you did, does the optimizer hold the "
-                "parameters of another model, or of an earlier version of this one?"
+                f"{type(self).__name__}: no parameter has a gradient. Call loss.backward() before "
+                "step(). If you did, does the optimizer hold the parameters of another model, or "
+                "of an earlier version of this one?"
             )
         self._step()
 
@@ -136,9 +113,9 @@ class Optimizer:
         """Return the new value of a parameter and its new slots: the rule, a pure function.
 
         ``w``: the parameter's value; ``g``: its gradient, of w's shape and dtype; ``slots``: the
-        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape;
-        w, g and the old slots stay as they are. ``self.iterations`` is the number of steps before
-        this one. Parameters in half precision come, and their slots are kept, in single precision.
+        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape.
+        ``self.iterations`` is the number of steps before this one. Half precision comes, and its
+        slots are kept, in single precision.
         """
         raise NotImplementedError(f"{type(self).__name__}: write updated(self, w, g, slots).")
 
@@ -150,13 +127,21 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
+        weights = [p._data for p in self.parameters]
         gradients = [getattr(p, "_grad", None) for p in self.parameters]
-        joins = self._may_join() and all(g is not None for g in gradients)
-        values, slots, joined = self._all_at_once(gradients) if joins else self._each(gradients)
+        joined = self._may_join() and all(g is not None for g in gradients)
+        values: Sequence[np.ndarray | None]
+        if joined:
+            flat, slots = self._ruled(_flat(weights), _flat(gradients), self._slots_joined())
+            values, after = self._parts(flat), [slots]
+        else:
+            given = zip(weights, gradients, self._slots_apart(), strict=True)
+            new = [(None, s) if g is None else self._ruled(w, g, s) for w, g, s in given]
+            values, after = [value for value, _ in new], [slots for _, slots in new]
         before = [(p._data, p._ownership) for p in self.parameters]
         own = self._slots, self._joined, self.iterations
         try:
-            self._slots, self._joined, self.iterations = slots, joined, self.iterations + 1
+            self._slots, self._joined, self.iterations = after, joined, self.iterations + 1
             for p, value in zip(self.parameters, values, strict=True):
                 if value is not None:
                     p._replace(value)
@@ -170,61 +155,31 @@ class Optimizer:
         """Tell whether all parameters may be given to the rule as one array, and it pays."""
         if not self.elementwise or vars(self).keys() & {"updated", "_updated"}:
             return False
-        if self._joined is not None:
-            return True
-        first = self.parameters[0].dtype
-        names = self._slots[0].keys()
-        return (
+        return self._joined or (
             len(self.parameters) > 1
             and sum(p.size for p in self.parameters) <= JOINED
-            and all(p.dtype == first for p in self.parameters)
-            and all(slots.keys() == names for slots in self._slots)
+            and len({p.dtype for p in self.parameters}) == 1
+            and all(slots.keys() == self._slots[0].keys() for slots in self._slots)
         )
-
-    def _all_at_once(
-        self, gradients: Sequence[Any]
-    ) -> tuple[list[np.ndarray], list[Slots], _Joined]:
-        held = self._joined
-        if held is None:
-            arrays = self._slots
-            slots = {k: np.concatenate([s[k].ravel() for s in arrays]) for k in arrays[0]}
-        else:
-            slots = held.slots
-        if held is not None and all(
-            p._data is part for p, part in zip(self.parameters, held.parts, strict=True)
-        ):
-            weights = held.weights
-        else:
-            weights = np.concatenate([p._data.ravel() for p in self.parameters])
-        joint = np.concatenate([g.ravel() for g in gradients])
-        weights, slots = self._ruled(weights, joint, slots)
-        parts = self._parts(weights)
-        return parts, [], _Joined(weights, parts, slots)
 
     def _parts(self, flat: np.ndarray) -> list[np.ndarray]:
         """Cut a flat array into parts of the parameters' shapes."""
         parts, start = [], 0
         for p in self.parameters:
-            shape, size = p._data.shape, p._data.size
-            parts.append(flat[start : start + size].reshape(shape))
-            start += size
+            parts.append(flat[start : start + p._data.size].reshape(p._data.shape))
+            start += p._data.size
         return parts
 
-    def _slots_apart(self) -> list[Slots]:
-        """Return the slots of each parameter."""
-        if self._joined is None:
-            return self._slots
-        parts = {name: self._parts(flat) for name, flat in self._joined.slots.items()}
-        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
+    def _slots_joined(self) -> Slots:
+        if self._joined:
+            return self._slots[0]
+        return {name: _flat([slots[name] for slots in self._slots]) for name in self._slots[0]}
 
-    def _each(self, gradients: Sequence[Any]) -> tuple[list[np.ndarray | None], list[Slots], None]:
-        values: list[np.ndarray | None] = []
-        slots = []
-        for p, g, before in zip(self.parameters, gradients, self._slots_apart(), strict=True):
-            value, after = (None, before) if g is None else self._ruled(p._data, g, before)
-            values.append(value)
-            slots.append(after)
-        return values, slots, None
+    def _slots_apart(self) -> list[Slots]:
+        if not self._joined:
+            return self._slots
+        parts = {name: self._parts(flat) for name, flat in self._slots[0].items()}
+        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
 
     def _ruled(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Apply the rule, in single precision to half precision, and check what it returns."""
@@ -234,17 +189,16 @@ class Optimizer:
         elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
             given = w.copy(), g
         result: Any = self._updated(*given, slots)
-        owner = f"{type(self).__name__}.updated"
+        fault = f"{type(self).__name__}.updated: must return"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise TypeError(
-                f"{owner}: must return (new value, new slots), a tuple of an array and a dict, got "
+                f"{fault} (new value, new slots), a tuple of an array and a dict, got "
                 f"{check.shown(result)}."
             )
         value = np.asarray(result[0])
         if value.shape != w.shape:
             raise ValueError(
-                f"{owner}: must return a new value of the parameter's shape {w.shape}, got "
-                f"{value.shape}."
+                f"{fault} a new value of the parameter's shape {w.shape}, got {value.shape}."
             )
         if value.dtype != w.dtype:
             value = value.astype(w.dtype)
@@ -255,10 +209,8 @@ class Optimizer:
     # ------------------------------------------------------------ its state
 
     def _settings(self) -> list[str]:
-        """Return the names of the attributes that are numbers and flags."""
         kinds = (int, float, np.number, np.bool_)
-        named = (name for name in vars(self) if not name.startswith("_"))
-        return [name for name in named if isinstance(getattr(self, name), kinds)]
+        return [k for k, v in vars(self).items() if k[0] != "_" and isinstance(v, kinds)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next step depends on, beside parameters and gradients.
@@ -277,9 +229,9 @@ class Optimizer:
         owner = type(self).__name__
         if not isinstance(state, Mapping):
             raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
-        other = str(state.get("optimizer", owner))
         fault = f"{owner}: the state does not fit this optimizer: "
-        fault += "" if other == owner else f"it is one of {other}; "
+        if (other := str(state.get("optimizer", owner))) != owner:
+            fault += f"it is one of {other}; "
         names = self._settings()
         if missing := [name for name in names if name not in state]:
             raise ValueError(f"{fault}{', '.join(missing)} missing.")
@@ -289,33 +241,29 @@ class Optimizer:
             known = name if self.slot_names is None else name in self.slot_names
             if not (known and place.isdecimal() and int(place) < len(slots)):
                 raise ValueError(f"{fault}unexpected entry {key!r}.")
-            slots[int(place)][name] = _slot(fault, key, state[key], self.parameters[int(place)])
+            p, array = self.parameters[int(place)], np.array(state[key])
+            if array.shape != p.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{fault}{key} needs finite floats of shape {p.shape}, got shape "
+                    f"{array.shape}, dtype {array.dtype}."
+                )
+            slots[int(place)][name] = array.astype(np.promote_types(p.dtype, np.float32))
         if self.slot_names and any(s and s.keys() != set(self.slot_names) for s in slots):
             raise ValueError(f"{fault}each parameter needs all of {self.slot_names}.")
         iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
-        before = {name: getattr(self, name) for name in names}
+        before = vars(self).copy()
         try:
             for name in names:
-                setattr(self, name, _plain(state[name]))
+                value, filed = state[name], isinstance(state[name], np.ndarray)
+                setattr(self, name, value.item() if filed and not value.ndim else value)
         except (TypeError, ValueError):
             vars(self).update(before)
             raise
-        self.iterations, self._slots, self._joined = iterations, slots, None
+        self.iterations, self._slots, self._joined = iterations, slots, False
 
 
-def _plain(value: Any) -> Any:
-    """Return a number or flag that a file has made an array of."""
-    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-
-
-def _slot(fault: str, key: str, value: Any, parameter: Tensor) -> np.ndarray:
-    array = np.array(value)
-    if array.shape != parameter.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise ValueError(
-            f"{fault}{key} needs finite floats of shape {parameter.shape}, got shape "
-            f"{array.shape}, dtype {array.dtype}."
-        )
-    return array.astype(np.float32 if parameter.dtype == np.float16 else parameter.dtype)
+def _flat(arrays: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays])
 
 
 class SGD(Optimizer):
@@ -337,22 +285,17 @@ class SGD(Optimizer):
     Tensor([0.], requires_grad=True)
     """
 
-    momentum: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    nesterov: bool = _Flag()  # type: ignore[assignment]
-    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    momentum: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    nesterov: bool = _Setting()  # type: ignore[assignment]
+    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names = ("velocity",)
     elementwise = True
 
     @check.with_hints
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float = 0.01,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
+        self, parameters: Iterable[Tensor], learning_rate: float = 0.01, *, momentum: float = 0.0,
+        nesterov: bool = False, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, learning_rate)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         if self.nesterov and not self.momentum:
@@ -386,24 +329,18 @@ class Adam(Optimizer):
     0.5
     """
 
-    beta_1: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    beta_2: float = _Number(at_least=0, below=1)  # type: ignore[assignment]
-    epsilon: float = _Number(above=0)  # type: ignore[assignment]
-    weight_decay: float = _Number(at_least=0)  # type: ignore[assignment]
+    beta_1: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    beta_2: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
+    epsilon: float = _Setting(above=0)  # type: ignore[assignment]
+    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
     slot_names = ("m", "v")
     elementwise = True
 
     @check.with_hints
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        learning_rate: float = 0.001,
-        *,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float = 0.0,
-    ) -> None:
+        self, parameters: Iterable[Tensor], learning_rate: float = 0.001, *, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-7, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(parameters, learning_rate)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.weight_decay = weight_decay
@@ -434,7 +371,15 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
     limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
     norm = np.sqrt(sum((_energy(p.grad) for p in tensors if p.grad is not None), np.float64(0)))
-    inspected(_check_norm, norm)
+
+    def refuse(norm: Any) -> None:
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value "
+                "that is not finite: a smaller learning rate, or input that holds nan?"
+            )
+
+    inspected(refuse, norm)
     for p in tensors:
         if p.grad is not None:
             p.grad = _limited(p.grad, norm, limit)
@@ -443,16 +388,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 @primitive(None)
 def _energy(g: Any) -> Any:
-    """Sum of the squares, in float64."""
     return np.sum(np.square(g, dtype=np.float64))
-
-
-def _check_norm(norm: Any) -> None:
-    if not math.isfinite(norm):
-        raise FloatingPointError(
-            f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value that "
-            "is not finite: a smaller learning rate, or input that holds nan?"
-        )
 
 
 @primitive(None, None)

@@ -7,18 +7,13 @@ from typing import Any
 class _Hidden:
     disable = True
 
-    def update(self, steps: int = 1) -> None:
-        """Show nothing."""
+    def _nothing(self, *shown: Any) -> None: ...
 
-    def set_postfix(self, logs: Any) -> None:
-        """Show nothing."""
+    update = set_postfix = _nothing
 
 
 def progress_bar(shown: bool, total: int, title: str, **how: Any) -> Any:
-    """Return a context that gives a bar with ``update(steps)``, ``set_postfix(logs)``, ``disable``.
-
-    ``how``: further arguments of tqdm.
-    """
+    """Return a context that gives a bar of tqdm's, ``how`` being further arguments, or a dummy."""
     if not shown:
         return nullcontext(_Hidden())
     from tqdm import tqdm  # costs more to import than all of tinynn

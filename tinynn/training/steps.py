@@ -20,15 +20,12 @@ Forward = Callable[..., np.ndarray]
 
 
 class EagerStep:
-    """A training step as a user would write it. ``eager``: why it is not replayed; None if it is.
+    """A training step as a user would write it. ``eager``: why it is not replayed, if it is not."""
 
-    ``begin_epoch`` and ``close`` are for steps that keep something; this one does not.
-    """
+    eager: str | None = "compile=False"
 
-    def __init__(
-        self, model: Layer, loss: Loss, optimizer: Optimizer, eager: str | None = None
-    ) -> None:
-        self.model, self.loss, self.optimizer, self.eager = model, loss, optimizer, eager
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite; return the loss before it."""
@@ -46,7 +43,7 @@ class EagerStep:
         return number
 
     def begin_epoch(self) -> None:
-        """Callbacks may have changed something: another epoch begins."""
+        """Callbacks may have changed something, which is for steps that keep what they know."""
 
     def close(self) -> None:
         """No step follows."""
@@ -56,7 +53,7 @@ def training_step(
     model: Layer, loss: Loss, optimizer: Optimizer, *, compile: Any, chunk: Any, threads: Any
 ) -> EagerStep:
     """Return the quickest step that these allow."""
-    eager = EagerStep(model, loss, optimizer, "compile=False")
+    eager = EagerStep(model, loss, optimizer)
     if not compile:
         return eager
     try:
@@ -83,10 +80,10 @@ def forward(model: Layer) -> Forward:
 
 def scalar(value: Any) -> Tensor:
     """Return what a loss has returned, a Tensor with one element."""
-    if not isinstance(value, Tensor) or value.size != 1:
-        raise TypeError(
-            "fit: the loss must return a scalar Tensor, got "
-            f"{'shape ' + str(value.shape) if isinstance(value, Tensor) else type(value).__name__}."
-            " Use reduction='mean', and tinynn's operations."
-        )
-    return value
+    if isinstance(value, Tensor) and value.size == 1:
+        return value
+    got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+    raise TypeError(
+        f"fit: the loss must return a scalar Tensor, got {got}. Use reduction='mean', and tinynn's "
+        "operations."
+    )

@@ -32,8 +32,8 @@ class Stream:
     """A series on its way through a model; what :func:`stream` returns.
 
     All that it has returned, joined, is what ``predict`` returns for the whole series, to
-    rounding. It keeps only the steps that later outputs see, and reads the model's parameters at
-    each push, in evaluation mode and without a tape; the model's modes are restored.
+    rounding. It keeps only the steps that later outputs see, and runs the model as it is at each
+    push, in evaluation mode and without a tape; the model's modes are restored.
     """
 
     def __init__(self, model: Layer) -> None:
@@ -73,11 +73,23 @@ class Stream:
         """
         given, kept = self._joined(x)
         stride, left, right = self._reach[:3]
-        steps = self._start + kept.shape[-2]
-        certain = max(self._given, -(-(steps - right) // stride))
-        scores = self._none
-        if scores is None or certain > self._given:
-            scores = self._certain(kept, certain, given)
+        certain = max(self._given, -(-(self._start + kept.shape[-2] - right) // stride))
+        try:
+            if certain > self._given:
+                scores = self._scores(kept, certain)
+            elif self._none is not None:
+                scores = self._none
+            else:  # too few steps: zeros in their place show shape and dtype of an output
+                steps = shortest_piece(self._reach)
+                trial = np.zeros((*given.shape[:-2], steps, given.shape[-1]), given.dtype)
+                with np.errstate(all="ignore"):
+                    scores = self._run(trial)[..., :0, :]
+        except ValueError as error:
+            if self._none is not None:
+                raise
+            raise ValueError(
+                f"Stream.push: x of shape {given.shape} does not fit the model: {error}"
+            ) from error
         # One output more than is needed, so that finish() never lacks the steps of a window.
         start = max(self._start, (certain - 1 - -(-left // stride)) * stride)
         self._kept = kept[..., start - self._start :, :].copy()
@@ -117,25 +129,9 @@ class Stream:
             return array, array
         shape = self._kept.shape
         if (*array.shape[:-2], array.shape[-1]) != (*shape[:-2], shape[-1]):
-            expected = ", ".join([*map(str, shape[:-2]), "steps", str(shape[-1])])
+            expected = ", ".join(map(str, (*shape[:-2], "steps", shape[-1])))
             raise ValueError(f"Stream.push: x must be ({expected}) as before, got {array.shape}.")
         return array, np.concatenate([self._kept, array], axis=-2)
-
-    def _certain(self, kept: np.ndarray, certain: int, x: np.ndarray) -> np.ndarray:
-        """Return the outputs up to ``certain``; the first call shows whether ``x`` fits."""
-        if self._none is not None:
-            return self._scores(kept, certain)
-        try:
-            if certain > self._given:
-                return self._scores(kept, certain)
-            # Too few steps for an output: zeros in their place show shape and dtype of one.
-            trial = np.zeros((*x.shape[:-2], shortest_piece(self._reach), x.shape[-1]), x.dtype)
-            with np.errstate(all="ignore"):
-                return self._run(trial)[..., :0, :]
-        except ValueError as error:
-            raise ValueError(
-                f"Stream.push: x of shape {x.shape} does not fit the model: {error}"
-            ) from error
 
     def _scores(self, kept: np.ndarray, stop: int | None) -> np.ndarray:
         """Return the outputs from the first one not yet returned, up to ``stop``."""

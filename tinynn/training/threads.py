@@ -11,9 +11,8 @@ from typing import Any
 
 def available() -> int:
     """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    ours = getattr(os, "sched_getaffinity", None)
+    return len(ours(0)) if ours else os.cpu_count() or 1
 
 
 @cache
@@ -33,15 +32,8 @@ def _set_threads(counts: Sequence[int]) -> None:
         let_go(force=True)
 
 
-class _Single:
-    """Who wants BLAS to keep to one thread: of several at a time, the last one gives it back."""
-
-    def __init__(self) -> None:
-        self.lock, self.users = Lock(), 0
-        self.before: list[int] = []
-
-
-_single = _Single()
+_lock = Lock()
+_users: list[list[int]] = []  # for each, the counts that the first found and the last gives back
 
 
 @contextmanager
@@ -52,18 +44,18 @@ def one_blas_thread() -> Iterator[bool]:
     when another process holds a core. False where NumPy comes with a BLAS that cannot be told.
     """
     libraries = _blas()
-    with _single.lock:
-        if not _single.users:
-            _single.before = [library.num_threads for library in libraries]
+    with _lock:
+        if not _users:
+            before = [library.num_threads for library in libraries]
             _set_threads([1] * len(libraries))
-        _single.users += 1
+        _users.append(_users[0] if _users else before)
     try:
         yield bool(libraries)
     finally:
-        with _single.lock:
-            _single.users -= 1
-            if not _single.users:
-                _set_threads(_single.before)
+        with _lock:
+            before = _users.pop()
+            if not _users:
+                _set_threads(before)
 
 
 def pool(threads: int) -> Any:

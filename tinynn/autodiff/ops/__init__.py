@@ -1,8 +1,7 @@
 """The operations, a file a kind: each one's forward, vjps and docstring in one place.
 
-Every function takes arrays, scalars or Tensors. Given plain arrays it is plain NumPy; given a
-Tensor it returns a Tensor and records. Names, shapes, axes and broadcasting are NumPy's. Python
-scalars are weak: they never change a dtype.
+Given plain arrays every function is plain NumPy; given a Tensor it returns a Tensor and records.
+Names, shapes, axes and broadcasting are NumPy's. Python scalars never change a dtype.
 
 In a vjp, ``g`` is the gradient of the result ``y``. Where a slope may be infinite or undefined,
 ``guarded_multiply`` and ``guarded_divide`` keep a zero gradient zero (arithmetic.py says why).
@@ -12,82 +11,25 @@ must know of it, and its row among the tests, tests/autodiff/test_ops.py will na
 """
 
 from tinynn.autodiff.ops.activations import (
-    elu,
-    gelu,
-    leaky_relu,
-    logit_crossentropy,
-    logit_slope,
-    long_row,
-    relu,
-    sigmoid,
-    silu,
-    softplus,
-)
+    elu, gelu, leaky_relu, logit_crossentropy, logit_slope, long_row, relu, sigmoid, silu, softplus,
+)  # fmt: skip
 from tinynn.autodiff.ops.arithmetic import (
-    add,
-    all_finite,
-    astype,
-    divide,
-    guarded_divide,
-    guarded_multiply,
-    multiply,
-    negative,
-    product_of_gradients,
-    subtract,
-)
+    add, all_finite, astype, divide, guarded_divide, guarded_multiply, multiply, negative,
+    product_of_gradients, subtract,
+)  # fmt: skip
 from tinynn.autodiff.ops.broadcasting import broadcast_to, elementwise, sum_to
 from tinynn.autodiff.ops.choices import clip, compare, equal, holds, maximum, minimum, where
 from tinynn.autodiff.ops.elementary import (
-    abs,
-    arctan,
-    cos,
-    cosh,
-    erf,
-    exp,
-    expm1,
-    log,
-    log1p,
-    power,
-    sign,
-    sin,
-    sinh,
-    sqrt,
-    square,
-    tan,
+    abs, arctan, cos, cosh, erf, exp, expm1, log, log1p, power, sign, sin, sinh, sqrt, square, tan,
     tanh,
-)
+)  # fmt: skip
 from tinynn.autodiff.ops.indexing import _put_last, _take_last, getitem
 from tinynn.autodiff.ops.linalg import dot, einsum, matmul, outer, tensordot
 from tinynn.autodiff.ops.reductions import (
-    argmax,
-    argmin,
-    cumsum,
-    log_softmax,
-    logsumexp,
-    max,
-    mean,
-    min,
-    prod,
-    softmax,
-    std,
-    sum,
-    var,
-)
+    argmax, argmin, cumsum, log_softmax, logsumexp, max, mean, min, prod, softmax, std, sum, var,
+)  # fmt: skip
 from tinynn.autodiff.ops.shapes import (
-    Axis,
-    concatenate,
-    expand_dims,
-    flip,
-    moveaxis,
-    pad,
-    ravel,
-    repeat,
-    reshape,
-    roll,
-    split,
-    squeeze,
-    stack,
-    swapaxes,
-    transpose,
-)
+    Axis, concatenate, expand_dims, flip, moveaxis, pad, ravel, repeat, reshape, roll, split,
+    squeeze, stack, swapaxes, transpose,
+)  # fmt: skip
 from tinynn.autodiff.primitive import values

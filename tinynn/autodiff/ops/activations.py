@@ -1,13 +1,12 @@
 """Activations of neural networks, and their kin."""
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff.ops.arithmetic import add, all_finite, guarded_multiply, multiply, zeroed
+from tinynn.autodiff.ops.arithmetic import guarded_multiply, zeros_kept
 from tinynn.autodiff.ops.broadcasting import elementwise, floats
 from tinynn.autodiff.ops.choices import compare, holds, where
 from tinynn.autodiff.ops.elementary import abs, erf, tanh
@@ -73,13 +72,9 @@ def softplus(x: Any) -> Any:
 
 
 def _log1p(t: Any) -> Any:
-    """log(1 + t) for t >= 0, five times as fast as numpy.log1p, and as precise.
-
-    u = 1 + t is rounded; what was lost, t - (u - 1), is added, divided by u in principle: that is
-    left out, since where u is not close to 1 the sum is rounded by more.
-    """
+    """log(1 + t) for t >= 0, five times as fast as numpy.log1p, and as precise."""
     u = 1 + t
-    return np.log(u) + (t - (u - 1))
+    return np.log(u) + (t - (u - 1))  # what rounding lost, / u: that matters for u = 1 alone
 
 
 @elementwise(
@@ -95,9 +90,7 @@ def logit_crossentropy(x: Any, target: Any) -> Any:
     """
     x = floats(x)
     off = _unit_step(x) - target
-    linear = x * off
-    if not all_finite(linear):  # an infinite logit of the right sign costs nothing
-        linear = zeroed(linear, np.equal(off, 0))
+    linear = zeros_kept(x * off, lambda: np.equal(off, 0))  # as of an infinite logit that is right
     return linear + _log1p(np.exp(-np.abs(x)))
 
 
@@ -136,8 +129,7 @@ def silu(x: Any) -> Any:
     array([0.        , 0.73105858])
     """
     s = sigmoid.forward(x)
-    y = x * s
-    return y if all_finite(y) else zeroed(y, np.equal(s, 0))
+    return zeros_kept(x * s, lambda: np.equal(s, 0))
 
 
 @operation
@@ -149,34 +141,21 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     >>> gelu(np.array([0.0, 1.0])), gelu(np.array([1.0]), approximate=True)
     (array([0.        , 0.84134475]), array([0.84119199]))
     """
-
-    def exact(x: Any) -> Any:
-        return multiply(multiply(0.5, x), add(1, erf(multiply(x, math.sqrt(0.5)))))
-
-    def by_tanh(x: Any) -> Any:
-        cube = multiply(multiply(multiply(0.044715, x), x), x)
-        bend = tanh(multiply(math.sqrt(2 / math.pi), add(x, cube)))
-        return multiply(multiply(0.5, x), add(1, bend))
-
-    return _with_tails(by_tanh if approximate else exact, x, 40)
-
-
-def _with_tails(f: Callable[[Any], Any], x: Any, end: float) -> Any:
-    """Return ``f(x)`` for |x| <= ``end``, and beyond what it rounds to: x, or 0 where negative.
-
-    There the formulas would multiply 0 by infinity.
-    """
     x = as_array("gelu", x)
-    beyond = compare(abs(x), end, np.greater)
-    return where(beyond, relu(x), f(where(beyond, 0, x)))
+    beyond = compare(abs(x), 40, np.greater)  # it is x or 0 there; the formulas give 0 * infinity
+    z = where(beyond, 0, x)
+    if approximate:
+        bend = tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z * z * z))
+    else:
+        bend = erf(z * math.sqrt(0.5))
+    return where(beyond, relu(x), 0.5 * z * (1 + bend))
 
 
 @lru_cache(maxsize=256)
 def long_row(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the fewest last axes of ``shape`` that hold a thousand elements.
+    """Return the fewest last axes that hold a thousand elements; () if those are above 2**16.
 
-    NumPy combines an array with such a row several times as fast as with a number, for maximum and
-    minimum, or with a short row. () if it would take more than 2**16 elements.
+    NumPy takes the maximum of an array and such a row much faster than with a number or short row.
     """
     size, first = 1, len(shape)
     while first and size < 1000:

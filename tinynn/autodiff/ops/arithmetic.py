@@ -1,6 +1,7 @@
 """Arithmetic: sums, products and quotients of elements, and conversion of their dtype."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,9 @@ def negative(x: Any) -> Any:
 #
 # In a vjp a gradient of exactly 0 says "no gradient": the branch that where did not take. It has
 # to stay 0 by a slope that is infinite or undefined. But a gradient may also happen to be 0, as
-# that of sqrt(x) ** 2 is at 0, and the derivative of what was kept at 0 then is not 0. So the
-# derivative of these products in ``g`` is that of a plain product, also where they kept a zero:
-# infinite or nan, to be seen. It ends at the where that made the zero, if one did.
+# that of sqrt(x) ** 2 is at 0, and its derivative is not. So the derivative of these products in
+# ``g`` is that of a plain product, also where they kept a zero: infinite or nan, to be seen. It
+# ends at the where that made the zero, if one did.
 
 
 @elementwise(
@@ -90,8 +91,7 @@ def guarded_multiply(g: Any, slope: Any) -> Any:
     >>> guarded_multiply(np.array([0.0, 2.0]), np.array([1.0, 3.0]))
     array([0., 6.])
     """
-    product = np.multiply(g, slope)
-    return product if all_finite(product) else zeroed(product, np.equal(g, 0))
+    return zeros_kept(np.multiply(g, slope), lambda: np.equal(g, 0))
 
 
 @elementwise(
@@ -104,24 +104,15 @@ def guarded_divide(g: Any, d: Any) -> Any:
     >>> guarded_divide(np.array([0.0, 6.0]), np.array([1.0, 3.0]))
     array([0., 2.])
     """
-    quotient = np.divide(g, d)
-    return quotient if all_finite(quotient) else zeroed(quotient, np.equal(g, 0))
+    return zeros_kept(np.divide(g, d), lambda: np.equal(g, 0))
 
 
 @elementwise(
-    lambda h, y, a, b: product_of_gradients(h, b),
-    lambda h, y, a, b: product_of_gradients(h, a),
+    lambda h, y, a, b: product_of_gradients(h, b), lambda h, y, a, b: product_of_gradients(h, a)
 )
 def product_of_gradients(a: Any, b: Any) -> Any:
-    """Multiply, but 0 wherever either is 0.
-
-    >>> product_of_gradients(np.array([0.0, 2.0]), 3.0)
-    array([0., 6.])
-    """
-    product = np.multiply(a, b)
-    if all_finite(product):
-        return product
-    return zeroed(product, np.equal(a, 0) | np.equal(b, 0))
+    """Multiply, but 0 wherever either is 0."""
+    return zeros_kept(np.multiply(a, b), lambda: np.equal(a, 0) | np.equal(b, 0))
 
 
 @elementwise(
@@ -131,10 +122,7 @@ def product_of_gradients(a: Any, b: Any) -> Any:
 )
 def _seen_product(h: Any, slope: Any, g: Any) -> Any:
     """The derivative of ``guarded_multiply(g, slope)`` in g: guarded only where g is not 0."""
-    product = np.multiply(h, slope)
-    if all_finite(product):
-        return product
-    return zeroed(product, np.equal(h, 0) & np.not_equal(g, 0))
+    return zeros_kept(np.multiply(h, slope), lambda: np.equal(h, 0) & np.not_equal(g, 0))
 
 
 @elementwise(
@@ -144,15 +132,14 @@ def _seen_product(h: Any, slope: Any, g: Any) -> Any:
 )
 def _seen_quotient(h: Any, d: Any, g: Any) -> Any:
     """The derivative of ``guarded_divide(g, d)`` in g: guarded only where g is not 0."""
-    quotient = np.divide(h, d)
-    if all_finite(quotient):
-        return quotient
-    return zeroed(quotient, np.equal(h, 0) & np.not_equal(g, 0))
+    return zeros_kept(np.divide(h, d), lambda: np.equal(h, 0) & np.not_equal(g, 0))
 
 
-def zeroed(array: Any, places: Any) -> Any:
-    """Return ``array`` with 0 at ``places``."""
-    return np.where(places, np.zeros((), array.dtype), array)
+def zeros_kept(array: Any, places: Callable[[], Any]) -> Any:
+    """Return ``array``; if not all of it is finite, with 0 at ``places()``."""
+    if all_finite(array):
+        return array
+    return np.where(places(), np.zeros((), array.dtype), array)
 
 
 def all_finite(array: Any) -> bool:

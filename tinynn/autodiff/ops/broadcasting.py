@@ -67,9 +67,8 @@ def widened(x: Any) -> Any:
 def _broadcast_axes(shape: tuple[int, ...], of: tuple[int, ...]) -> tuple[int, ...]:
     """Return the axes of ``shape`` along which an array of shape ``of`` was repeated."""
     lead = len(shape) - len(of)
-    return tuple(range(lead)) + tuple(
-        i + lead for i, n in enumerate(of) if n == 1 and shape[i + lead] != 1
-    )
+    stretched = (i + lead for i, n in enumerate(of) if n == 1 and shape[i + lead] != 1)
+    return (*range(lead), *stretched)
 
 
 def _unbroadcast(vjp: Vjp | None, i: int) -> Vjp | None:

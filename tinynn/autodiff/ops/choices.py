@@ -12,21 +12,13 @@ from tinynn.autodiff.primitive import dtype_of, operation
 
 @operation
 def equal(a: Any, b: Any) -> Any:
-    """Tell where ``a`` equals ``b``, elementwise: booleans, without gradient.
-
-    >>> equal(np.array([1.0, 2.0]), 2.0)
-    array([False,  True])
-    """
+    """Tell where ``a`` equals ``b``, elementwise: booleans, without gradient."""
     return compare(a, b, np.equal)
 
 
 @elementwise(None, None)
 def compare(a: Any, b: Any, relation: np.ufunc) -> Any:
-    """Relation between ``a`` and ``b``, elementwise, such as numpy.less: without gradient.
-
-    >>> compare(np.array([1.0, 2.0]), 2.0, np.less)
-    array([ True, False])
-    """
+    """Relation between ``a`` and ``b``, elementwise, such as numpy.less: without gradient."""
     return relation(a, b)
 
 
@@ -35,11 +27,7 @@ compare.title = "comparison"
 
 @elementwise(None)
 def holds(x: Any, predicate: np.ufunc) -> Any:
-    """Property of each element, such as numpy.isnan: without gradient.
-
-    >>> holds(np.array([1.0, np.nan]), np.isnan)
-    array([False,  True])
-    """
+    """Property of each element, such as numpy.isnan: without gradient."""
     return predicate(x)
 
 
@@ -109,11 +97,7 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     """
     if a_min is None and a_max is None:
         raise ValueError("clip: a_min and a_max are both None; give at least one limit.")
-    if a_min is None or a_max is None:
-        smallest, largest = -math.inf, math.inf
-        if (dtype := dtype_of(x)).kind in "iu":
-            info = np.iinfo(dtype)
-            smallest, largest = info.min, info.max
-        a_min = smallest if a_min is None else a_min
-        a_max = largest if a_max is None else a_max
-    return _clip(x, a_min, a_max)
+    info: Any = np.iinfo(dtype) if (dtype := dtype_of(x)).kind in "iu" else None
+    low = a_min if a_min is not None else info.min if info else -math.inf
+    high = a_max if a_max is not None else info.max if info else math.inf
+    return _clip(x, low, high)

@@ -29,7 +29,7 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge",
 # ---------------------------------------------------------------- padding
 
 
-def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS) -> Padding:
+def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS) -> str | Pair:
     """Return a padding as one of ``words``, or as the pair of an int or pair."""
     if isinstance(padding, str):
         if padding in words:
@@ -40,10 +40,11 @@ def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS)
     if isinstance(padding, numbers.Integral) and not isinstance(padding, (bool, np.bool_)):
         padding = (padding, padding)
     if isinstance(padding, (tuple, list)) and len(padding) == 2:
-        left, right = (
-            check.integer(owner, f"padding[{i}]", p, at_least=0) for i, p in enumerate(padding)
+        left, right = padding
+        return (
+            check.integer(owner, "padding[0]", left, at_least=0),
+            check.integer(owner, "padding[1]", right, at_least=0),
         )
-        return left, right
     raise TypeError(
         f"{owner}: padding must be one of {', '.join(map(repr, words))}, a non-negative integer "
         f"or a pair (left, right), got {check.shown(padding)}."
@@ -70,12 +71,8 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
         )
     left, right = padding_pair(checked_padding("pad1d", padding), 0, 0, 1)
     x = as_array("pad1d", x)
-    shape = x.shape
-    if len(shape) not in (2, 3):
-        raise ValueError(
-            f"pad1d: x must be (batch, length, channels) or (length, channels), got shape {shape}."
-        )
-    length = shape[-2]
+    _check_rank("pad1d", x.shape)
+    length = x.shape[-2]
     limit = {"reflect": length - 1, "replicate": np.inf if length else 0, "circular": length}
     if max(left, right) > limit.get(mode, np.inf):
         raise ValueError(
@@ -84,8 +81,15 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
         )
     if left == right == 0:
         return x
-    widths = ((0, 0),) * (len(shape) - 2) + ((left, right), (0, 0))
-    return ops.pad(x, widths, PADDING_MODES[mode])
+    return ops.pad(x, {-2: (left, right)}, PADDING_MODES[mode])
+
+
+def _check_rank(owner: str, shape: tuple[int, ...]) -> None:
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"{owner}: x must be (batch, length, channels) or (length, channels), "
+            f"got shape {shape}."
+        )
 
 
 # ---------------------------------------------------------------- the three maps
@@ -142,15 +146,9 @@ def _geometry(
 
 @operation
 def conv1d(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
-    *,
-    strides: int = 1,
-    padding: Padding = "valid",
-    dilation_rate: int = 1,
-    groups: int = 1,
-) -> Any:
+    x: Any, kernel: Any, bias: Any = None, *, strides: int = 1, padding: Padding = "valid",
+    dilation_rate: int = 1, groups: int = 1,
+) -> Any:  # fmt: skip
     """Slide a kernel over a series: y[t] = bias + sum_j x[t strides + j dilation_rate] kernel[j].
 
     ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, channels //
@@ -165,10 +163,9 @@ def conv1d(
     x, kernel = as_array("conv1d", x), as_array("conv1d", kernel)
     if type(padding) is not str:  # a pair of other types may be equal to one that has passed
         padding = checked_padding("conv1d", padding)
-    shape, biases = shape_of(x), None if bias is None else shape_of(bias)
-    sizes = "conv1d", shape, shape_of(kernel), biases
-    how = _geometry(*sizes, strides, padding, dilation_rate, groups)
-    single = len(shape) == 2
+    shapes = shape_of(x), shape_of(kernel), None if bias is None else shape_of(bias)
+    how = _geometry("conv1d", *shapes, strides, padding, dilation_rate, groups)
+    single = len(shapes[0]) == 2
     y = conv(ops.expand_dims(x, 0) if single else x, kernel, **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
@@ -176,15 +173,9 @@ def conv1d(
 
 @operation
 def conv1d_transpose(
-    x: Any,
-    kernel: Any,
-    bias: Any = None,
-    *,
-    strides: int = 1,
-    padding: Padding = "valid",
-    dilation_rate: int = 1,
-    groups: int = 1,
-) -> Any:
+    x: Any, kernel: Any, bias: Any = None, *, strides: int = 1, padding: Padding = "valid",
+    dilation_rate: int = 1, groups: int = 1,
+) -> Any:  # fmt: skip
     """Add a scaled copy of the kernel for every step: the adjoint of :func:`conv1d` in x.
 
     ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, out_channels
@@ -197,40 +188,34 @@ def conv1d_transpose(
     >>> conv1d_transpose(np.array([[1.0], [0.0], [2.0]]), np.ones((2, 1, 1))).ravel()
     array([1., 1., 2., 2.])
     """
-    x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
-    strides, dilation, groups = _checked_sizes("conv1d_transpose", strides, dilation_rate, groups)
-    padding = checked_padding("conv1d_transpose", padding, ("valid", "same"))
+    owner = "conv1d_transpose"
+    x, kernel = as_array(owner, x), as_array(owner, kernel)
+    strides, dilation, groups = _checked_sizes(owner, strides, dilation_rate, groups)
+    crop = checked_padding(owner, padding, ("valid", "same"))
     biases = None if bias is None else shape_of(bias)
-    _check_shapes("conv1d_transpose", x.shape, kernel.shape, biases, groups, channels_at=2)
-    single = len(x.shape) == 2
-    if single:
-        x = ops.expand_dims(x, 0)
-    steps, extent = x.shape[1], dilation * (kernel.shape[0] - 1) + 1
+    _check_shapes(owner, x.shape, kernel.shape, biases, groups, channels_at=2)
+    steps, extent = x.shape[-2], dilation * (kernel.shape[0] - 1) + 1
     surplus = max(extent - strides, 0)
-    pair = (0, 0)
-    if padding == "same":
-        pair = surplus // 2, surplus - surplus // 2
-    length = steps * strides + surplus - sum(pair)
-    if not isinstance(padding, str):
-        pair = padding_pair(padding, 0, 0, 1)
-        length = (steps - 1) * strides + extent - sum(pair)
-        if length < 1:
+    length = steps * strides + surplus
+    if not isinstance(crop, str):
+        length = (steps - 1) * strides + extent
+        if length <= sum(crop):
             raise ValueError(
-                f"conv1d_transpose: padding={pair} crops all of the {length + sum(pair)} output "
-                "steps. Crop less."
+                f"{owner}: padding={crop} crops all of the {length} output steps. Crop less."
             )
-    how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
-    y = conv_input(x, kernel, length=length, **how)
+    else:
+        crop = (surplus // 2, surplus - surplus // 2) if crop == "same" else (0, 0)
+    how = {"strides": strides, "padding": crop, "dilation": dilation, "groups": groups}
+    single = len(x.shape) == 2
+    x = ops.expand_dims(x, 0) if single else x
+    y = conv_input(x, kernel, length=length - sum(crop), **how)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
 
 
 def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) -> tuple[int, ...]:
-    return (
-        check.integer(owner, "strides", strides, at_least=1),
-        check.integer(owner, "dilation_rate", dilation_rate, at_least=1),
-        check.integer(owner, "groups", groups, at_least=1),
-    )
+    sizes = {"strides": strides, "dilation_rate": dilation_rate, "groups": groups}
+    return tuple(check.integer(owner, name, n, at_least=1) for name, n in sizes.items())
 
 
 def _check_shapes(
@@ -238,15 +223,10 @@ def _check_shapes(
     *, channels_at: int,
 ) -> None:  # fmt: skip
     """Check that all shapes fit; the kernel counts x's channels on axis ``channels_at``."""
-    names = ("kernel_size", "channels // groups", "filters")
-    if channels_at == 2:
-        names = ("kernel_size", "out_channels // groups", "channels")
-    if len(x) not in (2, 3):
-        raise ValueError(
-            f"{owner}: x must be (batch, length, channels) or (length, channels), got shape {x}."
-        )
+    _check_rank(owner, x)
     if len(k) != 3 or 0 in k:
-        raise ValueError(f"{owner}: kernel must be ({', '.join(names)}), got shape {k}.")
+        axes = ("", "channels // groups, filters", "out_channels // groups, channels")[channels_at]
+        raise ValueError(f"{owner}: kernel must be (kernel_size, {axes}), got shape {k}.")
     if k[2] % groups:
         raise ValueError(
             f"{owner}: groups must divide the kernel's last axis, got groups={groups} and a "
@@ -254,10 +234,9 @@ def _check_shapes(
         )
     channels = k[1] * groups if channels_at == 1 else k[2]
     if x[-1] != channels:
-        hint = channels_hint(x, channels)
         raise ValueError(
             f"{owner}: a kernel of shape {k} with groups={groups} takes {channels} channels, "
-            f"but x has {x[-1]} (shape {x}).{hint}"
+            f"but x has {x[-1]} (shape {x}).{channels_hint(x, channels)}"
         )
     filters = k[2] if channels_at == 1 else k[1] * groups
     if bias is not None and bias != (filters,):
@@ -283,26 +262,19 @@ def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fil
     stride = size if strides is None else check.integer(owner, "strides", strides, at_least=1)
     check.choice(owner, "padding", padding, ("valid", "same"))
     x = as_array(owner, x)
-    if len(x.shape) not in (2, 3):
-        raise ValueError(
-            f"{owner}: x must be (batch, length, channels) or (length, channels), "
-            f"got shape {x.shape}."
-        )
+    _check_rank(owner, x.shape)
     length = x.shape[-2]
     outputs = output_length(owner, length, size, stride, padding)
     left, right = padding_pair(padding, length, size, stride)
-    before = (slice(None),) * (len(x.shape) - 2)
     if left or right:
-        widths = ((0, 0),) * (len(x.shape) - 2) + ((left, right), (0, 0))
-        x = ops.pad(x, widths, constant_values=fill)
+        x = ops.pad(x, {-2: (left, right)}, constant_values=fill)
     index: Any = stride * np.arange(outputs)[:, None] + np.arange(size)
-    if stride == size:
-        x = ops.getitem(x, (*before, slice(0, outputs * size)))
-        windows = ops.reshape(x, (*x.shape[:-2], outputs, size, x.shape[-1]))
-    else:
-        windows = ops.getitem(x, (*before, index))
     real = (index >= left) & (index < left + length)
-    return windows, real
+    before = (slice(None),) * (len(x.shape) - 2)
+    if stride != size:
+        return ops.getitem(x, (*before, index)), real
+    x = ops.getitem(x, (*before, slice(0, outputs * size)))
+    return ops.reshape(x, (*x.shape[:-2], outputs, size, x.shape[-1])), real
 
 
 @operation

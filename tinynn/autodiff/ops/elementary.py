@@ -13,19 +13,14 @@ from tinynn.autodiff.ops.choices import compare, equal, where
 def _power_vjp_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     if isinstance(p, (int, float)):
         return guarded_multiply(g, p * power(x, p - 1)) if p else where(False, g, 0)
-    constant = _both(equal(p, 0), equal(x, 0))  # 0 * 0 ** -1
+    constant = compare(equal(p, 0), equal(x, 0), np.logical_and)  # 0 * 0 ** -1
     return guarded_multiply(g, p * power(where(constant, 1, x), p - 1.0))  # unsigned p - 1 may wrap
 
 
 def _power_vjp_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
     # y log x tends to 0 at x = 0 for p > 0, and at x = inf for p < 0.
-    falling = compare(p, 0, np.less)
-    vanishing = where(falling, equal(x, math.inf), equal(x, 0))
+    vanishing = where(compare(p, 0, np.less), equal(x, math.inf), equal(x, 0))
     return guarded_multiply(g, y * log(where(vanishing, 1, x)))
-
-
-def _both(a: Any, b: Any) -> Any:
-    return compare(a, b, np.logical_and)
 
 
 @elementwise(_power_vjp_base, _power_vjp_exponent)
@@ -192,35 +187,14 @@ def tanh(x: Any) -> Any:
 
 # log((1 - erf z) exp(z^2) / t) with t = 2 / (2 + z), z >= 0, as a Chebyshev series in 2 t - 1.
 _ERFC_SERIES = (
-    -0.6513268598908547,
-    0.6419697923564902,
-    0.019476473204185836,
-    -0.009561514786808632,
-    -0.0009465953444820368,
-    0.00036683949785276145,
-    4.2523324806907776e-05,
-    -2.027857811253425e-05,
-    -1.6242900046470207e-06,
-    1.3036558355805188e-06,
-    1.562644172207037e-08,
-    -8.523809591493047e-08,
-    6.529054439102472e-09,
-    5.059343495548183e-09,
-    -9.91364156490099e-10,
-    -2.2736512229574948e-10,
-    9.646791102233921e-11,
-    2.394038081248956e-12,
-    -6.886027525110881e-12,
-    8.944879263334013e-13,
-    3.1309214049367887e-13,
-    -1.1270822375373606e-13,
-    3.810902455039784e-16,
-    7.106098312185193e-15,
-    -1.5230293148083846e-15,
-    -9.457342361969772e-17,
-    1.2102179633567605e-16,
-    -2.816431821588822e-17,
-)
+    -0.6513268598908547, 0.6419697923564902, 0.019476473204185836, -0.009561514786808632,
+    -0.0009465953444820368, 0.00036683949785276145, 4.2523324806907776e-05, -2.027857811253425e-05,
+    -1.6242900046470207e-06, 1.3036558355805188e-06, 1.562644172207037e-08, -8.523809591493047e-08,
+    6.529054439102472e-09, 5.059343495548183e-09, -9.91364156490099e-10, -2.2736512229574948e-10,
+    9.646791102233921e-11, 2.394038081248956e-12, -6.886027525110881e-12, 8.944879263334013e-13,
+    3.1309214049367887e-13, -1.1270822375373606e-13, 3.810902455039784e-16, 7.106098312185193e-15,
+    -1.5230293148083846e-15, -9.457342361969772e-17, 1.2102179633567605e-16, -2.816431821588822e-17,
+)  # fmt: skip
 
 
 @elementwise(

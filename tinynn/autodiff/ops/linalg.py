@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinynn.autodiff.ops.arithmetic import multiply
 from tinynn.autodiff.ops.broadcasting import sum_to, widened
@@ -78,9 +78,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     n, m = len(shape_a), len(shape_b)
     if isinstance(axes, (int, np.integer)):
         axes = (range(n - axes, n), range(axes))
-    over_a, over_b = ([axes_] if np.ndim(axes_) == 0 else list(axes_) for axes_ in axes)
-    over_a = [normalize_axis_index(i, n) for i in over_a]
-    over_b = [normalize_axis_index(i, m) for i in over_b]
+    over_a, over_b = (list(normalize_axis_tuple(i, k)) for i, k in zip(axes, (n, m), strict=True))
     if [shape_a[i] for i in over_a] != [shape_b[i] for i in over_b]:
         raise ValueError(
             f"tensordot: axes {over_a} of shape {shape_a} and {over_b} of shape {shape_b} "
@@ -89,8 +87,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     rest_a = [i for i in range(n) if i not in over_a]
     rest_b = [i for i in range(m) if i not in over_b]
     size = math.prod(shape_a[i] for i in over_a)
-    left = tuple(shape_a[i] for i in rest_a)
-    right = tuple(shape_b[i] for i in rest_b)
+    left, right = tuple(shape_a[i] for i in rest_a), tuple(shape_b[i] for i in rest_b)
     a = reshape(transpose(a, rest_a + over_a), (math.prod(left), size))
     b = reshape(transpose(b, over_b + rest_b), (size, math.prod(right)))
     return reshape(matmul(a, b), left + right)
@@ -149,11 +146,8 @@ def _einsum_vjp(i: int, g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> A
     alone = "".join(c for c in terms[i] if c not in seen)  # summed within this operand only
     sizes = [xs[i].shape[terms[i].index(c)] for c in alone]
     ones = [(c, np.ones(n, dtype_of(g))) for c, n in zip(alone, sizes, strict=True)]
-    factors = [(output, g), *others, *ones]
-    return _einsum(
-        *[x for _, x in factors],
-        subscripts=",".join(t for t, _ in factors) + "->" + terms[i],
-    )
+    factors, xs = zip((output, g), *others, *ones, strict=True)
+    return _einsum(*xs, subscripts=",".join(factors) + "->" + terms[i])
 
 
 @variadic(_einsum_vjp, passes_nan=True)
@@ -170,10 +164,8 @@ def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     terms = inputs.split(",")
     free = [c for c in map(chr, range(ord("A"), ord("z") + 1)) if c.isalpha()]
     free = [c for c in free if c not in subscripts]
-    widths = [
-        n - len(t.replace("...", "")) if "..." in t else 0
-        for t, n in zip(terms, ndims, strict=True)
-    ]
+    fixed = [len(t.replace("...", "")) for t in terms]
+    widths = ["..." in t and n - k for t, n, k in zip(terms, ndims, fixed, strict=True)]
     dots = "".join(free[: builtins.max(widths, default=0)])
     if not arrow:
         letters = inputs.replace("...", "").replace(",", "")
@@ -192,8 +184,6 @@ def _distinct(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
     for c in sorted({c for c in term if term.count(c) > 1}):
         places = [i for i, d in enumerate(term) if d == c]
         others = [i for i, d in enumerate(term) if d != c]
-        x = transpose(x, places + others)
-        along = np.arange(sizes[c])
-        x = getitem(x, (along,) * len(places))
+        x = getitem(transpose(x, places + others), (np.arange(sizes[c]),) * len(places))
         term = c + "".join(term[i] for i in others)
     return term, x

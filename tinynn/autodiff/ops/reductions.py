@@ -9,22 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinynn.autodiff.ops.arithmetic import (
-    add,
-    all_finite,
-    astype,
-    divide,
-    guarded_divide,
-    guarded_multiply,
-    multiply,
-    subtract,
-)
+from tinynn.autodiff.ops.arithmetic import all_finite, astype, guarded_divide, guarded_multiply
 from tinynn.autodiff.ops.broadcasting import add_up, broadcast_to, floats, widened
 from tinynn.autodiff.ops.choices import equal, where
 from tinynn.autodiff.ops.elementary import exp, square
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.shapes import Axis, concatenate, flip, ravel, reshape, transpose
-from tinynn.autodiff.primitive import Operation, dtype_of, operation, primitive, shape_of, values
+from tinynn.autodiff.primitive import Operation, as_array, operation, primitive, shape_of, values
 
 
 @primitive(
@@ -42,12 +33,16 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def in_single(f: Callable[..., Any]) -> Operation[...]:
-    """Compute in single precision what is given in half; a decorator."""
+    """Compute in single precision what is given in half; a decorator of functions of arrays."""
 
     @operation
     @wraps(f)
     def computed(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if dtype_of(x) != np.float16:
+        given, x = type(x).__name__, as_array(f.__name__, x)
+        if x.dtype.kind not in "fiubc":
+            kind = f"{given} of dtype {x.dtype}"
+            raise TypeError(f"{f.__name__}: arrays must hold numbers, got {kind}. Give floats.")
+        if x.dtype != np.float16:
             return f(x, *args, **kwargs)
         return astype(f(astype(x, np.float32), *args, **kwargs), np.float16)
 
@@ -61,7 +56,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([2., 3.])
     """
-    return divide(sum(x, axis, keepdims), _count(x, axis))
+    return sum(x, axis, keepdims) / _count(x, axis)
 
 
 @in_single
@@ -71,10 +66,10 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
     >>> var(np.array([1.0, 2.0, 3.0])), var(np.array([1.0, 2.0, 3.0]), ddof=1)
     (np.float64(0.6666666666666666), np.float64(1.0))
     """
-    if dtype_of(x).kind in "iub":
+    if x.dtype.kind in "iub":
         x = astype(x, np.float64)  # small integers would wrap around
-    squares = square(subtract(x, mean(x, axis, keepdims=True)))
-    return divide(sum(squares, axis, keepdims), _freedom(x, axis, ddof))
+    squares = square(x - mean(x, axis, keepdims=True))
+    return sum(squares, axis, keepdims) / _freedom(x, axis, ddof)
 
 
 @in_single
@@ -86,19 +81,19 @@ def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
     >>> std(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([1., 2.])
     """
-    if dtype_of(x).kind in "iub":
+    if x.dtype.kind in "iub":
         x = astype(x, np.float64)
-    shifted = subtract(x, _first(x, axis))  # all 0 where all are equal; a mean is rounded
-    deviations = subtract(shifted, mean(shifted, axis, keepdims=True))
-    norm = _norm(deviations, axis, keepdims)
-    return divide(norm, math.sqrt(_freedom(x, axis, ddof)))
+    shifted = x - _first(x, axis)  # all 0 where all are equal; a mean is rounded
+    deviations = shifted - mean(shifted, axis, keepdims=True)
+    return _norm(deviations, axis, keepdims) / math.sqrt(_freedom(x, axis, ddof))
 
 
-def _norm_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    return guarded_divide(guarded_multiply(_kept(g, x, axis), x), _kept(y, x, axis))
-
-
-@primitive(_norm_vjp, passes_nan=True)
+@primitive(
+    lambda g, y, x, axis, keepdims: guarded_divide(
+        guarded_multiply(_kept(g, x, axis), x), _kept(y, x, axis)
+    ),
+    passes_nan=True,
+)
 def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Square root of the sum of squares. Its gradient at 0 is 0."""
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
@@ -107,7 +102,6 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @primitive(None)
 def _first(x: Any, axis: Axis) -> Any:
     """The first element over ``axis``, as a constant: without gradient."""
-    x = np.asarray(x)
     axes = _axes(axis, x.ndim)
     return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]
 
@@ -151,21 +145,20 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([3., 8.])
     """
-    shape, dtype = shape_of(x), dtype_of(x)
-    if dtype.kind in "iub":
-        x = astype(x, np.prod(np.ones(0, dtype)).dtype)  # NumPy widens them
-    axes = _axes(axis, len(shape))
+    if x.dtype.kind in "iub":
+        x = astype(x, np.prod(np.ones(0, x.dtype)).dtype)  # NumPy widens them
+    shape, axes = x.shape, _axes(axis, x.ndim)
     rest = tuple(i for i in range(len(shape)) if i not in axes)
-    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    outer_shape = tuple(shape[i] for i in rest)
-    x = reshape(transpose(x, rest + axes), outer_shape + (math.prod(shape[i] for i in axes),))
+    outer = tuple(shape[i] for i in rest)
+    x = reshape(transpose(x, rest + axes), (*outer, math.prod(shape[i] for i in axes)))
     if x.shape[-1] == 0:
-        x = add(sum(x, axis=-1, keepdims=True), 1)
+        x = sum(x, axis=-1, keepdims=True) + 1
     while (n := x.shape[-1]) > 1:
         left, right = slice(0, n // 2), slice(n // 2, n // 2 * 2)
-        pairs = multiply(getitem(x, (..., left)), getitem(x, (..., right)))
+        pairs = getitem(x, (..., left)) * getitem(x, (..., right))
         x = concatenate([pairs, getitem(x, (..., slice(n - 1, n)))], axis=-1) if n % 2 else pairs
-    return reshape(x, kept if keepdims else outer_shape)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return reshape(x, kept if keepdims else outer)
 
 
 @in_single
@@ -227,16 +220,10 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _as_given(y if keepdims else np.squeeze(y, axis=axis), x)
 
 
-def _softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
-    along = sum(guarded_multiply(g, y), axis=axis, keepdims=True)
-    return guarded_multiply(g - along, y)
-
-
-def _log_softmax_vjp(g: Any, y: Any, x: Any, axis: Axis) -> Any:
-    return g - guarded_multiply(sum(g, axis=axis, keepdims=True), exp(y))
-
-
-@primitive(_softmax_vjp, passes_nan=True)
+@primitive(
+    lambda g, y, x, axis: guarded_multiply(g - sum(guarded_multiply(g, y), axis, True), y),
+    passes_nan=True,
+)
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Exponentials along ``axis``, scaled to sum to 1.
 
@@ -247,7 +234,7 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
     return _as_given(power / np.sum(power, axis=axis, keepdims=True), x)
 
 
-@primitive(_log_softmax_vjp, passes_nan=True)
+@primitive(lambda g, y, x, axis: g - guarded_multiply(sum(g, axis, True), exp(y)), passes_nan=True)
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Logarithm of :func:`softmax`, without underflow.
 
@@ -259,17 +246,14 @@ def log_softmax(x: Any, axis: Axis = -1) -> Any:
 
 
 def _below_peak(x: Any, axis: Axis) -> tuple[Any, Any]:
-    """Return x less its largest element, which keeps exp from overflowing, and that element.
-
-    Half precision comes in single. An infinite peak lies 0 below itself, as in the limit; nothing
-    is subtracted if it is -inf, nan or absent.
-    """
+    """Return x less its largest element, which keeps exp from overflowing, and that element."""
     x = widened(floats(x))
     if x.size == 0:
         return x, 0
     top = np.max(np.real(x), axis=axis, keepdims=True)
     if all_finite(np.asarray(top)):
         return x - top, top
+    # An infinite peak lies 0 below itself, as in the limit; no -inf or nan is subtracted.
     top = np.where(top > -np.inf, top, np.zeros((), top.dtype))
     with np.errstate(invalid="ignore"):
         return np.where(np.equal(x, top), np.zeros((), x.dtype), x - top), top

@@ -86,10 +86,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
-    order = list(range(len(shape_of(x))))
-    i, j = (normalize_axis_index(axis, len(order)) for axis in (axis1, axis2))
-    order[i], order[j] = j, i
-    return transpose(x, order)
+    return transpose(x, np.swapaxes(np.empty(range(len(shape_of(x)))), axis1, axis2).shape)
 
 
 @operation
@@ -99,9 +96,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    ndim = len(shape_of(x))
-    names = np.moveaxis(np.empty(range(ndim)), source, destination).shape
-    return transpose(x, names)
+    return transpose(x, np.moveaxis(np.empty(range(len(shape_of(x)))), source, destination).shape)
 
 
 @operation
@@ -152,13 +147,10 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     >>> [part.tolist() for part in split(np.arange(5), [1, 3])]
     [[0], [1, 2], [3, 4]]
     """
-    n = shape_of(x)[normalize_axis_index(axis, len(shape_of(x)))]
-    parts = np.split(np.arange(n), indices_or_sections)
-    before = (slice(None),) * normalize_axis_index(axis, len(shape_of(x)))
-    return [
-        getitem(x, (*before, slice(int(part[0]), int(part[-1]) + 1) if part.size else slice(0, 0)))
-        for part in parts
-    ]
+    axis = normalize_axis_index(axis, len(shape_of(x)))
+    parts = np.split(np.arange(shape_of(x)[axis]), indices_or_sections)
+    cuts = [slice(int(part[0]), int(part[-1]) + 1) if part.size else slice(0) for part in parts]
+    return [getitem(x, (*(slice(None),) * axis, cut)) for cut in cuts]
 
 
 @operation
@@ -172,9 +164,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     """
     shape = shape_of(x)
     if isinstance(pad_width, dict):
-        axes = {normalize_axis_index(axis, len(shape)): width for axis, width in pad_width.items()}
-        pad_width = [axes.get(i, (0, 0)) for i in range(len(shape))]
-        pad_width = [(w, w) if np.ndim(w) == 0 else w for w in pad_width]
+        axes = {normalize_axis_index(i, len(shape)): w for i, w in pad_width.items()}
+        pad_width = [np.broadcast_to(axes.get(i, 0), 2).tolist() for i in range(len(shape))]
     array = np.broadcast_to(np.asarray(pad_width), (len(shape), 2))
     if array.dtype.kind not in "iu" or (array < 0).any():
         raise ValueError(f"pad: pad_width must be non-negative integers, got {pad_width!r}.")
