@@ -262,6 +262,21 @@ def test_what_mixes_the_samples_of_a_batch_is_not_cut(activation):
 
 
 @pytest.mark.parametrize("mark", [tnn.pure, lambda cls: cls])
+def test_layers_that_come_and_draw_do_so_for_whole_batches():
+    def make():
+        rng = RNG(0)
+        model = tnn.Sequential(tnn.Dense(6, 64, rng=0), tnn.Dense(64, 1, rng=1))
+
+        def come(epoch, logs):
+            model.layers[:0] = [tnn.Dropout(0.2, rng=rng)]
+            model.layers[2:2] = [tnn.Dropout(0.2, rng=rng)]
+
+        options = {"data": data(20_000), "batch_size": 10_000, "callbacks": [come], "epochs": 2}
+        return model, options, rng.random
+
+    assert_as_eager(make)
+
+
 def test_models_that_are_equal_are_not_taken_for_each_other(mark):
     @mark
     @dataclass(eq=True)
