@@ -71,8 +71,7 @@ class Fold:
         self.begin = padding[0]
         self.simple = dilation == groups == 1  # there is nothing to fold but a stride
         self.fits = self.simple and self.begin == 0 and self.steps == length
-        # For each phase: which inputs it reads, and where they stand among its steps.
-        self.pieces: list[tuple[slice, slice]] = []
+        self.pieces = []  # for each phase: the inputs that it reads, their places in its steps
         for r in range(self.phases):
             first = r * strides - self.begin  # the input step under step 0 of this phase
             skip = max(0, -(first // dilation))

@@ -26,9 +26,7 @@ KERNEL = 4  # the same, for the transform of a kernel, which is also sorted into
 def best_size(taps: int, channels: int, filters: int, steps: float = math.inf) -> int | None:
     """Return the size of the blocks, or None where the direct products are faster.
 
-    Multiplications for one output step: directly (t + taps - 1) channels * filters; with blocks
-    (size^2 channels + 2 size channels filters + step size filters) / step, done somewhat slower.
-    The transform of the kernel, size taps channels filters, is shared by all ``steps``.
+    Multiplications are counted; the transform of the kernel is shared by all ``steps``.
     """
     t = outputs_per_row(taps, channels, filters)
     direct = (t + taps - 1) * channels * filters

@@ -144,7 +144,7 @@ class Layer:
             tensor._replace(values[path])
 
     def __getstate__(self) -> Any:
-        """Return what copies and pickles are made of; results that are kept go detached."""
+        """Return what copies are made of; results that are kept go detached."""
         state = super().__getstate__()
         if not isinstance(state, dict):  # there are slots, or nothing at all
             return state

@@ -209,15 +209,15 @@ class Sequential(Layer):
                 raise TypeError(f"Sequential: give Layers, got {check.shown(layers[0])}.")
             layers = tuple(layers[0])
         for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                advice = " Wrap a function as tinynn.Activation(f)." if callable(layer) else ""
-                if isinstance(layer, type):
-                    advice = f" Call it with its sizes: {layer.__name__}(...)."
-                elif isinstance(layer, str) and layer in activations.TABLE:
-                    advice = f" Write an activation as tinynn.Activation({layer!r})."
-                raise TypeError(
-                    f"Sequential: layers[{i}] must be a Layer, got {check.shown(layer)}.{advice}"
-                )
+            if isinstance(layer, Layer):
+                continue
+            advice = " Wrap a function as tinynn.Activation(f)." if callable(layer) else ""
+            if isinstance(layer, type):
+                advice = f" Call it with its sizes: {layer.__name__}(...)."
+            elif isinstance(layer, str) and layer in activations.TABLE:
+                advice = f" Write an activation as tinynn.Activation({layer!r})."
+            got = check.shown(layer)
+            raise TypeError(f"Sequential: layers[{i}] must be a Layer, got {got}.{advice}")
         self.layers: list[Any] = list(layers)
 
     def forward(self, x: Any) -> Tensor:

@@ -217,9 +217,8 @@ def _check_optimizer(model: Layer, optimizer: Any) -> None:
 
 def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, Any]:
     if not (isinstance(compile, (bool, np.bool_)) or compile == "auto"):
-        raise (ValueError if isinstance(compile, str) else TypeError)(
-            f'fit: compile must be "auto", True or False, got {check.shown(compile)}.'
-        )
+        kind = ValueError if isinstance(compile, str) else TypeError
+        raise kind(f'fit: compile must be "auto", True or False, got {check.shown(compile)}.')
     if chunk not in ("auto", None):
         chunk = check.integer("fit", "chunk", chunk, at_least=1)
     if threads is not None:
