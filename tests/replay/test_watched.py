@@ -261,7 +261,6 @@ def test_what_mixes_the_samples_of_a_batch_is_not_cut(activation):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("mark", [tnn.pure, lambda cls: cls])
 def test_layers_that_come_and_draw_do_so_for_whole_batches():
     def make():
         rng = RNG(0)
@@ -277,6 +276,7 @@ def test_layers_that_come_and_draw_do_so_for_whole_batches():
     assert_as_eager(make)
 
 
+@pytest.mark.parametrize("mark", [tnn.pure, lambda cls: cls])
 def test_models_that_are_equal_are_not_taken_for_each_other(mark):
     @mark
     @dataclass(eq=True)
