@@ -260,6 +260,8 @@ PRIMITIVE_ROWS = [
     row("ops._norm", tiny_norm, normal(2, 3)),
     row("ops._norm", tiny_norm, normal(2, 3, 2), axis=(0, -1), keepdims=True),
     row("ops._norm", tiny_norm, normal(2, 3), axis=I64(-1)),
+    row("ops._mean", np.mean, normal(2, 3), axis=None, keepdims=False),
+    row("ops._mean", np.mean, normal(2, 3, 2), axis=(0, -1), keepdims=True),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=1),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=I64(-2)),
     row("ops.logsumexp", tiny_logsumexp, normal(2, 3)),

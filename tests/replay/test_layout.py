@@ -178,32 +178,6 @@ def test_second_derivatives():
     agree(step, [k], [RNG(i).normal(size=(2, 30, 2)) for i in range(2)], 1e-12)
 
 
-def test_a_bias_is_added_with_the_product_if_it_is_known_then():
-    k, b = kernels([1, 3], [5], "float64")
-
-    def biased(x):
-        double = b * 2
-        return (tnn.conv1d(x, k, padding="same") + double).detach(), None
-
-    def late(x):
-        y = tnn.conv1d(x, k, padding="same")
-        return (y + (y * 2).sum(axis=(0, 1))).detach(), None
-
-    def later(x):
-        y = tnn.conv1d(x, k, padding="same")
-        return (y + b * 2).detach(), None
-
-    def used_twice(x):
-        y = tnn.conv1d(x, k, padding="same")
-        return (y + b).detach(), y.detach()
-
-    for f, fused in ((biased, 1), (late, 0), (later, 0), (used_twice, 0)):
-        x = RNG(0).normal(size=(2, 30, 1))
-        lowered = lower(recorded(f, x))
-        assert len(Layout(lowered).biases) == fused, f.__name__
-        same(program(f, x).run([x])[:1], f(x)[:1], 1e-12)
-
-
 def test_there_is_one_product_for_all_series_and_no_copy_between_convolutions():
     leaves = kernels([1, 8, 1], [9, 9], "float32")
     x = np.ones((32, 512, 1), "float32")

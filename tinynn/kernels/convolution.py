@@ -21,17 +21,22 @@ quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is 
 
 
 def conv(
-    x: np.ndarray, kernel: np.ndarray, strides: int, padding: Pair, dilation: int, groups: int
-) -> np.ndarray:
-    """Convolve x with kernel -> (n, outputs, filters)."""
+    x: np.ndarray, kernel: np.ndarray, strides: int, padding: Pair, dilation: int, groups: int,
+    bias: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Convolve x with kernel, add bias (filters,) -> (n, outputs, filters)."""
     how = strides, padding, dilation, groups
     single, dtype = _dtypes(x.dtype, kernel.dtype)
     x, kernel = x.astype(single, copy=False), kernel.astype(single, copy=False)
     outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
     outputs = max(0, outputs // strides + 1)
-    y = _forward(plan(x.shape[:2], kernel.shape, outputs, x.dtype, how), x, kernel, outputs)
-    y = direct.forward(x, kernel, outputs, how) if y is None else y
-    return y.astype(dtype, copy=False)
+    chosen = plan(x.shape[:2], kernel.shape, outputs, x.dtype, how)
+    same = bias if bias is not None and bias.dtype == dtype == single else None
+    y = _forward(chosen, x, kernel, outputs, same)
+    if y is None:
+        y, same = direct.forward(x, kernel, outputs, how), None
+    y = y.astype(dtype, copy=False)
+    return y if bias is same else y + bias
 
 
 def conv_input(
@@ -82,7 +87,9 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
 
 
 @quietly
-def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.ndarray | None:
+def _forward(
+    how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int, bias: np.ndarray | None
+) -> np.ndarray | None:
     way, size, fold, left, (pitch, gap), _, room = how
     shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
     if not (shape[0] and outputs):
@@ -94,9 +101,11 @@ def _forward(how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int) -> np.n
         batch, kernel = fold.input(x, room), fold.kernel(kernel)
         shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
     y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
-    for function, args in way.forward(batch, kernel, left, y):
+    for function, args in way.forward(batch, kernel, left, y, bias if fold is None else None):
         function(*args)
     result = y.array if fold is None else fold.unfold_output(y.array)
+    if fold is not None and bias is not None:
+        result = result + bias
     return _if_finite(result) if way.spreads_nan else result
 
 

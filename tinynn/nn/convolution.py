@@ -101,8 +101,7 @@ class Conv1d(Weighted):
         single = len(shape) == 2
         if filled:
             x = conv.pad1d(x, filled, self.padding_mode)
-        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, **how)
-        y = y if self.bias is None else ops.add(y, self.bias)
+        y = conv.conv(ops.expand_dims(x, 0) if single else x, self.kernel, self.bias, **how)
         y = ops.reshape(y, y.shape[1:]) if single else y
         return y if self.activation is activations.linear else self.activation(y)
 

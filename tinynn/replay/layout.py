@@ -6,7 +6,6 @@ one convolution and the next, at one pitch: the number of steps from one series 
 """
 
 import itertools
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ from tinynn.replay.speculation import MAPS, read_by
 class Layout:
     """Pitches by the number of an array, and the padded batches that were made.
 
-    ``maps``: the convolutions and their adjoints that are computed in padded batches; ``biases``:
-    what is added to the result of one, at once; ``sums``: by such a sum, the convolution's result.
+    ``maps``: the convolutions and their adjoints that are computed in padded batches.
     """
 
     def __init__(self, lowered: Lowered) -> None:
@@ -32,14 +30,11 @@ class Layout:
         self.steps = [step for step in lowered.steps if isinstance(step, Instruction)]
         self.batches: dict[int, PaddedBatch] = {}  # by id of the view of all series
         self.pitch: dict[int, int] = {}
-        self.biases: dict[Ref, Ref] = {}
-        self.sums: dict[Ref, Ref] = {}
         self._known: dict[Any, np.ndarray] = {}  # what the maps of one convolution share
         self.maps = {step for step in self.steps if step.op in MAPS and self._is_served(step)}
         if self.maps:
             self._find_pitches()
             self.maps = {step for step in self.maps if self._fits(step)}
-            self._find_biases(lowered)
 
     def _is_served(self, step: Instruction) -> bool:
         """Tell whether one of the three maps is of a kind that padded batches serve."""
@@ -47,7 +42,7 @@ class Layout:
         p = step.params
         return (
             p["strides"] == p["dilation"] == p["groups"] == 1
-            and len(specs) == 3
+            and len(specs) == 3 + (step.op is conv.conv and step.args[2] is not None)
             and len({spec.dtype for spec in specs}) == 1
             and specs[0].dtype.char in "fd"
             and all(spec.size for spec in specs)
@@ -96,20 +91,6 @@ class Layout:
         pitches = {self.pitch.get(i, 0) for i in self._series(step)}
         return len(pitches) == 1 and reach + self.specs[step.args[0].index].shape[1] <= max(pitches)
 
-    def _find_biases(self, lowered: Lowered) -> None:
-        """Find convolutions of which nothing is used but the sum with a bias that is known then."""
-        reads = Counter(ref for part in lowered.steps for ref in read_by(part))
-        reads.update(lowered.kept.values())
-        made = {step.result: n for n, step in enumerate(self.steps)}
-        alone = {s.result for s in self.maps if s.op is conv.conv and reads[s.result] == 1}
-        for step in [step for step in self.steps if step.function is np.add]:
-            for y, bias in itertools.permutations(read_by(step), 2):
-                if y in alone and made.get(bias, -1) < made[y]:
-                    spec = self.specs[y.index]
-                    row = ArraySpec(spec.shape[-1:], spec.dtype)
-                    if [self.specs[x.index] for x in (bias, step.result)] == [row, spec]:
-                        self.biases[y], self.sums[step.result] = bias, y
-
     def new(self, spec: ArraySpec, pitch: int) -> PaddedBatch:
         """Return a new padded batch for an array."""
         batch = PaddedBatch(spec.shape, pitch, self._gap, self._room, spec.dtype)
@@ -143,10 +124,10 @@ class Layout:
         return (args, out) if changed else (tuple(bodies), batch.body)
 
     def convolution(
-        self, step: Instruction, args: tuple[np.ndarray, ...], out: np.ndarray, bias: Any
+        self, step: Instruction, args: tuple[np.ndarray, ...], out: np.ndarray
     ) -> tuple[list[np.ndarray], list[Call]]:
         """Return the series that a map reads, and the calls that it consists of."""
-        left, (a, b), calls = step.params["padding"][0], step.args, list[Call]()
+        left, (a, b), calls = step.params["padding"][0], step.args[:2], list[Call]()
         names = {
             conv.conv: (("x", a, left), ("kernel", b)),
             conv.conv_input: (("g", a), ("kernel", b)),
@@ -163,7 +144,7 @@ class Layout:
         y = self.batches[id(out)]
         if step.op is conv.conv_input:
             return [first.array], calls + way.input_gradient(first, args[1], left, y)
-        return [first.array], calls + way.forward(first, args[1], left, y, bias)
+        return [first.array], calls + way.forward(first, args[1], left, y, args[2])
 
     def _as_batch(
         self, step: Instruction, x: Ref, array: np.ndarray, calls: list[Call]

@@ -133,12 +133,8 @@ class Plan:
         return self.arrays[x.index] if isinstance(x, Ref) else x
 
     def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
-        if step.result in self.layout.sums:
-            place = self.layout.sums[step.result].index
-            self._share(step.result.index, place, self.arrays[place])
-        elif step in self.layout.maps:
-            bias = self._value(self.layout.biases.get(step.result))
-            series, calls = self.layout.convolution(step, args, self._out(step), bias)
+        if step in self.layout.maps:
+            series, calls = self.layout.convolution(step, args, self._out(step))
             self.calls += calls
             if step.hidden:
                 self._call(check_finite, series)

@@ -96,17 +96,21 @@ def _check_rank(owner: str, shape: tuple[int, ...]) -> None:
 
 
 @primitive(
-    lambda g, y, x, kernel, **p: conv_input(g, kernel, length=x.shape[1], **p),
-    lambda g, y, x, kernel, **p: conv_kernel(x, g, kernel_size=kernel.shape[0], **p),
+    lambda g, y, x, kernel, bias, **p: conv_input(g, kernel, length=x.shape[1], **p),
+    lambda g, y, x, kernel, bias, **p: conv_kernel(x, g, kernel_size=kernel.shape[0], **p),
+    lambda g, y, x, kernel, bias, **p: ops.sum_to(g, bias.shape),
     passes_nan=True,
 )
-def conv(x: Any, kernel: Any, *, strides: int, padding: Pair, dilation: int, groups: int) -> Any:
-    """Convolve x with kernel -> (batch, outputs, filters); padding as a pair, zeros."""
-    return convolution.conv(x, kernel, strides, padding, dilation, groups)
+def conv(
+    x: Any, kernel: Any, bias: Any = None, *, strides: int, padding: Pair, dilation: int,
+    groups: int,
+) -> Any:  # fmt: skip
+    """Convolve x with kernel, add bias -> (batch, outputs, filters); padding as a pair, zeros."""
+    return convolution.conv(x, kernel, strides, padding, dilation, groups, bias)
 
 
 @primitive(
-    lambda h, x, g, kernel, length, **p: conv(h, kernel, **p),
+    lambda h, x, g, kernel, length, **p: conv(h, kernel, None, **p),
     lambda h, x, g, kernel, length, **p: conv_kernel(h, g, kernel_size=kernel.shape[0], **p),
     passes_nan=True,
 )
@@ -119,7 +123,7 @@ def conv_input(
 
 @primitive(
     lambda h, k, x, g, kernel_size, **p: conv_input(g, h, length=x.shape[1], **p),
-    lambda h, k, x, g, kernel_size, **p: conv(x, h, **p),
+    lambda h, k, x, g, kernel_size, **p: conv(x, h, None, **p),
     passes_nan=True,
 )
 def conv_kernel(
@@ -166,8 +170,7 @@ def conv1d(
     shapes = shape_of(x), shape_of(kernel), None if bias is None else shape_of(bias)
     how = _geometry("conv1d", *shapes, strides, padding, dilation_rate, groups)
     single = len(shapes[0]) == 2
-    y = conv(ops.expand_dims(x, 0) if single else x, kernel, **how)
-    y = y if bias is None else ops.add(y, bias)
+    y = conv(ops.expand_dims(x, 0) if single else x, kernel, bias, **how)
     return ops.reshape(y, y.shape[1:]) if single else y
 
 

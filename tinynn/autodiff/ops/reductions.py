@@ -56,7 +56,15 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([2., 3.])
     """
-    return sum(x, axis, keepdims) / _count(x, axis)
+    return _mean(x, axis, keepdims)
+
+
+@primitive(
+    lambda g, y, x, axis, keepdims: broadcast_to(_kept(g / _count(x, axis), x, axis), x.shape),
+    passes_nan=True,
+)
+def _mean(x: Any, axis: Axis, keepdims: bool) -> Any:
+    return add_up(x, axis, keepdims) / _count(x, axis)
 
 
 @in_single
