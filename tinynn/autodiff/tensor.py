@@ -268,7 +268,7 @@ class Tensor(graph.Node):
                 "Use .detach() for the values, .copy() for a copy in the graph."
             )
         kept = self._ownership is graph.RESULT
-        return _rebuild, (type(self), self._data, self._requires_grad, self.grad, kept)
+        return _rebuild, (type(self), self._read("a copy"), self._requires_grad, self.grad, kept)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, index)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
+from types import MethodType
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
+from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import Node, _paused
 from tinynn.autodiff.listening import listener
 from tinynn.replay.plans import Plans, Unrecorded
@@ -30,6 +32,12 @@ class Compiled:
         self.eager: str | None = None
         self._for_good = False
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:  # as of a method
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str:  # copied and pickled by name, as functions are
+        return self.__qualname__  # type: ignore[attr-defined]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the function for these arguments; record it when they are of a new kind."""
         if self._for_good or listener.get() is not None:  # inside another compiled function
@@ -41,7 +49,13 @@ class Compiled:
 
             def call(tracer: Tracer) -> Any:
                 given, named = _unflattened(structure, iter(enumerate(arrays)), tracer)
-                return self._function(*given, **named)
+                tracer.given = {id(x) for x in tree_leaves([args, kwargs]) if isinstance(x, Node)}
+                before = tree_leaves([given, named])
+                result = self._function(*given, **named)
+                after = tree_leaves([given, named])
+                if list(map(id, before)) != list(map(id, after)):
+                    tracer.refuse("it changes a list or dict that is an argument")
+                return result
 
             try:
                 plan = self._plans.get(key, call, word=self._verify, verify=self._verify)

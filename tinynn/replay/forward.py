@@ -42,7 +42,7 @@ class Forward:
         word = not self.trusted
 
         def call(tracer: Tracer) -> Any:
-            reason = unknown_part(self.model)
+            self.trusted, reason = trusted(self.model), unknown_part(self.model)
             if reason is not None:  # a part has been exchanged
                 raise NotReplayable(reason)
             return values(self.model(tracer.argument(0, x, as_tensor=True)))

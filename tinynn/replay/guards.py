@@ -3,23 +3,26 @@
 from collections.abc import Callable
 from functools import partial
 from operator import is_
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from tinynn._marks import is_marked
 
 PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
 
 class Contents:
-    """The contents of a dict or list at one time."""
+    """The contents of a dict, a list or a class at one time."""
 
-    def __init__(self, container: Any) -> None:
-        self.container = container
+    def __init__(self, container: Any, owner: str) -> None:
+        self.container, self.owner = container, owner
         self.values = self._values()
 
     def _values(self) -> tuple[Any, ...]:
         container = self.container
-        if isinstance(container, dict):
+        if isinstance(container, (dict, MappingProxyType)):
             return (*container.keys(), *container.values())
         return tuple(container)
 
@@ -29,6 +32,14 @@ class Contents:
         if len(now) != len(then):
             return False
         return all(map(is_, now, then)) or all(map(_same, now, then))
+
+    def changed(self) -> str:
+        """Return the name of an attribute that has changed, or of the list or dict."""
+        now, half = self._values(), len(self.values) // 2
+        if isinstance(self.container, (list, tuple)) or len(now) != len(self.values):
+            return self.owner
+        pairs = zip(self.values[:half], now[half:], self.values[half:], strict=True)
+        return next(f"{self.owner}.{key}" for key, new, old in pairs if not _same(new, old))
 
 
 def _same(now: Any, then: Any) -> bool:
@@ -51,32 +62,48 @@ class Guards:
             ask() == answer for ask, answer in self._answers
         )
 
-    def layer(self, layer: Any) -> None:
-        """Rely on the attributes of a layer, and on the lists and dicts among them."""
-        if id(vars(layer)) not in self._seen:
-            self._layers.append((layer, dict(vars(layer))))
-            self.contents(vars(layer))
-            self._answers.append((lambda: type(layer), type(layer)))
-            for value in vars(layer).values():
-                if isinstance(value, np.random.Generator):  # which layers may share
-                    self._generators.setdefault(id(value), (value, value.bit_generator.state))
+    def changed(self) -> str | None:
+        """Return the name of what is not as it was, if it is an attribute."""
+        return next((part.changed() for part in self._contents if not part.unchanged()), None)
 
-    def contents(self, container: Any) -> None:
+    def layer(self, layer: Any) -> None:
+        """Rely on a layer's class and attributes, and on the lists and dicts among them."""
+        held = vars(layer)
+        if id(held) in self._seen:
+            return
+        self._layers.append((layer, dict(held)))
+        self.contents(held, type(layer).__name__)
+        self._answers.append((lambda: type(layer), type(layer)))
+        for cls in type(layer).__mro__[:-1]:
+            self.cls(cls)
+        for value in held.values():
+            if isinstance(value, np.random.Generator):  # which layers may share
+                self._generators.setdefault(id(value), (value, value.bit_generator.state))
+
+    def cls(self, cls: type) -> None:
+        """Rely on what a class holds, unless its author has given a word."""
+        if id(cls) not in self._seen and not is_marked(cls):
+            self._seen.add(id(cls))
+            self.contents(vars(cls), cls.__name__)
+
+    def contents(self, container: Any, owner: str) -> None:
         """Rely on what a dict or list holds, nested ones too."""
         if id(container) in self._seen:
             return
         self._seen.add(id(container))
-        self._contents.append(Contents(container))
-        for part in container.values() if isinstance(container, dict) else container:
-            self.value(part)
+        self._contents.append(Contents(container, owner))
+        for part in container if isinstance(container, (list, tuple)) else container.values():
+            self.value(part, owner)
 
-    def value(self, value: Any) -> None:
+    def value(self, value: Any, owner: str) -> None:
         """Rely on the contents of a value, if it is a container or a functools.partial."""
         if isinstance(value, partial):
             for part in (value.func, value.args, value.keywords):
-                self.value(part)
-        elif isinstance(value, (dict, list, tuple)):
-            self.contents(value)
+                self.value(part, owner)
+        elif isinstance(value, (list, tuple)):
+            self.contents(value, f"a {type(value).__name__} of {owner}")
+        elif isinstance(value, dict):
+            self.contents(value, owner)
 
     def undo_draws(self) -> None:
         """Give the generators of layers back the states that they had before the call."""

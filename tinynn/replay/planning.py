@@ -147,7 +147,7 @@ class Plan:
     def _now(self, x: Any) -> Any:
         """Return a large argument, or what holds one, as what gives it when it is called."""
         if isinstance(x, tuple) and any(self._now(part) is not part for part in x):
-            return Later(lambda parts=tuple(map(self._now, x)): tuple(map(_current, parts)))
+            return Later(partial(_current_all, tuple(map(self._now, x))))
         return Later(self._large[id(x)]) if id(x) in self._large else x
 
     def _value(self, x: Any) -> Any:
@@ -175,8 +175,7 @@ class Plan:
                 if np.may_share_memory(y, self.arrays[ref.index]):
                     self._share(index, ref.index, y)
                     if id(self.arrays[ref.index]) in self._large:
-                        now, how = self._now(args), step.params
-                        self._large[id(y)] = lambda: np.asarray(step.function(*now(), **how))
+                        self._large[id(y)] = partial(_viewed, step, self._now(args))
                     return True
         return False
 
@@ -239,8 +238,16 @@ def _current(x: Any) -> Any:
     return x() if isinstance(x, Later) else x
 
 
+def _current_all(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(map(_current, args))
+
+
 def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     function(*map(_current, args))
+
+
+def _viewed(step: Instruction, args: Later) -> np.ndarray:
+    return np.asarray(step.function(*args(), **step.params))
 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:

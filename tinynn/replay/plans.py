@@ -12,7 +12,7 @@ from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
+from tinynn.replay.tracing import NotReplayable, Tracer, heard_by, place
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid
@@ -43,10 +43,27 @@ def rehearsed(call: Call, draws: Sequence[np.ndarray] | None = None) -> Tracer:
         tracer.guards.undo_draws()
         if isinstance(error, NotReplayable) or not isinstance(error, Exception):
             raise
-        raise Unrecorded(f"{type(error).__name__} while it was recorded: {error}") from error
+        what = f"{type(error).__name__} while it was recorded"
+        raise Unrecorded(f"{what}{place(error)}: {error}") from error
     finally:
         tracer.close()
     return tracer
+
+
+class Repeating:
+    """A listener by which all is done as it is written, with draws that were made before."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        self._draws = iter(draws)
+
+    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute."""
+        return op.apply(args, params)
+
+    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Do it, but draw nothing anew."""
+        again = next(self._draws, None) if verb == "fresh" else None
+        return plain(*args) if again is None else again.copy()
 
 
 class Plan:
@@ -122,6 +139,7 @@ class Plans:
         self.owner, self.credit, self.made = owner, credit, 0
         self._plans: dict[Hashable, Plan] = {}
         self._seen: dict[Hashable, int] = {}
+        self._changed = "other shapes or plain values"  # why the last recording was made
         self.lock = threading.RLock()
 
     def get(
@@ -143,7 +161,9 @@ class Plans:
             return plan
         if plan is None and self._count(key) <= after:
             return None
-        self._plans.pop(key, None)
+        if plan is not None:
+            self._plans.pop(key)
+            self._changed = plan.guards.changed() or self._changed
         if self.credit < 1:
             return None
         self.credit -= 1
@@ -171,8 +191,8 @@ class Plans:
     def reason(self) -> str:
         """Say why the function runs eagerly when there is no credit left."""
         return (
-            f"it was recorded {self.made} times, for other shapes, plain values, layers or "
-            "attributes, and hardly ever replayed"
+            f"it was recorded {self.made} times, and hardly ever replayed: other shapes, plain "
+            f"values, layers or attributes came, at last {self._changed}"
         )
 
 

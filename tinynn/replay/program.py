@@ -1,5 +1,6 @@
 """A program: what a recording does, as calls on fixed arrays; running it is a loop over a list."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ def _quiet() -> np.errstate:
 
 
 class Program:
-    """A recording bound to memory of its own. Not for two threads at once.
+    """A recording bound to memory of its own; threads run it one after the other.
 
     ``order``: leaves whose final gradients are computed side by side into ``flat_gradient``, in
     their order, and not set on the leaves. A leaf without gradient has zeros there. The dtype is
@@ -40,7 +41,7 @@ class Program:
         self.flat_gradient = plan.flat_gradient
         self.draws: list[np.ndarray] | None = None
         self.drawn: list[np.ndarray] = []
-        self._given = plan.given
+        self._given, self._lock = plan.given, threading.RLock()
         self._sources, self._copied = plan.sources, plan.copied if order is not None else []
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self._arrays = {ref: plan.arrays[same.index] for ref, same in lowered.kept.items()}
@@ -64,12 +65,13 @@ class Program:
         Returns its result, in fresh arrays, and sets the gradients that it left. Raises NotFinite
         before anything has been changed, if the call has to be run eagerly.
         """
-        self.load(arguments)
-        self.refresh()
-        self.execute()
-        for leaf, ref in self._left:
-            leaf._grad = None if ref is None else self._arrays[ref].copy()
-        return self.result()
+        with self._lock:  # two predictions of one model, for instance
+            self.load(arguments)
+            self.refresh()
+            self.execute()
+            for leaf, ref in self._left:
+                leaf._grad = None if ref is None else self._arrays[ref].copy()
+            return self.result()
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
         """Take over the arguments."""

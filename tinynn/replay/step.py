@@ -14,13 +14,21 @@ import numpy as np
 
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import gradients
-from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
+from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
-from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with, rehearsed
+from tinynn.replay.plans import (
+    Plan,
+    Plans,
+    Repeating,
+    ReplayMismatch,
+    Unrecorded,
+    kept_with,
+    rehearsed,
+)
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.purity import is_own, trusted, unknown_part
-from tinynn.replay.tracing import NotReplayable, Repeating, Tracer, heard_by
+from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
 from tinynn.training import threads
 from tinynn.training.steps import scalar
 
@@ -68,7 +76,6 @@ class ReplayedStep:
         if known[0] is not loss:  # or else the plans of an earlier fit serve
             known[:] = loss, Plans("fit", RECORDINGS)
         self.plans: Plans = known[1]
-        self.trusted = trusted(model, loss)
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
         self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
@@ -80,7 +87,7 @@ class ReplayedStep:
         """Have the next step verified, if somebody's word is relied on."""
         self._epochs += 1
         often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
-        self._verify = not self.trusted and often
+        self._verify = often and not trusted(self.model, self.loss)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -124,9 +131,14 @@ class ReplayedStep:
         plans: list[Plan] = []
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            plan = self.plans.get(_key(*piece), call, word=not self.trusted, order=True)
+            word = not trusted(self.model, self.loss)
+            plan = self.plans.get(_key(*piece), call, word=word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
+            if plan.draws and len(pieces) > 1 and self.chunk == "auto":
+                plan.forget_rehearsal()  # a layer has come that draws for whole batches
+                self._sizes[_key(x, y)] = len(x), self._sizes[_key(x, y)][1]
+                return self._prepared(x, y)
             plans.append(plan)
         if self._verify:
             self._verify, self._verified = False, self._steps
@@ -138,12 +150,13 @@ class ReplayedStep:
         """Compute loss and gradients of a piece, under a tracer."""
         if self._steps:  # a callback may have changed a part
             reason = None if self.by_word else unknown_part(self.model, self.loss)
-            if self.chunk is not None and _over_samples(self.model, self.loss) != self.over_samples:
+            over = _over_samples(self.model, self.loss)
+            if reason is None and self.chunk is not None and over != self.over_samples:
                 reason = "the loss, or the model, is no longer known to be one over samples"
             if reason is not None:
                 raise NotReplayable(reason)
         if isinstance(self.loss, partial):
-            tracer.guards.value(self.loss)
+            tracer.guards.value(self.loss, "the loss")
         x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
         with differentiating(self.optimizer.parameters):
             value = scalar(self.loss(self.model(x), y))
@@ -243,10 +256,8 @@ def _over_samples(model: Layer, loss: Any) -> str | None:
         return None
     for _, layer in model.named_layers():
         held = [part for part in tree_leaves(vars(layer)) if callable(part)]
-        functions = [f for f in held if not isinstance(f, Layer | Tensor)]
-        own = all(is_own(f.func if isinstance(f, partial) else f) for f in functions)
-        if not (own and layer.per_sample):  # a function of the user's may mix samples
+        alone = all(isinstance(f, Layer) or f in TABLE.values() for f in held)
+        if not (alone and layer.per_sample):  # other functions of ours, too, may mix samples
             return None
-    return {"mean": getattr(f, "over_samples", None), "sum": "sum"}.get(
-        options.get("reduction", "mean")
-    )
+    known = {"mean": "mean", "sum": "sum"} if hasattr(f, "over_samples") else {}
+    return known.get(options.get("reduction", "mean"))

@@ -12,16 +12,18 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack, walk_tb
 from typing import Any, NoReturn
 
 import numpy as np
 
-from tinynn._trees import tree_leaves, tree_map
+from tinynn._trees import hidden_parts, tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
 from tinynn.autodiff.listening import listener
-from tinynn.autodiff.primitive import primitive
+from tinynn.autodiff.primitive import Primitive, primitive
 from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.layer import Layer
 from tinynn.replay.guards import Guards
 from tinynn.replay.recording import (
     ArraySpec,
@@ -58,6 +60,7 @@ class TracedArray(Traced):
         raise TypeError("an array is changed in place, which other names of it would see")
 
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _in_place
+    __ifloordiv__ = __imod__ = __iand__ = __ior__ = __ixor__ = _in_place
 
     def __getattr__(self, name: str) -> Any:
         if hasattr(np.ndarray, name) and not name.startswith("__"):
@@ -76,6 +79,8 @@ class Item:
 
     def __init__(self, ref: Ref, value: Any, refuse: Callable[[str], NoReturn]) -> None:
         self.ref, self.value, self.refuse = ref, value, refuse
+
+    __class__ = property(lambda self: type(self.value))
 
     def _used(self, *args: Any) -> Any:
         self.refuse("it computes or decides in Python with a value of a Tensor")
@@ -113,6 +118,7 @@ class Tracer:
         self._gradients: dict[int, tuple[Any, Traced | None]] = {}  # by id of the leaf
         self._twins: dict[int, tuple[Any, Any]] = {}  # copies of optimizers, by id
         self._nodes: list[weakref.ref[Traced]] = []
+        self.given: set[int] = set()  # Tensors that are arguments, by id
         self._refused: NotReplayable | None = None  # which the function may have caught
         self._walking = False  # a walk back goes on, which makes a seed
         self._born = next(graph._births)
@@ -154,12 +160,12 @@ class Tracer:
         self.guards.restore()
         for node in (reference() for reference in self._nodes):
             if node is not None:
-                node._data, node._trace = Gone(), None  # type: ignore[assignment]
+                node._data, node._trace = Gone(node._data), None  # type: ignore[assignment]
 
     def refuse(self, what: str) -> NoReturn:
         """Raise NotReplayable: ``what`` the function does."""
         self._refused = NotReplayable(
-            f"compile: the function cannot be replayed: {what}{_place()}. "
+            f"compile: the function cannot be replayed: {what}{place()}. "
             "Keep that outside of it, or do not compile it."
         )
         raise self._refused
@@ -303,7 +309,7 @@ class Tracer:
         plain(x, value)
 
     def _do_set_data(self, plain: Any, leaf: Any, value: Any) -> None:
-        if isinstance(leaf, Traced):
+        if isinstance(leaf, Traced) or id(leaf) in self.given:
             self.refuse("it changes a Tensor that is an argument")
         before = self.node(leaf)
         node = self.node(value if isinstance(value, (Node, Item)) else np.asarray(value))
@@ -351,7 +357,7 @@ class Tracer:
         return self._gradients[id(leaf)][1]
 
     def _do_set_grad(self, plain: Any, leaf: Any, value: Any) -> None:
-        if isinstance(leaf, Traced):
+        if isinstance(leaf, Traced) or id(leaf) in self.given:
             self.refuse("it changes a Tensor that is an argument")
         if value is None:
             self._gradients[id(leaf)] = leaf, None
@@ -388,7 +394,14 @@ class Tracer:
 
         return tree_map(entering, plain(layer, args, kwargs))
 
+    def _do_setting(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
+        if descriptor.name in vars(optimizer):  # it was made before
+            self.refuse(f"it sets {type(optimizer).__name__}.{descriptor.name}")
+        plain(descriptor, optimizer, value)
+
     def _do__step(self, plain: Any, optimizer: Any) -> None:
+        if any(id(p) in self._made for p in optimizer.parameters):
+            self.refuse("it makes an optimizer and its parameters, which a replay would not")
         parameters = list(optimizer.parameters)
         gradients = [self._do_grad(lambda leaf: leaf._grad, p) for p in parameters]
         with heard_by(None):  # on a copy of the optimizer, which changes nothing
@@ -412,10 +425,17 @@ class Tracer:
         if isinstance(value, Item):
             self.outcome.append(np.asarray(value.value))
             return Returned(value.ref, "number")
-        kind = "array" if isinstance(value, (TracedArray, np.ndarray)) else "tensor"
-        if isinstance(value, np.ndarray) or id(value) in self._made:
+        if isinstance(value, np.generic):  # a sum of a plain array, for instance
+            value = np.asarray(value)
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiubc"
+        kind = "array" if numbers or isinstance(value, TracedArray) else "tensor"
+        if numbers or id(value) in self._made:
             value = self.node(value)
         if not isinstance(value, Traced):
+            lasting = isinstance(value, (Node, Layer, Primitive, type, np.dtype))
+            passing = callable(value) or hasattr(value, "__next__") or not value.__hash__
+            if not lasting and (passing or any(hidden_parts(value, (Traced, Item)))):
+                self.refuse(f"it returns a {type(value).__name__}, which a replay cannot make anew")
             return value
         if value._requires_grad and value._trace is not RELEASED:
             self.refuse(
@@ -426,27 +446,15 @@ class Tracer:
         return Returned(value._ref, kind)
 
 
-class Repeating:
-    """A listener by which all is done as it is written, with draws that were made before."""
-
-    def __init__(self, draws: Sequence[np.ndarray]) -> None:
-        self._draws = iter(draws)
-
-    def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Compute."""
-        return op.apply(args, params)
-
-    def effect(self, verb: str, plain: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Do it, but draw nothing anew."""
-        again = next(self._draws, None) if verb == "fresh" else None
-        return plain(*args) if again is None else again.copy()
-
-
 class Gone:
-    """In place of the values of a Tensor that has outlived its rehearsal."""
+    """In place of the values of a Tensor that has outlived its rehearsal; its shape is known."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+        self.ndim, self.size = array.ndim, array.size
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise RuntimeError(
+        raise NotReplayable(
             "This Tensor is left over from the recording of a compiled function, which kept it "
             "somewhere. A replay keeps nothing: return it from the function instead."
         )
@@ -458,12 +466,12 @@ class Gone:
         self.__getattr__("values")
 
 
-def _place() -> str:
-    """Return where the user's code stands now: " (train.py, line 23, in forward)"."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    if frame is None:
+def place(error: BaseException | None = None) -> str:
+    """Return where the user's code stands, or was: " (train.py, line 23, in forward)"."""
+    trace = error and error.__traceback__
+    frames = walk_tb(trace) if trace else reversed([*walk_stack(sys._getframe(1))])
+    theirs = [(f.f_code, n) for f, n in frames if not f.f_code.co_filename.startswith(PACKAGE)]
+    if not theirs:
         return ""
-    code = frame.f_code
-    return f" ({Path(code.co_filename).name}, line {frame.f_lineno}, in {code.co_name})"
+    code, line = theirs[-1]
+    return f" ({Path(code.co_filename).name}, line {line}, in {code.co_name})"

@@ -14,10 +14,10 @@ from tinynn.nn.layer import Layer
 _File = str | bytes | os.PathLike[str] | BinaryIO
 
 
-def save(file: _File, model: Layer) -> None:
+def save(path: _File, model: Layer) -> None:
     """Write a model's state, an .npz archive with one array for each dotted path.
 
-    ``file``: a path, or a binary file object such as io.BytesIO, which is written to where it
+    ``path``: a path, or a binary file object such as io.BytesIO, which is written to where it
     stands. To a path the archive is written under another name and then renamed, so the path holds
     either the old or the new weights, whole. Its name is taken as it is, a link is followed, and
     the permissions of a file that is replaced are kept. Raises TypeError if ``model`` is no Layer
@@ -29,29 +29,29 @@ def save(file: _File, model: Layer) -> None:
     >>> load(memory, Dense(2, 1, rng=1)).bias.shape
     (1,)
     """
-    path = _is_path("save", file, model, "write")
+    named = _is_path("save", path, model, "write")
     state = model.state_dict()
-    if not path:
+    if not named:
         memory = io.BytesIO()
         _write(memory, state)
-        file.write(memory.getvalue())  # type: ignore[union-attr]
+        path.write(memory.getvalue())  # type: ignore[union-attr]
         return
-    with _named("save", file):
-        _write_whole(os.path.realpath(os.fsdecode(file)), state)  # type: ignore[arg-type]
+    with _named("save", path):
+        _write_whole(os.path.realpath(os.fsdecode(path)), state)  # type: ignore[arg-type]
 
 
-def load(file: _File, model: Layer) -> Layer:
+def load(path: _File, model: Layer) -> Layer:
     """Read weights written by :func:`save` into ``model``, and return it.
 
-    ``file``: a path, or a binary file object. Raises FileNotFoundError if there is no such file;
+    ``path``: a path, or a binary file object. Raises FileNotFoundError if there is no such file;
     ValueError, naming the file, if it is not such an archive, is damaged, holds pickled objects,
     or does not fit the model (every missing, unexpected or misshapen entry is listed). The model
     is then left as it was.
     """
-    path, name = _is_path("load", file, model, "read"), _name(file)
-    if path and os.path.isdir(file):  # type: ignore[arg-type]
+    named, name = _is_path("load", path, model, "read"), _name(path)
+    if named and os.path.isdir(path):  # type: ignore[arg-type]
         raise ValueError(f"load: {name} is a folder, not a file.")
-    with _named("load", file), open(file, "rb") if path else nullcontext(file) as opened:  # type: ignore
+    with _named("load", path), open(path, "rb") if named else nullcontext(path) as opened:  # type: ignore
         state = _read(opened, name)
     try:
         model.load_state_dict(state)

@@ -53,10 +53,12 @@ class _Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __set__(self, instance: Any, value: Any) -> None:
+    def _set(self, instance: Any, value: Any) -> None:
         checked = check.real if self.bounds else check.flag
         owner = type(instance).__name__
         vars(instance)[self.name] = checked(owner, self.name, value, **self.bounds)
+
+    __set__ = effect(_set, "setting")
 
 
 class Optimizer:

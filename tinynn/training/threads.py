@@ -47,14 +47,15 @@ def one_blas_thread() -> Iterator[bool]:
     with _lock:
         if not _users:
             before = [library.num_threads for library in libraries]
-            _set_threads([1] * len(libraries))
+            if any(count != 1 for count in before):
+                _set_threads([1] * len(libraries))
         _users.append(_users[0] if _users else before)
     try:
         yield bool(libraries)
     finally:
         with _lock:
             before = _users.pop()
-            if not _users:
+            if not _users and any(count != 1 for count in before):
                 _set_threads(before)
 
 
