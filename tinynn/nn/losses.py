@@ -133,7 +133,7 @@ def _reduced(owner: str, loss: Any, given: Any, sample_weight: Any, reduction: s
     check.choice(owner, "reduction", reduction, ("mean", "sum", "none"))
     if sample_weight is not None:
         weight = _weight(owner, "sample_weight", sample_weight, "loss", loss, zero=True)
-        loss = ops.guarded_multiply(weight, loss)
+        loss = _weighed(weight, loss)
     if reduction != "none":
         loss = ops.sum(loss) if reduction == "sum" else ops.mean(loss)
     return _cast(loss, given.dtype)
@@ -179,9 +179,9 @@ def huber(
     """
     delta = check.real("huber", "delta", delta, above=0)
     given, x, y = _pair("huber", prediction, target)
-    size = ops.abs(ops.subtract(x, y))
-    inner = ops.minimum(size, delta)
-    loss = ops.multiply(inner, ops.subtract(size, ops.multiply(0.5, inner)))
+    error = ops.subtract(x, y)
+    inner = ops.clip(error, -delta, delta)
+    loss = ops.multiply(inner, ops.subtract(error, ops.multiply(0.5, inner)))
     return _reduced("huber", loss, given, sample_weight, reduction)
 
 
@@ -193,8 +193,13 @@ def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
         tiny = float(np.finfo(x.dtype).eps)
         cost = ops.negative(ops.log(ops.clip(x, tiny, 1)))
         cost_of_not = ops.negative(ops.log1p(ops.negative(ops.clip(x, 0, 1 - tiny))))
-    negative = ops.guarded_multiply(ops.subtract(1, y), cost_of_not)
-    return ops.add(ops.guarded_multiply(positive, cost), negative)
+    return ops.add(_weighed(positive, cost), _weighed(ops.subtract(1, y), cost_of_not))
+
+
+def _weighed(weight: Any, cost: Any) -> Any:
+    """Return the product, but 0 where the weight is, also of an infinite cost."""
+    with np.errstate(invalid="ignore"):
+        return ops.guarded_multiply(weight, cost)
 
 
 @mean_over_samples
@@ -247,11 +252,11 @@ def focal(
         not_p = ops.subtract(1, p)
         loss = _crossentropy(x, y, y, logits=False)
     miss = ops.add(ops.multiply(y, not_p), ops.multiply(not_y, p))
-    loss = ops.guarded_multiply(ops.power(miss, gamma), loss)
+    loss = _weighed(ops.power(miss, gamma), loss)
     if alpha is not None:
         alpha = check.real("focal", "alpha", alpha, at_least=0, at_most=1)
         weight = ops.add(ops.multiply(alpha, y), ops.multiply(1 - alpha, not_y))
-        loss = ops.guarded_multiply(weight, loss)
+        loss = _weighed(weight, loss)
     return _reduced("focal", loss, given, sample_weight, reduction)
 
 
@@ -280,7 +285,7 @@ def categorical_crossentropy(
     advice = "Give one-hot rows; for class numbers use the sparse loss."
     _within(owner, "target", y, advice, given.dtype)
     log_p = _log_probabilities(owner, given, x, from_logits)
-    weigh = ops.guarded_multiply if from_logits else ops.multiply  # a masked class has none
+    weigh = _weighed if from_logits else ops.multiply  # a masked class has none
     loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
     return _reduced(owner, loss, given, sample_weight, reduction)
 
