@@ -5,8 +5,8 @@
 
 One process, one thread (but for the column of the second one); the variants take turns, in an
 order that rotates from round to round. A figure is the median of the rounds' ratios. A part is
-taken away by an argument of fit, or by a patch while the programs are built, and only then. A row
-whose losses differ after 10 steps is refused, and so is one whose programs were built anew.
+taken away by an argument of fit, or by a patch. A row whose losses differ after 10 steps is
+refused, and so is one whose programs were built anew.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from unittest import mock
 import numpy as np
 
 import tinynn as tnn
-from tinynn.autodiff import cores
+from tinynn.replay import step as replayed
+from tinynn.training import threads
 
 from . import tables, tinynn_side, workloads
 from .pool import Row, disagreement
@@ -36,7 +37,7 @@ ALL, SECOND = "step", "second thread"
 
 
 class Variant:
-    """A step without one part: arguments of fit, or what stands where while it is built."""
+    """A step without one part: arguments of fit, or what stands where while it runs."""
 
     def __init__(self, *patch: Any, sizes: Iterable[str] = SIZES, **options: Any) -> None:
         self.patch, self.sizes, self.options = patch, sizes, {"threads": 1} | options
@@ -45,27 +46,24 @@ class Variant:
 VARIANTS = {
     ALL: Variant(),
     "replay": Variant(compile=False),
-    "lanes": Variant("tinynn.autodiff.replay._in_lanes", lambda *_: False),
-    "block transforms": Variant("tinynn.autodiff.blocks.best_size", lambda *_: None),
+    "padded batches": Variant("tinynn.replay.layout.Layout._is_served", lambda *_: False),
+    "block transforms": Variant("tinynn.kernels.choose.best_size", lambda *_: None),
     "chunks": Variant(chunk=None),
     "joint update": Variant(
-        "tinynn.training.optimizers.joined", lambda _: None, sizes=("tiny", "small")
+        "tinynn.training.optimizers.Optimizer._may_join", lambda _: False, sizes=("tiny", "small")
     ),
     SECOND: Variant(threads=2),
 }
 NOTE = (
     "Step: one with everything, on one thread. Operations: recorded; calls: what they are replayed "
-    "as, for one chunk, without the update. Without lanes there are no block transforms either. "
+    "as, for one chunk, without the update. Without padded batches a convolution is the eager one. "
     "Where a part is not used (block transforms of short kernels and few channels, chunks and "
     "threads for a batch that is one chunk) the figure shows the noise."
 )
 
 
 class Run:
-    """Training through fit as one variant does it.
-
-    Make all of them before any is built: a new layer anywhere has recordings made anew.
-    """
+    """Training through fit as one variant does it, with a model of its own."""
 
     def __init__(self, spec: Spec, variant: Variant) -> None:
         self.model, (self.x, self.y) = tinynn_side._model(spec), workloads.series(spec)
@@ -75,9 +73,8 @@ class Run:
         self.task = Task(self.run, self.value, self.prepare)
 
     def build(self, spec: Spec) -> list[float]:
-        """Record and plan within the patch; return the losses on the way."""
-        with mock.patch(*self.variant.patch) if self.variant.patch else nullcontext():
-            values = checked(self.task, spec)
+        """Record and plan; return the losses on the way."""
+        values = checked(self.task, spec)
         self.built = self.programs()
         self.n = repetitions(self.task, TURN)
         return values
@@ -91,11 +88,12 @@ class Run:
         """Take n steps."""
         self.prepare(n)
         size = len(self.x)
-        history = tnn.fit(
-            self.model, *(a[: n * size] for a in self.data), loss=tinynn_side._loss,
-            optimizer=self.optimizer, epochs=1, batch_size=size, shuffle=False, progress=False,
-            **self.variant.options,
-        )  # fmt: skip
+        with mock.patch(*self.variant.patch) if self.variant.patch else nullcontext():
+            history = tnn.fit(
+                self.model, *(a[: n * size] for a in self.data), loss=tinynn_side._loss,
+                optimizer=self.optimizer, epochs=1, batch_size=size, shuffle=False, progress=False,
+                **self.variant.options,
+            )  # fmt: skip
         if history.eager and self.variant.options.get("compile", True):
             raise RuntimeError(f"the steps were not replayed: {history.eager}")
 
@@ -104,22 +102,25 @@ class Run:
         with tnn.no_grad():
             return [tinynn_side._loss(self.model(self.x), self.y).item()]
 
+    def plans(self) -> dict[Any, Any]:
+        """Return what is replayed, by the shapes and dtypes of a chunk."""
+        known = replayed._known.get(id(self.model))
+        return known[1]._plans if known else {}
+
     def programs(self) -> list[Any]:
-        """Return what is replayed: a program for each shape of chunk and each thread."""
-        step = self.optimizer._replayed and self.optimizer._replayed[1]
-        plans = step._plans.values() if step else ()
-        return [program for plan in plans for program in plan._programs.values()]
+        """Return the programs: for each shape of chunk one for each thread."""
+        return [program for plan in self.plans().values() for program in plan.programs.values()]
 
     def counts(self) -> list[str]:
         """Return the chunks of a batch, the operations recorded for one, the calls replayed."""
-        pieces = self.optimizer._replayed[1]._pieces(self.x, self.y)
-        program = self.built[0]
-        return [str(len(c)) for c in (pieces, program.recording.steps, program.calls)]
+        (x_shape, *_), plan = next(iter(self.plans().items()))
+        chunks = -(-len(self.x) // x_shape[0])
+        return [str(chunks), str(len(plan.recording.steps)), str(len(plan.program().calls))]
 
 
 def measure(size: str, rounds: int) -> tuple[Row, list[str]]:
     """Let the variants of a size take turns; return the times, and the counts of the step."""
-    spec, here = SIZES[size], cores.available()
+    spec, here = SIZES[size], threads.available()
     names = [n for n, v in VARIANTS.items() if size in v.sizes and v.options["threads"] <= here]
     runs = {name: Run(spec, VARIANTS[name]) for name in names}
     row = Row(refused=disagreement({name: run.build(spec) for name, run in runs.items()}))
@@ -172,7 +173,7 @@ def main() -> None:
     versions = {"Python": platform.python_version()} | tinynn_side.versions("fit")
     text = (
         f"{table(rows, counts)}\n{', '.join(f'{k} {v}' for k, v in versions.items())}; "
-        f"{cores.available()} cores of a shared machine, load average {load} before and "
+        f"{threads.available()} cores of a shared machine, load average {load} before and "
         f"{tables.load()} after {time.monotonic() - start:.0f} seconds; {given.rounds} rounds.\n"
     )
     print(text)

@@ -27,7 +27,8 @@ def mode(model: "Layer", *, training: bool) -> Iterator[None]:
         yield
     finally:
         for layer, was in before:
-            layer.training = was
+            if layer.training is not was:
+                layer.training = was
 
 
 def title(path: str, layer: "Layer") -> str:
