@@ -602,6 +602,15 @@ def test_a_layer_without_forward_says_so():
         Empty()(1.0)
 
 
+def test_a_forward_without_a_return_is_told_so():
+    class Forgetful(tnn.Layer):
+        def forward(self, x):
+            x + 1
+
+    with pytest.raises(TypeError, match="Forgetful: forward returned None"):
+        tnn.Sequential([Forgetful(), tnn.Dense(2, 1)])(np.ones((3, 2)))
+
+
 # ---------------------------------------------------------------- in the layer's own name
 
 

@@ -287,6 +287,8 @@ def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
         ({"loss": "rmse"}, "fit: loss must be one of .*'mean_squared_error'"),
         ({"optimizer": "sgd"}, "fit: optimizer must be an Optimizer, such as tinynn.SGD"),
         ({"validation_data": np.zeros(3)}, "validation_data must be a pair"),
+        ({"validation_data": (np.zeros(3), np.zeros((3, 1)))}, r"validation_data: x must have as"),
+        ({"validation_data": (np.zeros((3, 3)), np.zeros(3))}, r"validation_data: y must have as"),
         (
             {"validation_data": (np.zeros((2, 3)), np.zeros((3, 1)))},
             "fit: validation_data: x and y",
@@ -300,6 +302,8 @@ def test_a_parameter_ruined_by_the_very_last_step_is_noticed():
             r"must return a scalar Tensor, got shape \(24, 1\)",
         ),
         ({"loss": lambda p, t: 0.0}, "the loss must return a scalar Tensor, got float"),
+        ({"loss": lambda p, t: None}, "scalar Tensor, got None. Does it end with a return?"),
+        ({"loss": lambda p, t: p.detach().sum()}, "fit: the loss does not depend on any param"),
         ({"rng": "seed"}, "rng must be a numpy.random.Generator"),
     ],
 )

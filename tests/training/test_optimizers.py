@@ -191,7 +191,10 @@ def test_a_state_that_does_not_fit_changes_nothing():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tnn.SGD([]), "SGD: parameters is empty; .*ndarray attribute .* is no parameter"),
+        (
+            lambda: tnn.SGD([]),
+            "SGD: parameters is empty; .*attribute that is a Tensor.*, no ndarray",
+        ),
         (lambda: tnn.SGD(3), "SGD: parameters must be a list of Tensors"),
         (lambda: tnn.SGD(set(parameters())), "SGD: parameters must be a list of Tensors"),
         (lambda: tnn.SGD(parameters(), 10**400), "learning_rate must be .*, got 1000"),
@@ -212,6 +215,14 @@ def test_a_state_that_does_not_fit_changes_nothing():
 def test_refusals(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize("optimizer", [tnn.SGD, tnn.Adam])
+def test_a_setting_under_another_name_is_not_passed_over(optimizer):
+    made = optimizer(parameters())
+    with pytest.raises(AttributeError, match=f"{optimizer.__name__}: .*'lr'; it is learning_rate"):
+        made.lr = 0.5
+    assert not hasattr(made, "lr")
 
 
 def test_clip_grad_norm_scales_all_gradients_together():

@@ -64,7 +64,11 @@ class Layer:
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the output, as ``forward`` does; arrays are given to it as Tensors."""
         args, kwargs = self._enter(args, kwargs)
-        return self.forward(*args, **kwargs)
+        y: Any = self.forward(*args, **kwargs)
+        if y is None:
+            owner = type(self).__name__
+            raise TypeError(f"{owner}: forward returned None. Does it end with a return?")
+        return y
 
     @effect
     def _enter(self, args: Any, kwargs: Any) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ class NotFinite(ArithmeticError):
     """
 
 
-class Plan:
+class Planner:
     """The calls of a program, and the arrays that they read and fill.
 
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.

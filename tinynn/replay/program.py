@@ -10,7 +10,7 @@ from tinynn._trees import tree_map
 from tinynn.autodiff.graph import EXPOSED
 from tinynn.autodiff.tensor import Tensor
 from tinynn.replay.lowering import lower
-from tinynn.replay.planning import NotFinite, Plan, fill
+from tinynn.replay.planning import NotFinite, Planner, fill
 from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
 
 __all__ = ["NotFinite", "Program"]
@@ -35,7 +35,7 @@ class Program:
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
         lowered = lower(recording)
-        plan = Plan(lowered, recording.gradients, order)
+        plan = Planner(lowered, recording.gradients, order)
         self.calls, self.padded = plan.calls, plan.layout.batches.values()
         self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
         self.flat_gradient = plan.flat_gradient

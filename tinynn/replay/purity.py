@@ -42,7 +42,8 @@ def unknown_part(model: Layer, loss: Callable[..., Any] | None = None) -> str | 
         return None
     return (
         f"{part} is not known to depend on its arguments and Tensors alone. If that is so, mark it "
-        "with @tnn.pure, or give compile=True, and it is replayed; else all is well as it is"
+        "with @tnn.pure, or give compile=True, and it is replayed. If not, the result is right all "
+        "the same"
     )
 
 

@@ -116,6 +116,13 @@ class _Run(NamedTuple):
         for data in filter(None, (pieces, held_out)):
             with self._as_samples(data):
                 pass  # what is known without calling the model is said before anything is changed
+        for name in ("x", "y") if held_out else ():
+            ours, theirs = getattr(pieces, name).shape, getattr(held_out, name).shape
+            if len(ours) != len(theirs):
+                raise ValueError(
+                    f"fit: validation_data: {name} must have as many axes as {name}, {ours}, "
+                    f"got {theirs}."
+                )
         history = History()
         try:
             with mode(self.model, training=True), one_blas_thread():

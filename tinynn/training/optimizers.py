@@ -25,8 +25,8 @@ def _checked_parameters(owner: str, given: Iterable[Tensor], *, frozen: bool) ->
     tensors = list(given)
     if not tensors:
         raise ValueError(
-            f"{owner}: parameters is empty; give model.parameters(). An ndarray attribute of a "
-            "Layer is no parameter: make it a Tensor(..., requires_grad=True)."
+            f"{owner}: parameters is empty; give model.parameters(). A parameter of a Layer is an "
+            "attribute that is a Tensor(..., requires_grad=True), no ndarray and no result."
         )
     for i, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
@@ -59,6 +59,23 @@ class _Setting:
         vars(instance)[self.name] = checked(owner, self.name, value, **self.bounds)
 
     __set__ = effect(_set, "setting")
+
+
+class _Misnamed:
+    """A setting's name elsewhere, which would be another attribute, unheeded."""
+
+    def __init__(self, meant: str) -> None:
+        self.meant = meant
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        who = (owner if instance is None else type(instance)).__name__
+        raise AttributeError(f"{who}: there is no setting {self.name!r}; it is {self.meant} here.")
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        self.__get__(instance, type(instance))
 
 
 class Optimizer:
@@ -290,6 +307,7 @@ class SGD(Optimizer):
     momentum: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
     nesterov: bool = _Setting()  # type: ignore[assignment]
     weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
+    lr = _Misnamed("learning_rate")
     slot_names = ("velocity",)
     elementwise = True
 
@@ -335,6 +353,7 @@ class Adam(Optimizer):
     beta_2: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
     epsilon: float = _Setting(above=0)  # type: ignore[assignment]
     weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
+    lr = _Misnamed("learning_rate")
     slot_names = ("m", "v")
     elementwise = True
 

@@ -35,7 +35,7 @@ class EagerStep:
     def go_on(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take the step whose ``zero_grad`` was called already."""
         with differentiating(self.optimizer.parameters):
-            value = scalar(self.loss(self.model(x), y))
+            value = trainable(self.loss(self.model(x), y))
         number = float(value.item())
         if math.isfinite(number):
             value.backward()
@@ -83,7 +83,18 @@ def scalar(value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.size == 1:
         return value
     got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-    raise TypeError(
-        f"fit: the loss must return a scalar Tensor, got {got}. Use reduction='mean', and tinynn's "
-        "operations."
-    )
+    advice = "Use reduction='mean', and tinynn's operations."
+    if value is None:
+        got, advice = "None", "Does it end with a return?"
+    raise TypeError(f"fit: the loss must return a scalar Tensor, got {got}. {advice}")
+
+
+def trainable(value: Any) -> Tensor:
+    """Return the same, which must depend on a parameter."""
+    value = scalar(value)
+    if not value._requires_grad:
+        raise ValueError(
+            "fit: the loss does not depend on any parameter that the optimizer holds. Compute it "
+            "from the prediction itself, not from its data or under no_grad."
+        )
+    return value
