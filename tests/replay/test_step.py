@@ -10,6 +10,7 @@ import tinynn as tnn
 from tinynn.replay import step as steps
 from tinynn.replay.forward import Forward
 from tinynn.replay.program import Program
+from tinynn.replay.tracing import Tracer
 
 
 def detector(dtype="float64", width=4):
@@ -574,3 +575,40 @@ def test_a_forward_that_cannot_be_replayed_runs_eagerly():
     with tnn.no_grad():
         for i in range(5):
             np.testing.assert_array_equal(forward(x - i), model(x - i).numpy())
+
+
+def fitted(model, loss, callback=lambda epoch, logs: None, **how):
+    start = model.state_dict()
+    history = tnn.fit(
+        model, *problem(16), loss=loss, optimizer=tnn.SGD(model.parameters(), 0.1), epochs=3,
+        batch_size=8, progress=False, rng=0, callbacks=[callback], **how,
+    )  # fmt: skip
+    end = np.hstack([value.ravel() for value in model.state_dict().values()])
+    model.load_state_dict(start)
+    return end, history.eager
+
+
+@pytest.mark.parametrize("delta", [0.25, 0.5, 1, np.float64(0.5), np.array(0.5)])
+def test_a_partial_made_anew_for_each_fit_is_the_same_loss_if_its_options_are(delta, monkeypatch):
+    model = detector()
+    fitted(model, partial(tnn.losses.huber, delta=0.5))
+    expected, _ = fitted(model, partial(tnn.losses.huber, delta=delta), compile=False)
+    recorded = []
+    init = Tracer.__init__
+    monkeypatch.setattr(
+        Tracer, "__init__", lambda self, *a: (recorded.append(a), init(self, *a))[1]
+    )
+    got, eager = fitted(model, partial(tnn.losses.huber, delta=delta))
+    assert eager is None
+    assert bool(recorded) is not (type(delta) is float and delta == 0.5)
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+def test_a_partial_that_changes_after_it_was_found_equal_is_not_replayed_as_it_was():
+    model = detector()
+    fitted(model, partial(tnn.losses.huber, delta=0.5))
+    ends = []
+    for how in ({}, {"compile": False}):
+        loss = partial(tnn.losses.huber, delta=0.5)
+        ends.append(fitted(model, loss, lambda *_, p=loss: p.keywords.update(delta=0.01), **how)[0])
+    np.testing.assert_allclose(*ends, rtol=1e-9)

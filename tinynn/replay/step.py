@@ -17,6 +17,7 @@ from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
+from tinynn.replay.guards import PLAIN
 from tinynn.replay.plans import (
     Plan,
     Plans,
@@ -41,7 +42,7 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
 
-_known: dict[int, list[Any]] = {}  # by id of the model: the last loss, and its plans
+_known: dict[int, list[Any]] = {}  # by id of the model: the last loss, its plans, and sizes
 
 
 def training_step(
@@ -72,13 +73,14 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        known = kept_with(model, _known, lambda: [None, None])
-        if known[0] is not loss:  # or else the plans of an earlier fit serve
-            known[:] = loss, Plans("fit", RECORDINGS)
+        known = kept_with(model, _known, lambda: [None] * 3)
+        if not _same_loss(known[0], loss):  # or else the plans of an earlier fit serve
+            known[:] = loss, Plans("fit", RECORDINGS), {}
+        self.recorded: Any = known[0]
         self.plans: Plans = known[1]
+        self._sizes: dict[Any, tuple[int, float]] = known[2]  # by shapes: samples a piece, bytes
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
-        self._sizes: dict[Any, tuple[int, float]] = {}  # by shapes: samples a piece, bytes in all
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
         self._verify = False
@@ -126,6 +128,8 @@ class ReplayedStep:
 
     def _prepared(self, x: np.ndarray, y: np.ndarray) -> tuple[list[Plan], Pieces]:
         """Return the pieces of a batch with the plan of each, which holds."""
+        if not _same_loss(self.recorded, self.loss):
+            raise NotReplayable("the options of the loss have changed")
         size = self._piece_size(x, y)
         pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         plans: list[Plan] = []
@@ -214,7 +218,7 @@ class ReplayedStep:
     def _workers(self, pieces: Pieces, samples: int) -> int:
         if self.threads is not None:
             return self.threads
-        nbytes = next((b for _, b in self._sizes.values()), 0.0)
+        nbytes = max((b for _, b in self._sizes.values()), default=0.0)
         return threads.available() if nbytes >= WORTH_A_THREAD else 1
 
 
@@ -240,6 +244,15 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
         part = part.astype(leaf._data.dtype, copy=False)
         start += part.size
         leaf._grad = part if leaf._grad is None else leaf._grad + part
+
+
+def _same_loss(a: Any, b: Any) -> bool:
+    """Tell whether two losses are one, or partials of one with equal plain options."""
+    if a is b or not (type(a) is type(b) is partial and a.func is b.func):
+        return a is b
+    options = [[p.args, *p.keywords, *p.keywords.values(), *p.args] for p in (a, b)]
+    plain = all(type(value) in PLAIN for values in options for value in values[1:])
+    return plain and repr(options[0]) == repr(options[1])  # 1 is not True, and nan is nan
 
 
 def _key(x: np.ndarray, y: np.ndarray) -> Any:
