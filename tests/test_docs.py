@@ -1,8 +1,9 @@
 """The README and the docs are true: the code runs, prints what they show, links lead somewhere.
 
-Every Python block of a page runs, in order, in one namespace a page. A block marked ``text`` right
-below a Python block is what that block prints; ``...`` stands for any text, and a number with a
-decimal point may differ by two in its last digit, as machines round differently.
+Every Python block of a page runs, in order, in one namespace a page; those of the README each in
+one of its own, so that it can be pasted into a file. A block marked ``text`` right below a Python
+block is what that block prints; ``...`` stands for any text, and a number with a decimal point may
+differ by two in its last digit, as machines round differently.
 """
 
 import re
@@ -71,19 +72,22 @@ def test_shown_and_printed_are_compared(shown, printed, same):
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = page.read_text()
-    namespace = {"__name__": "page"}
+    namespaces = [{"__name__": "page"}]
     for block in BLOCK.finditer(text):
+        if not page.is_relative_to(DOCS):
+            namespaces.append({"__name__": "page"})
         line = text[: block.start()].count("\n") + 1
         code = compile("\n" * line + block[1], str(page), "exec")
-        exec(code, namespace)
+        exec(code, namespaces[-1])
         printed = capsys.readouterr().out
         if block[2] is not None:
             assert agrees(block[2], printed), f"line {line} prints:\n{printed}"
         elif page.is_relative_to(DOCS):
             assert printed == "", f"line {line} prints, and the page does not show it:\n{printed}"
-    tests = [thing for name, thing in namespace.items() if name.startswith("test_")]
-    for test in tests:  # the pages show tests too
-        test()
+    for namespace in namespaces:
+        tests = [thing for name, thing in namespace.items() if name.startswith("test_")]
+        for test in tests:  # the pages show tests too
+            test()
 
 
 def slugs(page):
@@ -115,6 +119,21 @@ def test_every_link_leads_somewhere(page):
         if not target.exists() or (checked and anchor not in slugs(target)):
             dead.append(link)
     assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_what_commands_name_exists(page):
+    text = page.read_text()
+    commands = "".join(re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", text, re.S | re.M))
+    paths = set(re.findall(r"(?<![\w./-])\.?\w[\w.-]*/[\w./-]*", commands))
+    paths |= set(re.findall(r"(?<![\w./-])\w+\.py\b", commands))
+    paths -= {"docs/_build/html"}  # which a command makes
+    missing = [path for path in sorted(paths) if not (ROOT / path).exists()]
+    for module in set(re.findall(r"python -m ((?:tests|tinynn)[\w.]*\w)", text)):
+        path = module.replace(".", "/")
+        if not any((ROOT / file).exists() for file in (f"{path}.py", f"{path}/__main__.py")):
+            missing.append(module)
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.is_relative_to(DOCS)], ids=page_name)

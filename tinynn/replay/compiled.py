@@ -129,9 +129,10 @@ def compile(f: Callable[..., Any], *, verify: bool = True) -> Callable[..., Any]
     Parameters and optimizer settings are read at each call; ``eval()``, a layer that is exchanged
     or another attribute has it recorded anew. Dropout, and what goes through
     :func:`tinynn.fresh`, draws anew. Other effects, such as prints and counters, are not repeated.
-    ``verify``: calls 1, 2, 4, 8, ... are also run eagerly and compared. Where recording does not
-    pay, or fails for Tensors in place of arrays, ``f`` runs as it is: the result's ``eager`` says
-    why.
+    ``verify``: a recording is rehearsed on plain arrays, too, and must come to the same; its first
+    replay is compared with the rehearsal; at replays 2, 4, 8, ... the call is rehearsed again and
+    compared. Where recording does not pay, or fails for Tensors in place of arrays, ``f`` runs as
+    it is: the result's ``eager`` says why.
 
     Raises NotReplayable, a RuntimeError, where a value becomes a plain number or array that could
     decide something; ReplayMismatch, a RuntimeError, where a repeated call differs; TypeError for
