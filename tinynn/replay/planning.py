@@ -223,15 +223,8 @@ class Planner:
         return self.arrays[index]
 
 
-class Later:
+class Later(partial[Any]):
     """A value that is known when it is called."""
-
-    def __init__(self, get: Callable[[], Any]) -> None:
-        self.get = get
-
-    def __call__(self) -> Any:
-        """Return the value."""
-        return self.get()
 
 
 def _current(x: Any) -> Any:
