@@ -612,3 +612,30 @@ def test_a_partial_that_changes_after_it_was_found_equal_is_not_replayed_as_it_w
         loss = partial(tnn.losses.huber, delta=0.5)
         ends.append(fitted(model, loss, lambda *_, p=loss: p.keywords.update(delta=0.01), **how)[0])
     np.testing.assert_allclose(*ends, rtol=1e-9)
+
+
+@pytest.mark.parametrize("how", ["subclass", "object", "class"])
+def test_a_step_of_ones_own_may_change_the_model_within_an_epoch(how, monkeypatch):
+    def trained_with(compile):
+        model = detector()
+
+        def step(optimizer):
+            tnn.SGD._step(optimizer)
+            model[0].activation = tnn.tanh if optimizer.iterations % 3 else tnn.sigmoid
+
+        class Changing(tnn.SGD):
+            pass
+
+        Changing.step = step
+        optimizer = (Changing if how == "subclass" else tnn.SGD)(model.parameters(), 0.1)
+        with monkeypatch.context() as patched:
+            if how != "subclass":
+                by = step if how == "class" else partial(step, optimizer)
+                patched.setattr(tnn.SGD if how == "class" else optimizer, "step", by)
+            tnn.fit(
+                model, *problem(64), loss="mse", optimizer=optimizer, epochs=3, batch_size=8,
+                rng=0, progress=False, compile=compile,
+            )  # fmt: skip
+        return np.hstack([value.ravel() for value in model.state_dict().values()])
+
+    np.testing.assert_allclose(trained_with("auto"), trained_with(False), rtol=1e-9)

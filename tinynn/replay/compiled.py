@@ -58,7 +58,7 @@ class Compiled:
                 return result
 
             try:
-                plan = self._plans.get(key, call, word=self._verify, verify=self._verify)
+                plan = self._plans.get(key, call, word=lambda: self._verify, verify=self._verify)
             except Unrecorded as error:
                 result = self._function(*args, **kwargs)  # raises again if the fault is the user's
                 self.eager, self._for_good = str(error), True

@@ -39,8 +39,6 @@ class Forward:
             return self._eagerly(x)
 
     def _plan(self, x: np.ndarray) -> Plan | None:
-        word = not self.trusted
-
         def call(tracer: Tracer) -> Any:
             self.trusted, reason = trusted(self.model), unknown_part(self.model)
             if reason is not None:  # a part has been exchanged
@@ -48,7 +46,10 @@ class Forward:
             return values(self.model(tracer.argument(0, x, as_tensor=True)))
 
         try:
-            return self._plans.get((x.shape, x.dtype), call, word=word, verify=word, after=1)
+            given = not self.trusted
+            return self._plans.get(
+                (x.shape, x.dtype), call, word=lambda: not self.trusted, verify=given, after=1
+            )
         except ReplayMismatch:
             raise
         except (NotReplayable, Unrecorded) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from operator import is_
 from types import MappingProxyType
 from typing import Any
@@ -18,20 +19,18 @@ class Contents:
 
     def __init__(self, container: Any, owner: str) -> None:
         self.container, self.owner = container, owner
+        self.named = isinstance(container, (dict, MappingProxyType))
         self.values = self._values()
 
     def _values(self) -> tuple[Any, ...]:
-        container = self.container
-        if isinstance(container, (dict, MappingProxyType)):
-            return (*container.keys(), *container.values())
-        return tuple(container)
+        if self.named:
+            return (*self.container, *self.container.values())
+        return tuple(self.container)
 
     def unchanged(self) -> bool:
         """Tell whether they are the same objects, or equal plain values."""
         now, then = self._values(), self.values
-        if len(now) != len(then):
-            return False
-        return all(map(is_, now, then)) or all(map(_same, now, then))
+        return len(now) == len(then) and all(map(_same, now, then))
 
     def changed(self) -> str:
         """Return the name of an attribute that has changed, or of the list or dict."""
@@ -51,6 +50,9 @@ class Guards:
 
     def __init__(self) -> None:
         self._contents: list[Contents] = []
+        self._views: list[Any] = []  # of all contents, for a quick look; what they held
+        self._sizes: list[int] = []
+        self._held: list[Any] = []
         self._layers: list[tuple[Any, dict[str, Any]]] = []
         self._seen: set[int] = set()
         self._answers: list[tuple[Callable[[], Any], Any]] = []
@@ -58,7 +60,10 @@ class Guards:
 
     def hold(self) -> bool:
         """Tell whether everything is as it was."""
-        return all(part.unchanged() for part in self._contents) and all(
+        same = [*map(len, self._views)] == self._sizes and all(
+            map(is_, chain.from_iterable(self._views), self._held)
+        )
+        return (same or all(part.unchanged() for part in self._contents)) and all(
             ask() == answer for ask, answer in self._answers
         )
 
@@ -91,7 +96,12 @@ class Guards:
         if id(container) in self._seen:
             return
         self._seen.add(id(container))
-        self._contents.append(Contents(container, owner))
+        found = Contents(container, owner)
+        self._contents.append(found)
+        views = [container, container.values()] if found.named else [container]
+        self._views += views
+        self._sizes += map(len, views)
+        self._held += found.values
         for part in container if isinstance(container, (list, tuple)) else container.values():
             self.value(part, owner)
 

@@ -143,19 +143,19 @@ class Plans:
         self.lock = threading.RLock()
 
     def get(
-        self, key: Hashable, call: Call, *, word: bool = False, verify: bool = False,
+        self, key: Hashable, call: Call, *, word: Callable[[], bool], verify: bool = False,
         after: int = 0, order: bool = False,
     ) -> Plan | None:  # fmt: skip
         """Return the plan for a kind of arguments, which holds; None if recording does not pay.
 
         ``call`` is rehearsed where there is none yet, but only once such arguments have come
-        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared. With
-        ``word``, which somebody has given, it is rehearsed on arrays, too, for it may ask what it
-        is given. ``order``: whether gradients are computed side by side.
+        ``after`` times before; with ``verify`` also at replays 2, 4, 8, ... and compared. If
+        ``word()``, if somebody has given a word, it is rehearsed on arrays, too, for it may ask
+        what it is given. ``order``: whether gradients are computed side by side.
         """
         plan = self._plans.get(key)
         if plan is not None and plan.guards.hold():
-            self.credit = min(KEPT, self.credit + PAID)
+            self.replayed()
             if verify and plan.runs and not plan.runs & (plan.runs + 1):
                 plan.verify(call, self.owner)
             return plan
@@ -169,7 +169,7 @@ class Plans:
         self.credit -= 1
         self.made += 1
         tracer = rehearsed(call)
-        if word and not _alike(tracer, rehearsed(call, tracer.draws)):
+        if word() and not _alike(tracer, rehearsed(call, tracer.draws)):
             _demand_same(tracer.recording, rehearsed(call), self.owner)
             raise ReplayMismatch(
                 f"{self.owner}: a call on arrays did something else than one on Tensors. It may "
@@ -180,6 +180,10 @@ class Plans:
         leaves = [leaf for leaf, _ in tracer.recording.gradients] if order else None
         plan = self._plans[key] = Plan(tracer, leaves)
         return plan
+
+    def replayed(self) -> None:
+        """Earn credit."""
+        self.credit = min(KEPT, self.credit + PAID)
 
     def _count(self, key: Hashable) -> int:
         """Return how often a kind of arguments has come, this time included."""

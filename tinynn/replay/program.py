@@ -68,7 +68,8 @@ class Program:
         with self._lock:  # two predictions of one model, for instance
             self.load(arguments)
             self.refresh()
-            self.execute()
+            with _quiet():
+                self.execute()
             for leaf, ref in self._left:
                 leaf._grad = None if ref is None else self._arrays[ref].copy()
             return self.result()
@@ -91,22 +92,24 @@ class Program:
             np.copyto(array, leaf._grad)
 
     def execute(self) -> None:
-        """Make the calls, on the arguments and leaves as they were taken over."""
-        with _quiet():
-            try:
-                self._draw()
-                for function, args in self.calls:
-                    function(*args)
-            except BaseException as error:
-                for batch in self.padded:  # a product may have filled the gaps
-                    batch.empty_gaps()
-                if isinstance(error, FloatingPointError):
-                    raise NotFinite("compile: NumPy raised it where eager code may not.") from error
-                raise
-            for part in self._late:
-                self._do(part)
-            for target, ref in self._copied:
-                np.copyto(target, self._arrays[ref])
+        """Make the calls, on the arguments and leaves as they were taken over.
+
+        NumPy warns where it would, though what is not finite is found out as a whole.
+        """
+        try:
+            self._draw()
+            for function, args in self.calls:
+                function(*args)
+        except BaseException as error:
+            for batch in self.padded:  # a product may have filled the gaps
+                batch.empty_gaps()
+            if isinstance(error, FloatingPointError):
+                raise NotFinite("compile: NumPy raised it where eager code may not.") from error
+            raise
+        for part in self._late:
+            self._do(part)
+        for target, ref in self._copied:
+            np.copyto(target, self._arrays[ref])
 
     def _do(self, part: Any) -> None:
         """Do what comes late: an effect, or a step as a whole."""

@@ -83,13 +83,16 @@ class ReplayedStep:
         self.chunk = None if self.over_samples is None else chunk
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
-        self._verify = False
+        self._verify = self._alone = False
+        self._ready: dict[Any, list[Plan]] = {}  # by shapes: plans that hold until the epoch ends
 
     def begin_epoch(self) -> None:
         """Have the next step verified, if somebody's word is relied on."""
         self._epochs += 1
         often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
-        self._verify = often and not trusted(self.model, self.loss)
+        self._verify = often and self._on_a_word()
+        self._alone = _is_ours(self.optimizer)
+        self._ready.clear()
 
     def close(self) -> None:
         """Let the threads go."""
@@ -100,15 +103,22 @@ class ReplayedStep:
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Take a step, unless the loss is not finite."""
         self.optimizer.zero_grad()
-        if self.eager is None:
+        key = _key(x, y)
+        plans = self._ready.get(key)
+        if plans is not None:
+            self.plans.replayed()
+        elif self.eager is None:
             try:
-                plans, pieces = self._prepared(x, y)
+                plans = self._prepared(x, y)
             except ReplayMismatch:
                 raise
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
-        if self.eager is not None:
+        if plans is None:
             return float(self.eager_step.go_on(x, y))
+        if self._alone:  # nobody else's code is run before the epoch ends
+            self._ready[key] = plans
+        pieces = self._pieces(x, y)
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
@@ -117,6 +127,7 @@ class ReplayedStep:
         try:
             number, total = self._computed(plans, pieces, len(x))
         except NotFinite:
+            self._ready.clear()
             with heard_by(Repeating(plans[0].program().drawn if len(plans) == 1 else [])):
                 return float(self.eager_step.go_on(x, y))
         if math.isfinite(number):
@@ -126,17 +137,18 @@ class ReplayedStep:
 
     # ------------------------------------------------------------ recording
 
-    def _prepared(self, x: np.ndarray, y: np.ndarray) -> tuple[list[Plan], Pieces]:
-        """Return the pieces of a batch with the plan of each, which holds."""
+    def _pieces(self, x: np.ndarray, y: np.ndarray) -> Pieces:
+        size = self._piece_size(x, y)
+        return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+
+    def _prepared(self, x: np.ndarray, y: np.ndarray) -> list[Plan]:
+        """Return a plan, which holds, for each piece of a batch."""
         if not _same_loss(self.recorded, self.loss):
             raise NotReplayable("the options of the loss have changed")
-        size = self._piece_size(x, y)
-        pieces = [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
-        plans: list[Plan] = []
+        pieces, plans = self._pieces(x, y), list[Plan]()
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            word = not trusted(self.model, self.loss)
-            plan = self.plans.get(_key(*piece), call, word=word, order=True)
+            plan = self.plans.get(_key(*piece), call, word=self._on_a_word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
@@ -148,7 +160,10 @@ class ReplayedStep:
             self._verify, self._verified = False, self._steps
             if plans[0].runs:
                 plans[0].verify(partial(self._call, piece=pieces[0]), "fit")
-        return plans, pieces
+        return plans
+
+    def _on_a_word(self) -> bool:
+        return not trusted(self.model, self.loss)
 
     def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
         """Compute loss and gradients of a piece, under a tracer."""
@@ -244,6 +259,14 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
         part = part.astype(leaf._data.dtype, copy=False)
         start += part.size
         leaf._grad = part if leaf._grad is None else leaf._grad + part
+
+
+def _is_ours(optimizer: Any) -> bool:
+    """Tell whether no code but tinynn's runs in a step of an optimizer."""
+    names = ("zero_grad", "step", "_step", "updated", "_updated")
+    cls = type(optimizer)
+    own = is_own(cls) and all(is_own(getattr(cls, name)) for name in names)
+    return own and vars(optimizer).keys().isdisjoint(names)
 
 
 def _same_loss(a: Any, b: Any) -> bool:
