@@ -39,9 +39,9 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "autodiff": 3_600,
     "nn": 1_600,
     "training": 1_800,
-    "replay": 2_600,
+    "replay": 2_650,
     "testing": 1_500,
-    "": 13_400,
+    "": 13_450,
 }
 CORE = ["kernels", "autodiff", "nn", "spikes", "testing", "training.optimizers", *LOWEST]
 FAST_PATH = re.compile(r"replay|(?<!re\.)compil|recorder|tracer|tracing|rehears", re.IGNORECASE)
