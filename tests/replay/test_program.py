@@ -532,8 +532,8 @@ def test_nothing_is_overwritten_that_is_read_later():
             close(a, b)
 
 
-@pytest.mark.parametrize(("size", "light"), [(8, True), (3000, False)])
-def test_a_program_is_light_unless_a_product_is_worth_threads(size, light):
+@pytest.mark.parametrize(("size", "light"), [(8, False), (300, True), (3000, False)])
+def test_blas_is_kept_from_threads_that_it_would_take_and_that_do_not_pay(size, light):
     w = leaf(size, 1500)
     assert program(lambda x: (x @ w).detach(), np.ones((2, size))).light is light
 

@@ -21,7 +21,8 @@ from tinynn.replay.recording import ArraySpec, Check, Ref, Source
 from tinynn.replay.speculation import is_own, read_by
 
 LARGE = 2**20  # bytes of an argument, from which on it is read where it is
-WORTH_THREADS = 2**22  # multiplications of a product from which BLAS's threads pay
+ALONE = 2**17  # multiplications of a product up to which BLAS takes no threads by itself
+WORTH_THREADS = 2**22  # the same, from which on its threads pay
 
 
 class NotFinite(ArithmeticError):
@@ -66,7 +67,7 @@ class Planner:
         checked += [self.flat_gradient] if self._targets else []
         if floats := [array for array in checked if array.dtype.kind in "fc"]:
             self._call(check_finite, floats)  # before anything takes effect
-        self.light = all(_work(call) < WORTH_THREADS for call in self.calls)
+        self.light = ALONE < max(map(_work, self.calls), default=0) < WORTH_THREADS
 
     def _plan_gradients(
         self, leaves: Sequence[Any], found: dict[int, Ref | None], kept: dict[Ref, Ref]

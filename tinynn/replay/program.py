@@ -30,7 +30,7 @@ class Program:
     that of the leaves, the widest if they differ.
 
     ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
-    the last one has used; ``light``: whether no product is worth several threads.
+    the last one has used; ``light``: whether BLAS has to be kept from taking threads.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:

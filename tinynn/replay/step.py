@@ -206,6 +206,10 @@ class ReplayedStep:
         self, plans: list[Plan], pieces: Pieces, samples: int
     ) -> tuple[float, np.ndarray]:
         """Return the loss of a batch and its gradients, side by side in a fresh array."""
+        if len(plans) == 1:
+            program = plans[0].program()
+            program.refresh()
+            return _added([program], pieces, [1.0])
         drawn = any(plan.draws for plan in plans)  # in one order
         workers = 1 if drawn else min(self._workers(pieces, samples), len(pieces))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
@@ -255,9 +259,11 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
     """Add gradients, which lie side by side in an array that nobody else has, to the leaves'."""
     start = 0
     for leaf in leaves:
-        part = total[start : start + leaf._data.size].reshape(leaf._data.shape)
-        part = part.astype(leaf._data.dtype, copy=False)
-        start += part.size
+        data = leaf._data
+        part = total[start : start + data.size].reshape(data.shape)
+        if part.dtype != data.dtype:
+            part = part.astype(data.dtype)
+        start += data.size
         leaf._grad = part if leaf._grad is None else leaf._grad + part
 
 

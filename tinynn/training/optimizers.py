@@ -185,8 +185,10 @@ class Optimizer:
         """Cut a flat array into parts of the parameters' shapes."""
         parts, start = [], 0
         for p in self.parameters:
-            parts.append(flat[start : start + p._data.size].reshape(p._data.shape))
-            start += p._data.size
+            data = p._data
+            stop = start + data.size
+            parts.append(flat[start:stop].reshape(data.shape))
+            start = stop
         return parts
 
     def _slots_joined(self) -> Slots:
@@ -208,16 +210,16 @@ class Optimizer:
         elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
             given = w.copy(), g
         result: Any = self._updated(*given, slots)
-        fault = f"{type(self).__name__}.updated: must return"
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise TypeError(
-                f"{fault} (new value, new slots), a tuple of an array and a dict, got "
-                f"{check.shown(result)}."
+                f"{type(self).__name__}.updated: must return (new value, new slots), a tuple of an "
+                f"array and a dict, got {check.shown(result)}."
             )
         value = np.asarray(result[0])
         if value.shape != w.shape:
             raise ValueError(
-                f"{fault} a new value of the parameter's shape {w.shape}, got {value.shape}."
+                f"{type(self).__name__}.updated: must return a new value of the parameter's shape "
+                f"{w.shape}, got {value.shape}."
             )
         if value.dtype != w.dtype:
             value = value.astype(w.dtype)
@@ -282,7 +284,7 @@ class Optimizer:
 
 
 def _flat(arrays: Sequence[Any]) -> np.ndarray:
-    return np.concatenate([array.ravel() for array in arrays])
+    return np.concatenate(arrays, axis=None)
 
 
 class SGD(Optimizer):
