@@ -97,11 +97,12 @@ class Layer:
         """Return the layers of :meth:`named_layers`, in any order: without paths it is quick."""
         found: dict[int, Layer] = {}
         waiting: list[Any] = [self]
+        kinds = Layer, *CONTAINERS
         while waiting:
             item = waiting.pop()
             if isinstance(item, Layer) and id(item) not in found:
                 found[id(item)] = item
-                waiting += [v for v in vars(item).values() if isinstance(v, (Layer, *CONTAINERS))]
+                waiting += [v for v in vars(item).values() if isinstance(v, kinds)]
             elif isinstance(item, CONTAINERS):
                 waiting += tree_leaves(item)
         return list(found.values())
