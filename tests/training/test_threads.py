@@ -1,5 +1,6 @@
 """BLAS keeps to one thread while someone asks for it, and has its own back afterwards."""
 
+import sys
 import threading
 
 import numpy as np
@@ -34,6 +35,26 @@ def test_one_thread_inside_and_as_before_outside(two):
     with pytest.raises(KeyError, match="x"), one_blas_thread():
         raise KeyError("x")
     assert counts() == two
+
+
+def test_without_a_way_to_tell_blas_everything_trains_all_the_same(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(8, 600, 1)).astype("float32")
+
+    def trained():
+        model = tnn.Conv1d(1, 1, 3, padding="same", rng=0)
+        how = {"loss": "mse", "optimizer": tnn.SGD(model.parameters(), 0.1), "progress": False}
+        assert tnn.fit(model, x, x, epochs=2, rng=0, **how).eager is None
+        return tnn.predict(model, x)
+
+    expected = trained()
+    threads._blas.cache_clear()
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)  # an import of it is an ImportError
+    try:
+        with one_blas_thread() as alone:
+            assert not alone
+        np.testing.assert_allclose(trained(), expected, rtol=1e-5, atol=1e-6)
+    finally:
+        threads._blas.cache_clear()
 
 
 @blas

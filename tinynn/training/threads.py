@@ -18,8 +18,10 @@ def available() -> int:
 @cache
 def _blas() -> list[Any]:
     """Return a control over the threads of each BLAS library that is loaded."""
-    from threadpoolctl import ThreadpoolController  # takes as long as a training step to load
-
+    try:
+        from threadpoolctl import ThreadpoolController  # takes as long as a training step to load
+    except ImportError:  # of a copy that is run where it is, without its dependencies
+        return []
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
@@ -41,7 +43,7 @@ def one_blas_thread() -> Iterator[bool]:
     """Let each matrix product run on the thread that asks for it; tell whether that is so.
 
     BLAS's own threads gain little on the thin products of small models, and wait for each other
-    when another process holds a core. False where NumPy comes with a BLAS that cannot be told.
+    when another process holds a core. False, and nothing changed, where no BLAS can be told.
     """
     libraries = _blas()
     with _lock:
