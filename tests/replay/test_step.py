@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tinynn.replay import step as steps
 from tinynn.replay.forward import Forward
 from tinynn.replay.program import Program
 from tinynn.replay.tracing import Tracer
+from tinynn.training import threads
 
 
 def detector(dtype="float64", width=4):
@@ -639,3 +641,20 @@ def test_a_step_of_ones_own_may_change_the_model_within_an_epoch(how, monkeypatc
         return np.hstack([value.ravel() for value in model.state_dict().values()])
 
     np.testing.assert_allclose(trained_with("auto"), trained_with(False), rtol=1e-9)
+
+
+def test_how_many_threads_work_does_not_depend_on_an_earlier_fit(monkeypatch):
+    model = detector(width=16)
+    x, y = problem(64, length=600)
+    how = {"loss": "mse", "epochs": 1, "batch_size": 64, "rng": 0, "progress": False}
+    workers = []
+
+    def pool(count):
+        workers.append(count)
+        return threads.pool(count)
+
+    monkeypatch.setattr(steps, "threads", SimpleNamespace(pool=pool, available=lambda: 2))
+    for chunk in (8, "auto", 8):
+        optimizer = tnn.SGD(model.parameters(), 0.1)
+        tnn.fit(model, x, y, optimizer=optimizer, chunk=chunk, **how)
+    assert workers == [2]  # of the second fit

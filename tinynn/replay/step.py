@@ -33,8 +33,7 @@ from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
 from tinynn.training import threads
 from tinynn.training.steps import scalar
 
-CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few of them fit the cache of a core
-WORTH_A_THREAD = 2**21  # bytes of that array for the whole batch, from which a thread pays
+CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few fit a cache, and two pay a thread
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
 LARGE = 2**18  # bytes of a batch, from which on that is worth the care
 RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
@@ -78,7 +77,7 @@ class ReplayedStep:
             known[:] = loss, Plans("fit", RECORDINGS), {}
         self.recorded: Any = known[0]
         self.plans: Plans = known[1]
-        self._sizes: dict[Any, tuple[int, float]] = known[2]  # by shapes: samples a piece, bytes
+        self._sizes: dict[Any, int] = known[2]  # by shapes: samples a piece
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
         self._pool: Any = None
@@ -114,6 +113,7 @@ class ReplayedStep:
                 raise
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
+                self._ready.clear()
         if plans is None:
             return float(self.eager_step.go_on(x, y))
         if self._alone:  # nobody else's code is run before the epoch ends
@@ -153,7 +153,7 @@ class ReplayedStep:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
                 plan.forget_rehearsal()  # a layer has come that draws for whole batches
-                self._sizes[_key(x, y)] = len(x), self._sizes[_key(x, y)][1]
+                self._sizes[_key(x, y)] = len(x)
                 return self._prepared(x, y)
             plans.append(plan)
         if self._verify:
@@ -197,8 +197,8 @@ class ReplayedStep:
             size = len(x)  # two unequal pieces gain nothing, and draws are those of whole batches
             if fitting * 2 <= len(x) and not tracer.draws:
                 size = -(-len(x) // -(-len(x) // fitting))
-            self._sizes[key] = size, each * len(x)
-        return self._sizes[key][0]
+            self._sizes[key] = size
+        return self._sizes[key]
 
     # ------------------------------------------------------------ running
 
@@ -211,7 +211,7 @@ class ReplayedStep:
             program.refresh()
             return _added([program], pieces, [1.0])
         drawn = any(plan.draws for plan in plans)  # in one order
-        workers = 1 if drawn else min(self._workers(pieces, samples), len(pieces))
+        workers = 1 if drawn else min(self._workers(), len(pieces))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
         for program in {id(program): program for program in programs}.values():
             program.refresh()
@@ -234,11 +234,10 @@ class ReplayedStep:
         numbers, totals = zip(*(task.result() for task in tasks), strict=True)
         return math.fsum(numbers), np.add.reduce(totals, axis=0)
 
-    def _workers(self, pieces: Pieces, samples: int) -> int:
+    def _workers(self) -> int:
         if self.threads is not None:
             return self.threads
-        nbytes = max((b for _, b in self._sizes.values()), default=0.0)
-        return threads.available() if nbytes >= WORTH_A_THREAD else 1
+        return threads.available() if self.chunk == "auto" else 1  # where pieces are large enough
 
 
 def _added(
