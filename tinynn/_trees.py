@@ -59,7 +59,7 @@ def tree_leaves(value: Any) -> list[Any]:
     return [leaf for _, leaf in tree_items(value)]
 
 
-PLAIN = {int, float, str, bool, bytes, type(None)}  # types of nearly all that holds nothing
+PLAIN = {int, float, complex, str, bool, bytes, type(None)}  # types of most that holds nothing
 _CLOSED = (np.dtype, type, types.FunctionType, types.ModuleType)
 
 

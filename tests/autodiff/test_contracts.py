@@ -936,3 +936,33 @@ def test_activations_take_lists_and_floats():
 def test_misuse_of_a_function(call, error, words):
     with pytest.raises(error, match=words):
         call(leaf([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: setattr(tnn.Tensor([1.0]), "grad", np.array(["1"])), "gradient must be real"),
+        (lambda: setattr(tnn.Tensor([1.0]), "grad", [1j]), "gradient must be real numbers, got"),
+        (lambda: tnn.jvp(lambda x: x * x, [np.ones(1)], [np.array([1j])]), r"jvp: vs\[0\] must be"),
+        (
+            lambda: tnn.value_and_grad(len, [0, 1]),
+            r"tuple of ints, got \[0, 1\]. Write \(0, 1",
+        ),
+        (lambda: tnn.pad(np.ones(2), 1, mode="edge", constant_values=5), "for mode='constant'. Le"),
+    ],
+)
+def test_what_would_be_lost_is_refused(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+def test_a_copy_keeps_the_sign_of_zero():
+    assert np.signbit(tnn.Tensor([-0.0]).copy().numpy()).all()
+
+
+def test_no_grad_refuses_what_runs_after_it():
+    async def later():
+        yield 1
+
+    with pytest.raises(TypeError, match="no_grad: later is a generator or coroutine"):
+        tnn.no_grad()(later)

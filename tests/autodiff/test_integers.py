@@ -6,7 +6,6 @@ import pytest
 import tinynn as tnn
 from tinynn.autodiff import ops
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 VALUES = {
     "bool": [True, False, True],
     "uint8": [3, 200, 0],
@@ -30,6 +29,7 @@ def test_functions_of_our_own_compute_in_floats(name, dtype):
         np.testing.assert_allclose(y, expected, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, which it gives as well
 @pytest.mark.parametrize("dtype", VALUES)
 @pytest.mark.parametrize("name", NUMPYS)
 def test_functions_of_numpys_name_give_what_numpy_gives(name, dtype):

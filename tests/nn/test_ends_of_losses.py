@@ -217,3 +217,9 @@ def test_every_loss_is_a_mean_over_samples_and_says_so(name):
         whole = float(loss(p, y, reduction=reduction))
         assert getattr(np, reduction)(parts) == pytest.approx(whole)
     assert pickle.loads(pickle.dumps(loss)) is loss
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.5, 2.5])
+@pytest.mark.parametrize(("p", "target"), [(1.0, 1 + 4e-16), (0.0, -4e-16)])
+def test_focal_takes_a_target_a_rounding_unit_beyond(p, target, gamma):
+    assert float(losses.focal(np.array([p]), np.array([target]), gamma=gamma)) == 0

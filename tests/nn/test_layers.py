@@ -619,8 +619,8 @@ def test_a_forward_without_a_return_is_told_so():
     [
         (tnn.MaxPool1d(4), (1, 3, 2), "^MaxPool1d: the input has 3 steps .* a window spans 4"),
         (tnn.AvgPool1d(4), (3, 2), "^AvgPool1d: the input has 3 steps .* a window spans 4"),
-        (tnn.MaxPool1d(2), (3,), r"^MaxPool1d: the input must be .* got shape \(3,\)"),
-        (tnn.GlobalMaxPool1d(), (3,), r"^GlobalMaxPool1d: the input must be .* got shape \(3,\)"),
+        (tnn.MaxPool1d(2), (3,), r"^MaxPool1d: x must be .* got shape \(3,\)"),
+        (tnn.GlobalMaxPool1d(), (3,), r"^GlobalMaxPool1d: x must be .* got shape \(3,\)"),
         (tnn.GlobalAvgPool1d(), (0, 2), "^GlobalAvgPool1d: the input must have at least one step"),
         (
             tnn.Conv1d(2, 1, 9, padding="same", padding_mode="reflect"),
@@ -707,3 +707,26 @@ def test_a_first_layer_gets_a_tensor_like_all_others():
 def test_advice_fits_the_mistake(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_note_on_linear_maps_is_of_the_layers_as_they_are():
+    class Squares(tnn.Flatten):
+        def forward(self, x):
+            return super().forward(x) ** 2
+
+    class Twice(tnn.Layer):
+        def __init__(self):
+            self.a, self.b = tnn.Dense(2, 2, rng=0), tnn.Dense(2, 2, rng=1)
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.b(y) + y
+
+    between = tnn.Activation("linear")
+    ends = tnn.Dense(2, 2, rng=0), tnn.Dense(2, 2, rng=1)
+    assert "linear maps" in tnn.Sequential(ends[0], between, ends[1]).summary((2,))
+    between.activation = tnn.relu
+    assert "linear maps" not in tnn.Sequential(ends[0], between, ends[1]).summary((2,))
+    assert "linear maps" not in tnn.Sequential(ends[0], Squares(), ends[1]).summary((2,))
+    with tnn.no_grad():
+        assert "linear maps" not in Twice().summary((2,))

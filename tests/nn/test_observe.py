@@ -88,3 +88,12 @@ def test_summary_calls_a_model_once():
     with pytest.raises(ValueError, match=r"summary: input_shape \(3,\), .* does not fit the model"):
         model.summary((3,))
     assert len(seen) == 2
+
+
+def test_what_is_no_number_in_an_output_is_passed_over():
+    class Pair(tnn.Layer):
+        def forward(self, x):
+            return x, None
+
+    assert first_nonfinite_layer(Pair(), np.ones((1, 2))) is None
+    assert first_nonfinite_layer(Pair(), np.full((1, 2), np.inf)) == "model (Pair)"

@@ -1,6 +1,7 @@
 """A compiled function does what the function does, only without running it."""
 
 import gc
+import re
 import weakref
 
 import numpy as np
@@ -453,7 +454,7 @@ def test_a_value_that_is_not_finite_after_an_update_does_not_make_it_update_twic
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("assigned", [False, True])
-def test_a_call_that_is_not_finite_leaves_parameters_in_lanes_as_they_are(assigned):
+def test_a_call_that_is_not_finite_leaves_parameters_in_padded_batches_as_they_are(assigned):
     kernel = tnn.Tensor(RNG().normal(size=(3, 2, 4)))
 
     def make():
@@ -529,8 +530,6 @@ A, B, C = (np.full(3, float(i)) for i in (1, 2, 3))
     ],
 )
 def test_what_cannot_be_replayed_is_refused_naming_the_line(f, message):
-    import re
-
     with pytest.raises(NotReplayable, match=re.escape(message) + r".*test_compile\.py, line \d+"):
         run(f, (A,))
 
@@ -727,3 +726,38 @@ def test_a_compiled_function_inside_another_is_recorded_with_it():
     outer = tnn.compile(lambda x: inner(x) + 1)
     for i in range(4):
         assert outer(np.full(2, float(i))).tolist() == [2 * i + 1] * 2
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_an_interrupt_of_a_replayed_step_leaves_a_whole_step(at, monkeypatch):
+    model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1))
+    optimizer = tnn.Adam(model.parameters(), 0.1)
+    x, whole, calls = np.ones((5, 3), "float32"), [model.state_dict()], []
+
+    @tnn.compile
+    def step(x):
+        optimizer.zero_grad()
+        (model(x) ** 2).mean().backward()
+        optimizer.step()
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return replace(*args)
+
+    step(x)
+    whole.append(model.state_dict())
+    replace = tnn.Tensor._replace
+    monkeypatch.setattr(tnn.Tensor, "_replace", interrupted)
+
+    def train():
+        while True:
+            step(x)
+            whole.append(model.state_dict())
+
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        train()
+    assert optimizer.iterations == len(whole) - 1
+    for path, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, whole[-1][path])

@@ -535,8 +535,8 @@ def test_a_finite_step_beside_an_infinite_slope_is_the_eager_one():
         ({"chunk": "some"}, "fit: chunk must be a positive integer, got 'some'"),
         ({"threads": 0}, "fit: threads must be a positive integer, got 0"),
         ({"compile": 1}, 'fit: compile must be "auto", True or False, got 1'),
-        ({"compile": False, "chunk": 4}, "need compile=True"),
-        ({"compile": False, "threads": 2}, "need compile=True"),
+        ({"compile": False, "chunk": 4}, 'need compile="auto" or True'),
+        ({"compile": False, "threads": 2}, 'need compile="auto" or True'),
     ],
 )
 def test_wrong_settings_are_refused(how, message):
@@ -658,3 +658,52 @@ def test_how_many_threads_work_does_not_depend_on_an_earlier_fit(monkeypatch):
         optimizer = tnn.SGD(model.parameters(), 0.1)
         tnn.fit(model, x, y, optimizer=optimizer, chunk=chunk, **how)
     assert workers == [2]  # of the second fit
+
+
+@pytest.mark.parametrize("when", ["another fit", "a callback"])
+def test_other_parameters_have_a_step_recorded_anew(when):
+    """A loss that takes gradients itself has them in the graph of the parameters alone."""
+
+    @tnn.pure
+    class Line(tnn.Layer):
+        def __init__(self):
+            self.a = tnn.Tensor([[0.5], [-1.0]], requires_grad=True)
+            self.b = tnn.Tensor([0.25], requires_grad=True)
+
+        def forward(self, x):
+            return x @ self.a + self.b
+
+    def trained(compile):
+        model = Line()
+
+        @tnn.pure
+        def loss(prediction, target):
+            _, slope = tnn.value_and_grad(lambda z: ((z @ model.a) ** 3).sum())(np.ones((3, 2)))
+            return ((prediction - target) ** 2).mean() + 0.1 * (slope * slope).sum()
+
+        x = np.random.default_rng(0).normal(size=(16, 2))
+        how = {"loss": loss, "batch_size": 8, "rng": 0, "progress": False, "compile": compile}
+        optimizer = tnn.SGD([model.b], 0.01)
+        if when == "another fit":
+            tnn.fit(model, x, x[:, :1], optimizer=optimizer, epochs=2, **how)
+            optimizer = tnn.SGD([model.a], 0.01)
+            tnn.fit(model, x, x[:, :1], optimizer=optimizer, epochs=2, **how)
+        else:
+            change = [lambda *_: setattr(optimizer, "parameters", [model.a])]
+            tnn.fit(model, x, x[:, :1], optimizer=optimizer, epochs=5, callbacks=change, **how)
+        return np.hstack([value.ravel() for value in model.state_dict().values()])
+
+    np.testing.assert_allclose(trained("auto"), trained(False), rtol=1e-9)
+
+
+def test_numpys_true_is_a_word_as_well():
+    model = detector()
+
+    def loss(prediction, target):
+        return ((prediction - target) ** 2).mean()
+
+    history = tnn.fit(
+        model, *problem(23), loss=loss, optimizer=tnn.SGD(model.parameters(), 0.1), epochs=2,
+        batch_size=8, rng=0, progress=False, compile=np.True_,
+    )  # fmt: skip
+    assert history.eager is None

@@ -134,8 +134,9 @@ def test_a_bar_an_epoch_with_the_running_loss(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("compile", [False, "auto"])
 @pytest.mark.parametrize("where", ["loss", "step", "callback"])
-def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
+def test_an_interrupt_leaves_the_last_whole_step(where, compile, monkeypatch):
     x, y = problem()
     model = tnn.Sequential(tnn.Dense(3, 4, rng=0), tnn.Dense(4, 1, rng=1)).eval()
     whole = [model.state_dict()]
@@ -164,7 +165,7 @@ def test_an_interrupt_leaves_the_last_whole_step(where, monkeypatch):
         original = print
         arguments["callbacks"] = [lambda epoch, logs: (_ for _ in ()).throw(KeyboardInterrupt)]
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        tnn.fit(model, x, y, epochs=3, batch_size=8, compile=False, **arguments)
+        tnn.fit(model, x, y, epochs=3, batch_size=8, compile=compile, **arguments)
     for path, array in model.state_dict().items():
         np.testing.assert_array_equal(array, whole[-1][path])
     assert not model.training
@@ -518,12 +519,14 @@ def test_nothing_is_left_for_the_garbage_collector(compile):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"compile": np.array(["auto"] * 2)}, 'fit: compile must be "auto", True or False, got'),
+        ({"chunk": np.array([1, 2])}, "fit: chunk must be a positive integer, got"),
         ({"compile": 1}, 'fit: compile must be "auto", True or False, got 1'),
         ({"compile": "yes"}, "fit: compile must be \"auto\", True or False, got 'yes'"),
         ({"chunk": 0}, "fit: chunk must be a positive integer, got 0"),
         ({"threads": 0}, "fit: threads must be a positive integer, got 0"),
-        ({"compile": False, "chunk": 4}, "fit: chunk=4 .* need compile=True, got False"),
-        ({"compile": False, "threads": 2}, "need compile=True"),
+        ({"compile": False, "chunk": 4}, 'fit: chunk=4 .* need compile="auto" or True, got False'),
+        ({"compile": False, "threads": 2}, 'need compile="auto" or True'),
     ],
 )
 def test_settings_of_the_fast_path_are_checked(settings, message):

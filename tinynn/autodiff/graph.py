@@ -105,7 +105,8 @@ class no_grad(ContextDecorator):
 
     def __call__(self, func: Any) -> Any:
         """Decorate ``func``; a generator or coroutine is refused, it would run outside."""
-        if inspect.isgeneratorfunction(func) or inspect.iscoroutinefunction(func):
+        kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+        if any(kind(func) for kind in kinds):
             raise TypeError(
                 f"no_grad: {func.__name__} is a generator or coroutine, whose body runs after the "
                 "decorator has returned. Use 'with no_grad():' inside it."

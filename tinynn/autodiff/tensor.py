@@ -104,6 +104,10 @@ class Tensor(graph.Node):
         if value is not None:
             value = as_array("Tensor", value)
             value = np.array(value._data if isinstance(value, graph.Node) else value)
+            if value.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"Tensor: a gradient must be real numbers, got dtype {value.dtype}. Convert it."
+                )
             if value.shape != self._data.shape:
                 raise ValueError(
                     f"Tensor: a gradient must have the tensor's shape {self._data.shape}, "
@@ -186,7 +190,7 @@ class Tensor(graph.Node):
 
     def copy(self) -> "Tensor":
         """Return a copy that gradients flow through."""
-        return self + 0 if self._data.dtype.kind != "b" else self.detach()
+        return self - 0 if self._data.dtype.kind != "b" else self.detach()  # -0.0 + 0 is 0.0
 
     def item(self) -> Any:
         """Return the only element as a Python number."""

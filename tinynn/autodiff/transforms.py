@@ -109,6 +109,11 @@ def value_and_grad(
 def _value_and_grad(
     owner: str, f: Callable[..., Any], argnums: int | tuple[int, ...]
 ) -> Callable[..., tuple[Tensor, Any]]:
+    if isinstance(argnums, list):
+        raise TypeError(
+            f"{owner}: argnums must be an int or a tuple of ints, got {argnums}. Write "
+            f"{tuple(argnums)}."
+        )
     wanted = argnums if isinstance(argnums, tuple) else (argnums,)
     places = [check.integer(owner, "argnums", i) for i in wanted]
 
@@ -174,6 +179,9 @@ def jvp(f: Callable[..., Any], xs: Sequence[Any], vs: Sequence[Any]) -> tuple[Te
         raise TypeError("jvp: xs and vs must be lists: jvp(f, [x1, x2], [v1, v2]).")
     inputs = [_input("jvp", f"xs[{i}]", x) for i, x in enumerate(xs)]
     vs = [as_array("jvp", v) for v in vs]
+    for i, v in enumerate(vs):
+        if dtype_of(v).kind not in "fiub":
+            raise TypeError(f"jvp: vs[{i}] must be real numbers, got dtype {dtype_of(v)}.")
     shapes = [[shape_of(a) for a in arrays] for arrays in (inputs, vs)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"jvp: xs and vs must match, got shapes {shapes[0]} and {shapes[1]}.")

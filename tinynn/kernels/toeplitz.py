@@ -109,8 +109,7 @@ class Toeplitz:
     @staticmethod
     def room(taps: int, channels: int, filters: int) -> int:
         """Return how many rows behind the last pitch the products may touch."""
-        t = max(outputs_per_row(taps, channels, filters), outputs_per_row(taps, filters, channels))
-        return 2 * (t + taps)
+        return 2 * (outputs_per_row(taps, channels, filters) + taps)
 
     @staticmethod
     def pitch_multiple(sizes: Iterable[tuple[int, int, int]], longest: int) -> int:

@@ -42,12 +42,14 @@ class Layer:
     training: bool = True
     takes_series: bool = False  # an input with two axes is one series (length, channels)
     per_sample: bool = False  # what it makes of a sample depends on no other one of the batch
+    keeps_linear: bool = False  # between two linear maps it leaves them one linear map
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):  # what was said of another forward may not hold
             cls.reach = vars(cls).get("reach", Layer.reach)  # type: ignore[method-assign]
-            cls.per_sample = vars(cls).get("per_sample", Layer.per_sample)
+            for said in ("per_sample", "keeps_linear"):
+                setattr(cls, said, vars(cls).get(said, getattr(Layer, said)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # self.mean = (0.9 * self.mean + ...).detach() goes on being state.

@@ -128,7 +128,11 @@ class Activation(Activated):
 
     def __init__(self, activation: str | ActivationFunction | None) -> None:
         self.activation = activations.get("Activation", activation)
-        self.keeps_linear = self.activation is activations.linear
+
+    @property
+    def keeps_linear(self) -> bool:  # type: ignore[override]
+        """Whether the activation is linear now."""
+        return self.activation is activations.linear
 
     def __repr__(self) -> str:
         return f"Activation({self.activation_name!r})"

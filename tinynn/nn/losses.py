@@ -243,6 +243,7 @@ def focal(
     gamma = check.real("focal", "gamma", gamma, at_least=0)
     given, x, y = _pair("focal", prediction, target)
     _within("focal", "target", y, LABELS, given.dtype)
+    y = ops.clip(y, 0, 1)  # a rounding unit beyond would be a negative base of a power
     not_y = ops.subtract(1, y)
     if _are_logits("focal", given, from_logits, "sigmoid"):
         p, not_p = ops.sigmoid(x), ops.sigmoid(ops.negative(x))

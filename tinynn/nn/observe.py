@@ -93,9 +93,14 @@ def first_nonfinite_layer(model: "Layer", x: Any) -> str | None:
         with np.errstate(all="ignore"):
             model(x)
         for path, layer, _, y in calls:
-            if not all(np.isfinite(values(part)).all() for part in tree_leaves(y)):
+            if not all(map(_finite, tree_leaves(y))):
                 return title(path, layer)
     return None
+
+
+def _finite(part: Any) -> bool:
+    array = np.asarray(values(part))
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
 def takes_as_series(layer: "Layer", x: Any, steps: int) -> bool:

@@ -20,11 +20,7 @@ class _OverSteps(Layer):
     def _series(self, x: Any) -> Tensor:
         owner = type(self).__name__
         x = as_input(owner, x)
-        if x.ndim not in (2, 3):
-            raise ValueError(
-                f"{owner}: the input must be (batch, length, channels) or (length, channels), got "
-                f"shape {x.shape}."
-            )
+        conv.check_rank(owner, x.shape)
         return x
 
 

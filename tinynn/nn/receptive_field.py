@@ -39,7 +39,8 @@ def receptive_field_of(layer: Any) -> ReceptiveField | None:
     stride = check.integer(owner, "stride", said[0], at_least=1)
     left = check.integer(owner, "left", said[1], at_least=0)
     right = check.integer(owner, "right", said[2], at_least=0)
-    return ReceptiveField(stride, left, right, *said[3:])
+    fixed = [check.flag(owner, "fixed", flag) for flag in said[3:]]
+    return ReceptiveField(stride, left, right, *fixed)
 
 
 def of_windows(

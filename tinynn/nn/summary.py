@@ -94,10 +94,11 @@ def _linear_pairs(calls: list[Call]) -> list[str]:
     made_by: dict[int, str] = {}  # by id of a result, the linear map that it came from
     for path, layer, x, y in calls:
         inside = _takers(_tensors(y)).get(id(x))
-        alone = y is x or (inside == takers.get(id(x)) and id(x) not in final)
+        seen = inside is not None and inside == takers.get(id(x))  # nothing is under no_grad
+        alone = y is x or (seen and id(x) not in final)
         before = made_by.get(id(x)) if alone else None
         if not hasattr(layer, "kernel"):
-            if before is not None and getattr(layer, "keeps_linear", False):
+            if before is not None and layer.keeps_linear:
                 made_by[id(y)] = before
             continue
         if before is not None:

@@ -10,6 +10,7 @@ from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_wi
 from tinynn.replay.program import NotFinite
 from tinynn.replay.purity import trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
+from tinynn.training.steps import eager_forward
 
 _known: dict[int, Plans] = {}  # by id of the model
 
@@ -24,7 +25,7 @@ class Forward:
         self.model, self.eager = model, unknown_part(model)
         self.trusted = trusted(model)
         self._plans = kept_with(model, _known, lambda: Plans("predict"))
-        self._lock = self._plans.lock
+        self._lock, self._eagerly = self._plans.lock, eager_forward(model)
 
     def __call__(self, x: np.ndarray, worker: int = 0) -> np.ndarray:
         """Return the output, in a fresh array."""
@@ -55,6 +56,3 @@ class Forward:
         except (NotReplayable, Unrecorded) as error:
             self.eager = str(error)
             return None
-
-    def _eagerly(self, x: np.ndarray) -> np.ndarray:
-        return np.array(values(self.model(x)))

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinynn._marks import is_marked
-
-PLAIN = (int, float, bool, str, bytes, complex, type(None))
+from tinynn._trees import PLAIN
 
 
 class Contents:
@@ -42,7 +41,7 @@ class Contents:
 
 
 def _same(now: Any, then: Any) -> bool:
-    return now is then or (type(now) is type(then) and isinstance(now, PLAIN) and now == then)
+    return now is then or (type(now) is type(then) and type(now) in PLAIN and now == then)
 
 
 class Guards:
@@ -139,7 +138,8 @@ class Guards:
             names += [n for n in before if n not in now]
             if any(not _same(now.get(n), before.get(n)) for n in names):
                 changed = changed or f"{type(layer).__name__}.{names[0]}"
-            now.clear()
-            now.update(before)
+            now.update(before)  # never without any, for another thread may be at work in it
+            for name in now.keys() - before.keys():
+                del now[name]
         self._layers.clear()
         return changed

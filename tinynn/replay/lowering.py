@@ -16,8 +16,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
+from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Check, Recording, Ref, Source, Step
-from tinynn.replay.speculation import hidden, is_own, read_by, split
+from tinynn.replay.speculation import hidden, read_by, split
 
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 

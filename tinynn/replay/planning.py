@@ -17,8 +17,9 @@ from tinynn.autodiff import ops
 from tinynn.kernels.padded_batch import Call
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import Instruction, Lowered
+from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
-from tinynn.replay.speculation import is_own, read_by
+from tinynn.replay.speculation import read_by
 
 LARGE = 2**20  # bytes of an argument, from which on it is read where it is
 ALONE = 2**17  # multiplications of a product up to which BLAS takes no threads by itself

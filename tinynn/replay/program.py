@@ -12,14 +12,9 @@ from tinynn.autodiff.tensor import Tensor
 from tinynn.replay.lowering import lower
 from tinynn.replay.planning import NotFinite, Planner, fill
 from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
+from tinynn.training.steps import quiet
 
 __all__ = ["NotFinite", "Program"]
-
-
-def _quiet() -> np.errstate:
-    """Silence NumPy where it would warn, for results that are checked as a whole."""
-    warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
-    return np.errstate(**warned)  # type: ignore[arg-type]
 
 
 class Program:
@@ -68,7 +63,7 @@ class Program:
         with self._lock:  # two predictions of one model, for instance
             self.load(arguments)
             self.refresh()
-            with _quiet():
+            with quiet():
                 self.execute()
             for leaf, ref in self._left:
                 leaf._grad = None if ref is None else self._arrays[ref].copy()

@@ -16,15 +16,11 @@ import numpy as np
 from tinynn._trees import tree_leaves
 from tinynn.autodiff import ops
 from tinynn.autodiff.ops import convolution as conv
+from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Assign, Recording, Ref, Returned, Step, Update
 
 GUARDED = ops.guarded_multiply, ops.guarded_divide  # which are lowered to plain products
 MAPS = conv.conv, conv.conv_input, conv.conv_kernel
-
-
-def is_own(op: Any) -> bool:
-    """Tell whether an operation is one of tinynn's."""
-    return bool(op.__module__.startswith("tinynn."))
 
 
 def read_by(part: Any) -> list[Ref]:

@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
 
-from tinynn._trees import tree_leaves
+from tinynn._trees import PLAIN, tree_leaves
 from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
-from tinynn.replay.guards import PLAIN
 from tinynn.replay.plans import (
     Plan,
     Plans,
@@ -41,7 +41,7 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Pieces = list[tuple[np.ndarray, np.ndarray]]
 
-_known: dict[int, list[Any]] = {}  # by id of the model: the last loss, its plans, and sizes
+_known: dict[int, list[Any]] = {}  # by id of the model: loss, parameters, their plans and sizes
 
 
 def training_step(
@@ -72,18 +72,27 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.eager: str | None = None
-        known = kept_with(model, _known, lambda: [None] * 3)
-        if not _same_loss(known[0], loss):  # or else the plans of an earlier fit serve
-            known[:] = loss, Plans("fit", RECORDINGS), {}
-        self.recorded: Any = known[0]
-        self.plans: Plans = known[1]
-        self._sizes: dict[Any, int] = known[2]  # by shapes: samples a piece
+        self._known = kept_with(model, _known, lambda: [None, [], Plans("fit", RECORDINGS), {}])
+        self._look_up()
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
         self._verify = self._alone = False
         self._ready: dict[Any, list[Plan]] = {}  # by shapes: plans that hold until the epoch ends
+
+    def _look_up(self) -> None:
+        """Go on with the plans of an earlier fit, if they are for this loss and these parameters.
+
+        The parameters decide what is differentiated, also by a loss that takes gradients itself.
+        """
+        loss, held, plans, _ = self._known
+        same, parameters = _same_loss(loss, self.loss), self.optimizer.parameters
+        if not same or len(held) != len(parameters) or not all(map(is_, held, parameters)):
+            plans = Plans("fit", plans.credit if same else RECORDINGS)
+            self._known[:] = self.loss, list(parameters), plans, {}
+        self.plans: Plans = self._known[2]
+        self._sizes: dict[Any, int] = self._known[3]  # by shapes: samples a piece
 
     def begin_epoch(self) -> None:
         """Have the next step verified, if somebody's word is relied on."""
@@ -143,8 +152,7 @@ class ReplayedStep:
 
     def _prepared(self, x: np.ndarray, y: np.ndarray) -> list[Plan]:
         """Return a plan, which holds, for each piece of a batch."""
-        if not _same_loss(self.recorded, self.loss):
-            raise NotReplayable("the options of the loss have changed")
+        self._look_up()
         pieces, plans = self._pieces(x, y), list[Plan]()
         for piece in pieces:
             call = partial(self._call, piece=piece)

@@ -18,7 +18,7 @@ from tinynn.training.batches import Batches, paired, shuffled
 from tinynn.training.inference import check_model
 from tinynn.training.optimizers import Optimizer
 from tinynn.training.progress import progress_bar
-from tinynn.training.steps import EagerStep, Loss, scalar, training_step
+from tinynn.training.steps import EagerStep, Loss, quiet, scalar, training_step
 from tinynn.training.threads import one_blas_thread
 
 Callback = Callable[[int, dict[str, float]], Any]
@@ -92,12 +92,6 @@ def fit(
         held_out = Batches(*paired("fit: validation_data", *validation_data), pieces.size)
     step = training_step(model, given, optimizer, **how)
     return _Run(model, given, step, epochs, progress).train(pieces, held_out, hooks)
-
-
-def quiet() -> np.errstate:
-    """Silence NumPy where it would warn, for results that are checked as a whole."""
-    warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
-    return np.errstate(**warned)  # type: ignore[arg-type]
 
 
 class _Run(NamedTuple):
@@ -223,17 +217,20 @@ def _check_optimizer(model: Layer, optimizer: Any) -> None:
 
 
 def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, Any]:
-    if not (isinstance(compile, (bool, np.bool_)) or compile == "auto"):
+    automatic = isinstance(compile, str) and compile == "auto"
+    if not (isinstance(compile, (bool, np.bool_)) or automatic):
         kind = ValueError if isinstance(compile, str) else TypeError
         raise kind(f'fit: compile must be "auto", True or False, got {check.shown(compile)}.')
-    if chunk not in ("auto", None):
+    if not (chunk is None or (isinstance(chunk, str) and chunk == "auto")):
         chunk = check.integer("fit", "chunk", chunk, at_least=1)
     if threads is not None:
         threads = check.integer("fit", "threads", threads, at_least=1)
     if not compile and (chunk not in ("auto", None) or threads not in (None, 1)):
         raise ValueError(
-            f"fit: chunk={chunk!r} and threads={threads!r} need compile=True, got {compile}."
+            f'fit: chunk={chunk!r} and threads={threads!r} need compile="auto" or True, got '
+            f"{compile}."
         )
+    compile = compile if automatic else bool(compile)
     return {"compile": compile, "chunk": chunk, "threads": threads}
 
 

@@ -78,6 +78,12 @@ def forward(model: Layer) -> Forward:
     return replayed(model)
 
 
+def quiet() -> np.errstate:
+    """Silence NumPy where it would warn, for results that are checked as a whole."""
+    warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
+    return np.errstate(**warned)  # type: ignore[arg-type]
+
+
 def scalar(value: Any) -> Tensor:
     """Return what a loss has returned, a Tensor with one element."""
     if isinstance(value, Tensor) and value.size == 1:

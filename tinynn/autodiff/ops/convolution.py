@@ -32,9 +32,7 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge",
 def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS) -> str | Pair:
     """Return a padding as one of ``words``, or as the pair of an int or pair."""
     if isinstance(padding, str):
-        if padding in words:
-            return padding
-        check.choice(owner, "padding", padding, words)
+        return check.choice(owner, "padding", padding, words)
     if isinstance(padding, np.ndarray):
         padding = padding.tolist()
     if isinstance(padding, numbers.Integral) and not isinstance(padding, (bool, np.bool_)):
@@ -71,7 +69,7 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
         )
     left, right = padding_pair(checked_padding("pad1d", padding), 0, 0, 1)
     x = as_array("pad1d", x)
-    _check_rank("pad1d", x.shape)
+    check_rank("pad1d", x.shape)
     length = x.shape[-2]
     limit = {"reflect": length - 1, "replicate": np.inf if length else 0, "circular": length}
     if max(left, right) > limit.get(mode, np.inf):
@@ -84,7 +82,8 @@ def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
     return ops.pad(x, {-2: (left, right)}, PADDING_MODES[mode])
 
 
-def _check_rank(owner: str, shape: tuple[int, ...]) -> None:
+def check_rank(owner: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if what ``owner`` was given has not the shape of series."""
     if len(shape) not in (2, 3):
         raise ValueError(
             f"{owner}: x must be (batch, length, channels) or (length, channels), "
@@ -226,7 +225,7 @@ def _check_shapes(
     *, channels_at: int,
 ) -> None:  # fmt: skip
     """Check that all shapes fit; the kernel counts x's channels on axis ``channels_at``."""
-    _check_rank(owner, x)
+    check_rank(owner, x)
     if len(k) != 3 or 0 in k:
         axes = ("", "channels // groups, filters", "out_channels // groups, channels")[channels_at]
         raise ValueError(f"{owner}: kernel must be (kernel_size, {axes}), got shape {k}.")
@@ -265,7 +264,7 @@ def _windows(owner: str, x: Any, pool_size: Any, strides: Any, padding: Any, fil
     stride = size if strides is None else check.integer(owner, "strides", strides, at_least=1)
     check.choice(owner, "padding", padding, ("valid", "same"))
     x = as_array(owner, x)
-    _check_rank(owner, x.shape)
+    check_rank(owner, x.shape)
     length = x.shape[-2]
     outputs = output_length(owner, length, size, stride, padding)
     left, right = padding_pair(padding, length, size, stride)

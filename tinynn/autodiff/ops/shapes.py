@@ -154,10 +154,11 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 
 @operation
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
     """Lengthen axes at both ends; ``pad_width`` as in numpy.pad, down to one int for all.
 
-    Modes: constant, and all of NumPy's that copy elements: edge, reflect, symmetric, wrap.
+    Modes: constant, with ``constant_values`` (0 by default), and all of NumPy's that copy elements:
+    edge, reflect, symmetric, wrap.
 
     >>> pad(np.array([1, 2, 3]), (1, 2), mode="reflect")
     array([2, 1, 2, 3, 2, 1])
@@ -171,10 +172,14 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         raise ValueError(f"pad: pad_width must be non-negative integers, got {pad_width!r}.")
     widths = tuple((int(left), int(right)) for left, right in array)
     if mode == "constant":
-        return _pad(x, widths, constant_values)
+        return _pad(x, widths, 0 if constant_values is None else constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(
             f"pad: mode must be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', got {mode!r}."
+        )
+    if constant_values is not None:
+        raise ValueError(
+            f"pad: constant_values is for mode='constant'. Leave it out with mode={mode!r}."
         )
     for axis, width in enumerate(widths):
         if width != (0, 0):
