@@ -36,12 +36,12 @@ LATE = {"concurrent", "matplotlib", "threadpoolctl", "tqdm", "zipfile"}  # impor
 ASKED = {"training_step", "forward"}  # what training asks replay for, once each and when needed
 CEILINGS = {  # lines; raising one is a commit of its own, which says what the lines buy
     "kernels": 1_100,
-    "autodiff": 3_600,
-    "nn": 1_600,
-    "training": 1_800,
-    "replay": 2_650,
+    "autodiff": 4_000,
+    "nn": 2_600,
+    "training": 3_000,
+    "replay": 2_800,
     "testing": 1_500,
-    "": 13_450,
+    "": 16_900,
 }
 CORE = ["kernels", "autodiff", "nn", "spikes", "testing", "training.optimizers", *LOWEST]
 FAST_PATH = re.compile(r"replay|(?<!re\.)compil|recorder|tracer|tracing|rehears", re.IGNORECASE)
