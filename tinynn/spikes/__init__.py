@@ -3,7 +3,7 @@
 It is plain NumPy and holds no model: scores may come from anywhere.
 """
 
-from tinynn.spikes.detect import find_events
+from tinynn.spikes.events import find_events
 from tinynn.spikes.limits import dprime, matched_filter, predicted_f1
 from tinynn.spikes.overlaps import posterior
 from tinynn.spikes.score import Match, PrecisionRecall, best_threshold, match, precision_recall
