@@ -88,8 +88,12 @@ def test_the_plain_template_wastes_most_of_the_signal_in_coloured_noise():
     ("arguments", "error", "words"),
     [
         (([0, 0], [1, 2], "white"), ValueError, "kernel must not be all zeros"),
-        ((np.ones((5, 1, 2)), [1, 2], "white"), ValueError, r"kernel must be 1-D .*\(5, 1, 2\)"),
-        (([], [1, 2], "white"), ValueError, "kernel must be 1-D with at least one sample"),
+        (
+            (np.ones((5, 1, 2)), [1, 2], "white"),
+            ValueError,
+            r"kernel must be \(K,\), .*\(5, 1, 2\)",
+        ),
+        (([], [1, 2], "white"), ValueError, "kernel must be .* with at least one sample"),
         (([1], [1, np.nan], "white"), ValueError, "template must be finite, got nan at index 1"),
         (([1], [1], [2.0]), ValueError, r"noise must be a stable recursion, got \(2.0,\)"),
         (([1], [1], "pink"), ValueError, "noise must be .white. or a sequence"),

@@ -45,6 +45,17 @@ def vector(owner: str, name: str, value: Any) -> Array:
     return array.astype(np.float64)
 
 
+def template_of(owner: str, value: Any, name: str = "template") -> Array:
+    """Return a template ``(K,)`` or ``(K, C)`` as float64 ``(K, C)``."""
+    array = numbers(owner, name, value).astype(np.float64)
+    if array.ndim not in (1, 2) or not array.size:
+        raise ValueError(
+            f"{owner}: {name} must be (K,), or (K, C) for C channels, with at least one sample, "
+            f"got shape {array.shape}."
+        )
+    return array.reshape(len(array), -1)
+
+
 def series(owner: str, name: str, value: Any, *, finite: bool = True) -> Array:
     """Return ``value``, in any shape that series come in, as float64 ``(n_series, length)``."""
     return _rows(owner, name, numbers(owner, name, value, finite=finite)).astype(np.float64)
