@@ -23,7 +23,7 @@ from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
 from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
 from tinynn.training.batches import batches
-from tinynn.training.files import load, save
+from tinynn.training.files import Loaded, load, load_model, save
 from tinynn.training.inference import predict
 from tinynn.training.loop import History, fit
 from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
@@ -54,7 +54,7 @@ __all__ = [
     "arctan", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "clip", "clip_grad_norm",
     "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh", "cumsum", "dot",
     "einsum", "elementwise", "elu", "exp", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu",
-    "grad", "hessian", "jacobian", "jvp", "leaky_relu", "load", "log", "log1p", "log_softmax",
+    "grad", "hessian", "jacobian", "jvp", "leaky_relu", "load", "load_model", "log", "log1p", "log_softmax",
     "logsumexp", "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "min", "minimum",
     "moveaxis", "no_grad", "outer", "pad", "pad1d", "plots", "power", "predict", "primitive",
     "prod", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save", "sigmoid", "sign", "silu",

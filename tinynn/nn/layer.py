@@ -151,7 +151,7 @@ class Layer:
         values = {}
         for path in tensors.keys() & state.keys():
             try:
-                values[path] = _fitted(path, state[path], tensors[path])
+                values[path] = fitted(path, state[path], tensors[path])
             except ValueError as error:
                 faults.append(str(error))
         if faults:
@@ -273,13 +273,21 @@ def _hidden(
                     yield f"{at!r} {what}. Assign it in __init__: self.{name} = ..."
 
 
-def _fitted(path: str, value: Any, tensor: Tensor) -> np.ndarray:
+def fitted(path: str, value: Any, tensor: Tensor) -> np.ndarray:
     """Return the value in the tensor's dtype; raise ValueError if it does not fit."""
-    array = values(value)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"wrong type: {path} needs real numbers, got dtype {array.dtype}")
-    if array.shape != tensor.shape:
-        raise ValueError(f"wrong shape: {path} needs {tensor.shape}, got {array.shape}")
+    if isinstance(value, np.ndarray) and hasattr(value, "filled"):
+        raise ValueError(f"masked: {path} needs numbers without a mask; give .filled(value)")
+    given = value  # what has a shape and a dtype is not read before these fit
+    try:
+        if not isinstance(getattr(value, "dtype", None), np.dtype) or not hasattr(value, "shape"):
+            given = values(value)
+    except ValueError:
+        raise ValueError(f"ragged: {path} has nested lists of unequal lengths") from None
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"wrong type: {path} needs real numbers, got dtype {given.dtype}")
+    if given.shape != tensor.shape:
+        raise ValueError(f"wrong shape: {path} needs {tensor.shape}, got {given.shape}")
+    array = values(given)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(tensor.dtype)
     lost = np.isinf(cast) & np.isfinite(array) if tensor.dtype.kind == "f" else cast != array

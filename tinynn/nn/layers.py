@@ -57,6 +57,11 @@ class Activated(Layer):
 class Weighted(Activated):
     """A linear map with kernel, bias or None, and an activation."""
 
+    @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
+
     def _make(
         self, shape: tuple[int, ...], activation: str | ActivationFunction | None, use_bias: bool,
         kernel_initializer: "str | Initializer", bias_initializer: "str | Initializer", dtype: Any,
