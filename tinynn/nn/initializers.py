@@ -90,7 +90,9 @@ def parameter(
     if (room := _room.get()) is not None:
         room[0] -= math.prod(shape) * dtype.itemsize
         if room[0] < 0:
-            raise ValueError(f"{owner}: the {name} of shape {shape} is larger than the weights there are.")
+            raise ValueError(
+                f"{owner}: the {name} of shape {shape} is larger than the weights there are."
+            )
     name = f"{name}_initializer"
     if isinstance(initializer, str):
         initializer = TABLE[check.choice(owner, name, initializer, TABLE)]

@@ -49,6 +49,10 @@ class Stored:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.read()
+
+    def read(self) -> np.ndarray:
+        """Return the array."""
         try:
             with self._archive.open(self._info) as member:
                 array: np.ndarray = np.lib.format.read_array(

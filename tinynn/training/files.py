@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from tinynn import _checks as check
 from tinynn.nn.config import BUILD, build, describe
 from tinynn.nn.layer import Layer, fitted
@@ -184,7 +182,7 @@ def _take(model: Layer, archive: Archive) -> None:
             f"replaced or shared after its layer was made? {BUILD}"
         )
     for path, tensor in tensors.items():
-        array = np.asarray(arrays[path])
+        array = arrays[path].read()
         tensor._replace(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
