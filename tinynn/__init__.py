@@ -30,7 +30,7 @@ from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
-    from tinynn import plots, spikes, testing
+    from tinynn import metrics, plots, spikes, testing
     from tinynn.replay import NotReplayable, ReplayMismatch, compile
 
 _LATE = {"NotReplayable", "ReplayMismatch", "compile"}  # names of tinynn.replay
@@ -38,7 +38,7 @@ _LATE = {"NotReplayable", "ReplayMismatch", "compile"}  # names of tinynn.replay
 
 def __getattr__(name: str) -> _Any:
     """Load parts when they are first asked for: not all need them."""
-    if name in ("plots", "spikes", "testing"):
+    if name in ("metrics", "plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
     if name in _LATE:
         return getattr(_import_module("tinynn.replay"), name)
@@ -55,10 +55,10 @@ __all__ = [
     "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh", "cumsum", "dot",
     "einsum", "elementwise", "elu", "exp", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu",
     "grad", "hessian", "jacobian", "jvp", "leaky_relu", "load", "log", "log1p", "log_softmax",
-    "logsumexp", "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "min", "minimum",
-    "moveaxis", "no_grad", "outer", "pad", "pad1d", "plots", "power", "predict", "primitive",
-    "prod", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save", "sigmoid", "sign", "silu",
-    "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot", "testing", "transpose",
-    "value_and_grad", "var", "vjp", "where",
+    "logsumexp", "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "metrics", "min",
+    "minimum", "moveaxis", "no_grad", "outer", "pad", "pad1d", "plots", "power", "predict",
+    "primitive", "prod", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save", "sigmoid",
+    "sign", "silu", "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot", "testing",
+    "transpose", "value_and_grad", "var", "vjp", "where",
 ]  # fmt: skip
