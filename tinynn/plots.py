@@ -18,7 +18,7 @@ from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
 from tinynn.spikes.score import PrecisionRecall, match
 from tinynn.spikes.synthetic import Recording
-from tinynn.training.loop import History
+from tinynn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
