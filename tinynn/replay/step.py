@@ -96,13 +96,21 @@ class ReplayedStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides whether later steps are replayed: these round in another way."""
-        return {"eager": self.eager, **self.plans.state_dict()}
+        kinds = [
+            [keep, *([list(shape), dtype.str] for shape, dtype in arrays)]
+            for keep, *arrays in self.plans.kinds()
+        ]
+        return {"eager": self.eager, "credit": self.plans.credit, "kinds": kinds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from such a state."""
         if state:
             self.eager = state["eager"]
-            self.plans.load_state_dict(state)
+            keys = [
+                (keep, *((tuple(shape), np.dtype(dtype)) for shape, dtype in arrays))
+                for keep, *arrays in state["kinds"]
+            ]
+            self.plans.go_on(state["credit"], keys)
 
     def begin_epoch(self) -> None:
         """Have the next step verified, if somebody's word is relied on."""
@@ -158,7 +166,7 @@ class ReplayedStep:
     # ------------------------------------------------------------ recording
 
     def _key(self, given: Given) -> Any:
-        return self.eager_step.keep, *[(array.shape, array.dtype.str) for array in given]
+        return self.eager_step.keep, *[(array.shape, array.dtype) for array in given]
 
     def _pieces(self, given: Given) -> list[Given]:
         size, samples = self._piece_size(given), len(given[0])
