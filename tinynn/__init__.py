@@ -22,14 +22,16 @@ from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
 from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
-from tinynn.training import callbacks
+from tinynn.training import callbacks, schedules
 from tinynn.training.batches import batches
 from tinynn.training.callbacks import Callback
+from tinynn.training.clipping import clip_grad_norm, clip_grad_value, global_norm
 from tinynn.training.files import load, save
-from tinynn.training.inference import predict
 from tinynn.training.history import History
+from tinynn.training.inference import predict
 from tinynn.training.loop import fit
-from tinynn.training.optimizers import SGD, Adam, Optimizer, clip_grad_norm
+from tinynn.training.optimizers import Optimizer
+from tinynn.training.rules import SGD, Adam, AdamW, RMSprop
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
@@ -51,17 +53,18 @@ def __getattr__(name: str) -> _Any:
 
 
 __all__ = [
-    "SGD", "Activation", "Adam", "AvgPool1d", "Callback", "Conv1d", "Dense", "Dropout", "Flatten",
-    "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History", "Layer", "MaxPool1d",
-    "NotReplayable", "Optimizer", "ReplayMismatch", "Sequential", "Stream", "Tensor", "abs",
-    "arctan", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "callbacks", "clip",
-    "clip_grad_norm", "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh",
-    "cumsum", "dot", "einsum", "elementwise", "elu", "exp", "expand_dims", "expm1", "fit", "flip",
-    "fresh", "gelu", "grad", "hessian", "jacobian", "jvp", "leaky_relu", "load", "log", "log1p",
-    "log_softmax", "logsumexp", "losses", "matmul", "max", "max_pool1d", "maximum", "mean",
-    "metrics", "min", "minimum", "moveaxis", "no_grad", "outer", "pad", "pad1d", "plots", "power",
-    "predict", "primitive", "prod", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save",
-    "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt",
-    "square", "squeeze", "stack", "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot",
-    "testing", "transpose", "value_and_grad", "var", "vjp", "where",
+    "SGD", "Activation", "Adam", "AdamW", "AvgPool1d", "Callback", "Conv1d", "Dense", "Dropout",
+    "Flatten", "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History", "Layer",
+    "MaxPool1d", "NotReplayable", "Optimizer", "RMSprop", "ReplayMismatch", "Sequential", "Stream",
+    "Tensor", "abs", "arctan", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to",
+    "callbacks", "clip", "clip_grad_norm", "clip_grad_value", "compile", "concatenate", "conv1d",
+    "conv1d_transpose", "cos", "cosh", "cumsum", "dot", "einsum", "elementwise", "elu", "exp",
+    "expand_dims", "expm1", "fit", "flip", "fresh", "gelu", "global_norm", "grad", "hessian",
+    "jacobian", "jvp", "leaky_relu", "load", "log", "log1p", "log_softmax", "logsumexp", "losses",
+    "matmul", "max", "max_pool1d", "maximum", "mean", "metrics", "min", "minimum", "moveaxis",
+    "no_grad", "outer", "pad", "pad1d", "plots", "power", "predict", "primitive", "prod", "pure",
+    "ravel", "relu", "repeat", "reshape", "roll", "save", "schedules", "sigmoid", "sign", "silu",
+    "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot", "testing", "transpose",
+    "value_and_grad", "var", "vjp", "where",
 ]  # fmt: skip
