@@ -196,8 +196,9 @@ class ReduceOnPlateau(_Monitor):
 
     ``monitor``, ``mode``, ``min_delta``: as of :class:`EarlyStopping`. ``factor``: between 0 and 1.
     ``patience``: epochs without an improvement, after which the rate is reduced, and counted anew.
-    ``min_learning_rate``: it goes no lower. Each group of parameters has its rate reduced; that of
-    the first is in the logs, as "learning_rate". Raises TypeError if a rate is a schedule.
+    ``min_learning_rate``: it goes no lower. Rates that groups of parameters have of their own
+    are reduced, too. The optimizer's is in the logs, as "learning_rate". Raises TypeError if a rate
+    is a schedule.
     """
 
     _state = ("best", "seen", "wait")
@@ -222,21 +223,22 @@ class ReduceOnPlateau(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce the rate if it is time."""
-        groups: Any = self.optimizer.groups
-        if any(callable(group.learning_rate) for group in groups):
+        if any(name.endswith("learning_rate") for name in self.optimizer.schedules):
             raise TypeError(
                 f"{self._owner}: the optimizer's learning_rate is a schedule. Give it a number."
             )
-        logs["learning_rate"] = groups[0].learning_rate
+        logs["learning_rate"] = self.optimizer.learning_rate
         value = self._current(epoch, logs)
         if value is None:
             return
         self.wait = 0 if self._improves(value) else self.wait + 1
         if self.wait and self.wait >= self.patience:
-            for group in groups:
-                rate = group.learning_rate
-                if rate > self.min_learning_rate:
-                    group.learning_rate = max(rate * self.factor, self.min_learning_rate)
+            holders: list[Any] = [self.optimizer]
+            holders += [group for group in self.optimizer.groups if "learning_rate" in group.own]
+            for holder in holders:
+                if holder.learning_rate > self.min_learning_rate:
+                    rate = max(holder.learning_rate * self.factor, self.min_learning_rate)
+                    holder.learning_rate = rate
                     self.wait = 0
 
 

@@ -75,8 +75,7 @@ class Weighing:
             weight = weight[..., 0]
         weight = weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))
         fits = weight.ndim == len(shape) and weight.shape[:1] == shape[:1]
-        pairs = list(zip(weight.shape, shape, strict=False))
-        if not fits or any(own not in (1, n) for own, n in pairs):
+        if not fits or any(weight.shape[i] not in (1, n) for i, n in enumerate(shape)):
             raise ValueError(
                 f"{what} must have one number for each sample, (samples,), or for each time step "
                 f"too, (samples, length), got shape {given} for targets of shape {y.shape}."
