@@ -46,6 +46,10 @@ def _numbers(owner: str, name: str, value: Any) -> Array:
 def _pair(owner: str, prediction: Any, target: Any) -> tuple[Array, Array]:
     """Return both as arrays of one shape."""
     p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target)
+    return _alike(owner, p, t)
+
+
+def _alike(owner: str, p: Array, t: Array) -> tuple[Array, Array]:
     if p.shape != t.shape:
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p.shape} and {t.shape}. "
@@ -68,9 +72,13 @@ def _yes(
     owner: str, prediction: Any, target: Any, threshold: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what is predicted to be yes, and what is."""
-    threshold = check.real(owner, "threshold", threshold)
-    p, t = _pair(owner, prediction, target)
-    return p > threshold, _truth(owner, t)
+    return _sides(owner, *_pair(owner, prediction, target), threshold)
+
+
+def _sides(
+    owner: str, p: Array, t: Array, threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    return p > check.real(owner, "threshold", threshold), _truth(owner, t)
 
 
 def _sparse(owner: str, prediction: Any, target: Any) -> tuple[Array, Array]:
@@ -118,9 +126,9 @@ def _classes(owner: str, prediction: Any, target: Any, threshold: float) -> tupl
                 "answers that are yes or no, each by itself, use binary_accuracy."
             )
         return _categorical(owner, p, t)
+    p, t = _alike(owner, p, t)
     if p.dtype.kind == "f":
-        return _yes(owner, p, t, threshold)
-    p, t = _pair(owner, p, t)
+        return _sides(owner, p, t, threshold)
     return _class_numbers(owner, "prediction", p), _class_numbers(owner, "target", t)
 
 
