@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -71,6 +72,7 @@ class ReplayedStep:
     ) -> None:  # fmt: skip
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
+        self.keep: bool = eager_step.keep
         self.eager: str | None = None
         self._known = kept_with(model, _known, lambda: [None, [], Plans("fit", RECORDINGS), {}])
         self._look_up()
@@ -97,8 +99,8 @@ class ReplayedStep:
     def state_dict(self) -> dict[str, Any]:
         """Return what decides whether later steps are replayed: these round in another way."""
         kinds = [
-            [keep, *([list(shape), dtype.str] for shape, dtype in arrays)]
-            for keep, *arrays in self.plans.kinds()
+            [keep, [list(shape) for shape in rest[::2]], [dtype.str for dtype in rest[1::2]]]
+            for keep, *rest in self.plans.kinds()
         ]
         return {"eager": self.eager, "credit": self.plans.credit, "kinds": kinds}
 
@@ -106,11 +108,11 @@ class ReplayedStep:
         """Go on from such a state."""
         if state:
             self.eager = state["eager"]
-            keys = [
-                (keep, *((tuple(shape), np.dtype(dtype)) for shape, dtype in arrays))
-                for keep, *arrays in state["kinds"]
-            ]
-            self.plans.go_on(state["credit"], keys)
+            kinds = []
+            for keep, shapes, dtypes in state["kinds"]:
+                arrays = zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True)
+                kinds.append((keep, *chain.from_iterable(arrays)))
+            self.plans.go_on(state["credit"], kinds)
 
     def begin_epoch(self) -> None:
         """Have the next step verified, if somebody's word is relied on."""
@@ -130,7 +132,7 @@ class ReplayedStep:
         """Take a step, unless the loss is not finite."""
         self.optimizer.zero_grad()
         given = (x, y) if weight is None else (x, y, weight)
-        key = self._key(given)
+        key = self._key(*given)
         plans = self._ready.get(key)
         if plans is not None:
             self.plans.replayed()
@@ -146,7 +148,7 @@ class ReplayedStep:
             return self.eager_step.go_on(*given)
         if self._alone:  # nobody else's code is run before the epoch ends
             self._ready[key] = plans
-        pieces = self._pieces(given)
+        pieces = self._pieces(given, key)
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
@@ -165,11 +167,12 @@ class ReplayedStep:
 
     # ------------------------------------------------------------ recording
 
-    def _key(self, given: Given) -> Any:
-        return self.eager_step.keep, *[(array.shape, array.dtype) for array in given]
+    def _key(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        key = self.keep, x.shape, x.dtype, y.shape, y.dtype
+        return key if weight is None else (*key, weight.shape, weight.dtype)
 
-    def _pieces(self, given: Given) -> list[Given]:
-        size, samples = self._piece_size(given), len(given[0])
+    def _pieces(self, given: Given, key: Any) -> list[Given]:
+        size, samples = self._piece_size(given, key), len(given[0])
         if size >= samples:
             return [given]
         return [tuple([a[i : i + size] for a in given]) for i in range(0, samples, size)]
@@ -177,15 +180,16 @@ class ReplayedStep:
     def _prepared(self, given: Given) -> list[Plan]:
         """Return a plan, which holds, for each piece of a batch."""
         self._look_up()
-        pieces, plans = self._pieces(given), list[Plan]()
+        key = self._key(*given)
+        pieces, plans = self._pieces(given, key), list[Plan]()
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            plan = self.plans.get(self._key(piece), call, word=self._on_a_word, order=True)
+            plan = self.plans.get(self._key(*piece), call, word=self._on_a_word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
                 plan.forget_rehearsal()  # a layer has come that draws for whole batches
-                self._sizes[self._key(given)] = len(given[0])
+                self._sizes[key] = len(given[0])
                 return self._prepared(given)
             plans.append(plan)
         if self._verify:
@@ -215,14 +219,13 @@ class ReplayedStep:
             value = scalar(weighed(self.loss, prediction, y, weight))
         for leaf, share in gradients("backward", value, None, None):
             tracer.leave_gradient(leaf, tracer.node(share))
-        return value.item(), plain(prediction) if self.eager_step.keep else None
+        return (value.item(), plain(prediction)) if self.keep else value.item()
 
-    def _piece_size(self, given: Given) -> int:
+    def _piece_size(self, given: Given, key: Any) -> int:
         """Return how many samples of a batch to compute at a time; the same for equal shapes."""
         x = given[0]
         if self.chunk != "auto":
             return self.chunk or len(x)
-        key = self._key(given)
         if key not in self._sizes:
             part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
             piece = tuple([array[:part] for array in given])
@@ -290,7 +293,8 @@ def _added(
     for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
         program.execute()
-        loss, prediction = program.result()
+        result = program.result()
+        loss, prediction = result if isinstance(result, tuple) else (result, None)
         number += weight * loss
         kept.append(prediction)
         gradient: Any = program.flat_gradient

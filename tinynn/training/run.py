@@ -194,7 +194,10 @@ class Run:
             self._batches = self.data.epoch()
         batches, self._batches = self._batches, None
         for x, y, weight in batches:
-            with self._at_first(x):
+            if self._first:
+                with self._at_first(x):
+                    number, prediction = self.step(x, y, weight)
+            else:
                 number, prediction = self.step(x, y, weight)
             if not math.isfinite(number):
                 where = f"{title.lower()}, batch {self.batch + 1}/{len(self.data)}"
@@ -271,8 +274,6 @@ class Run:
 
     def _at_first(self, x: np.ndarray) -> AbstractContextManager[None]:
         """Watch the first call of the model for one series that is taken for samples."""
-        if not self._first:
-            return nullcontext()
         self._first = False
         shown = self.data.x if isinstance(self.data, Samples) else x
         return self._as_samples(shown, len(x))
