@@ -21,7 +21,7 @@ from tinynn.training.files import save
 from tinynn.training.history import History, as_figure, write_table
 from tinynn.training.optimizers import Optimizer
 
-__all__ = ["CSVLogger", "Callback", "EarlyStopping", "Evaluate", "ReduceOnPlateau", "SaveBest"]
+__all__ = ["CSVLogger", "EarlyStopping", "Evaluate", "ReduceOnPlateau", "SaveBest"]
 
 RISING = "accuracy", "auc", "f1"  # in the names of figures that are better when they are larger
 
