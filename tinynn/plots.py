@@ -379,7 +379,8 @@ def history(
     """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
 
     A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
-    second}``. ``log``: a logarithmic loss axis, where all values are positive.
+    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points are joined
+    over epochs without a figure, which are nan.
 
     >>> from tinynn import History
     >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
@@ -393,14 +394,15 @@ def history(
     curves = {}
     for name, c in given.items():
         values = c.history.get("loss", ()) if isinstance(c, History) else c
-        curves[str(name)] = _series(owner, str(name), values)
+        curves[str(name)] = _series(owner, str(name), values, finite=False)
     check.flag(owner, "log", log)
     ax = _own(owner, ax, height=3)
     words = {"loss": "training", "val_loss": "validation"}
     for i, (name, curve) in enumerate(curves.items()):
         look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
-        ax.plot(np.arange(1, len(curve) + 1), curve, **look)
-    _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
+        there = np.flatnonzero(~np.isnan(curve))
+        ax.plot(there + 1, curve[there], **look)
+    _epochs_and_loss(ax, log and not any((c <= 0).any() for c in curves.values()))
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize=8, handlelength=3)
     _title(ax, "Learning curve" + "s" * (len(curves) > 1))

@@ -526,6 +526,8 @@ def test_nothing_is_left_for_the_garbage_collector(compile):
         model = tnn.Sequential(tnn.Conv1d(1, 2, 3, padding="same", rng=0), tnn.Dense(2, 1, rng=0))
         adam = tnn.Adam(model.parameters())
         arguments = how(model, optimizer=adam, validation_data=(x, x), compile=compile)
+        stopping = tnn.callbacks.EarlyStopping("mae")
+        arguments |= {"metrics": ["mae"], "sample_weight": x[:, 0], "callbacks": [stopping]}
         tnn.fit(model, x, x, epochs=2, **arguments)
         tnn.predict(model, x)
         tnn.predict(model, x[0], piece_length=10, threads=2)

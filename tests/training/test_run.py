@@ -104,6 +104,27 @@ def test_a_training_goes_on_from_any_batch_in_the_same_bits(how, compile, monkey
         assert again.stopped == history.stopped
 
 
+class Ragged(Loader):
+    """More shapes than there are recordings kept, so that replaying soon does not pay."""
+
+    def __len__(self):
+        return 14
+
+    def __iter__(self):
+        for length in self.rng.permutation(14) + 5:
+            x = self.rng.normal(size=(4, length, 1))
+            yield x, (x > 0) * 1.0
+
+
+def test_a_training_that_turns_eager_does_so_at_the_same_step(monkeypatch):
+    states, how = [], {"data": "dataset", "epochs": 3, "callbacks": [], "metrics": []}
+    end, history = trained(monkeypatch, made(**how, x=Ragged()), keep=states)
+    assert "recorded" in (history.eager or "") or "not installed" in history.eager
+    for state in states[::7]:
+        other, _ = trained(monkeypatch, made(**how, x=Ragged()), state)
+        np.testing.assert_equal(other, end)
+
+
 def test_a_state_names_generators_once_by_who_holds_them(monkeypatch):
     states = []
     trained(monkeypatch, made(shared=True), keep=states)
