@@ -379,8 +379,8 @@ def history(
     """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
 
     A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
-    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points are joined
-    over epochs without a figure, which are nan.
+    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points of a History
+    are joined over epochs without a figure.
 
     >>> from tinynn import History
     >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
@@ -391,18 +391,20 @@ def history(
         raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
     if not given:
         raise ValueError(f"{owner}: history is empty: nothing was trained.")
-    curves = {}
+    curves, epochs = {}, {}
     for name, c in given.items():
         values = c.history.get("loss", ()) if isinstance(c, History) else c
-        curves[str(name)] = _series(owner, str(name), values, finite=False)
+        if given is not history:  # of a History, where nan stands for no figure
+            epochs[str(name)] = [i for i, value in enumerate(values, 1) if not np.isnan(value)]
+            values = [value for value in values if not np.isnan(value)]
+        curves[str(name)] = _series(owner, str(name), values)
     check.flag(owner, "log", log)
     ax = _own(owner, ax, height=3)
     words = {"loss": "training", "val_loss": "validation"}
     for i, (name, curve) in enumerate(curves.items()):
         look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
-        there = np.flatnonzero(~np.isnan(curve))
-        ax.plot(there + 1, curve[there], **look)
-    _epochs_and_loss(ax, log and not any((c <= 0).any() for c in curves.values()))
+        ax.plot(epochs.get(name, np.arange(1, len(curve) + 1)), curve, **look)
+    _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize=8, handlelength=3)
     _title(ax, "Learning curve" + "s" * (len(curves) > 1))
