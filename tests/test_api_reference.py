@@ -9,7 +9,7 @@ import pytest
 import tinynn as tnn
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
-MODULES = ("losses", "plots", "spikes", "testing")
+MODULES = ("losses", "plots", "schedules", "spikes", "testing")
 
 
 def public_functions(module):

@@ -26,7 +26,7 @@ SELECTED = [
     "spikes/test_detect.py",
     *(f"testing/test_{name}.py" for name in ("check_primitive", "reports")),
     *(f"training/test_{name}.py" for name in ("files", "inference", "loop", "optimizers")),
-    "training/test_streaming.py",
+    *(f"training/test_{name}.py" for name in ("groups", "schedules", "clipping", "streaming")),
 ]
 
 
