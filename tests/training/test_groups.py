@@ -557,6 +557,23 @@ def test_a_schedule_that_changes_the_model_is_heeded_by_replayed_steps():
         np.testing.assert_allclose(found[1][name], value, rtol=1e-9)
 
 
+def test_a_users_schedule_is_somebodys_code():
+    step = pytest.importorskip("tinynn.replay.step")
+    (w, *_) = parameters()
+
+    @tnn.pure
+    def marked(t):
+        return 0.1
+
+    known = S.constant(0.1), S.warmup(3, S.one_cycle(0.1, 9)), marked, S.warmup(3, marked)
+    for rate, ours in [(f, True) for f in known] + [
+        (user_rate, False),
+        (S.warmup(2, user_rate), False),
+    ]:
+        assert step._is_ours(tnn.SGD([w], rate)) is ours
+        assert step._is_ours(tnn.SGD([{"parameters": [w], "momentum": rate}])) is ours
+
+
 def test_a_compiled_step_refuses_what_it_would_freeze():
     replay = pytest.importorskip("tinynn.replay")
     a, b, *_ = parameters()

@@ -194,7 +194,8 @@ def _demand_setting(cls: type, name: Any, where: str, error: type[Exception]) ->
     if isinstance(_static(cls, name), Limit):
         raise error(f"{where} has no {name} of its own: it is one for all groups.")
     known = sorted(n for n in {*dir(cls), *_arguments(cls)} if is_setting(cls, n))
-    near = difflib.get_close_matches(str(name), [*known, "parameters"], n=1)
+    named = [*known, "parameters"] if name != "parameters" else known
+    near = difflib.get_close_matches(str(name), named, n=1)
     meant = ELSEWHERE.get(str(name), near[0] if near else None)
     hint = f"It is {meant!r} here" if meant else f"There are {', '.join(known)}"
     raise error(f"{where} has no setting {name!r}. {hint}.")

@@ -298,7 +298,7 @@ class Optimizer:
         sizes = np.ravel(state.get("groups", len(self._parameters))).tolist()
         if sizes != self._sizes():
             raise ValueError(f"{fault}it has groups of {sizes} parameters, not {self._sizes()}.")
-        rest = {key: state[key] for key in state.keys() - {*names, *LIMITS, *FACTS}}
+        rest = {key: state[key] for key in state if key not in {*names, *LIMITS, *FACTS}}
         owns = self._own_settings(fault, rest)
         slots = iter(self._loaded_slots(fault, rest))
         helds = [Held([next(slots) for _ in part.parameters]) for part in self._parts]
