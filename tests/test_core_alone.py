@@ -27,7 +27,7 @@ SELECTED = [
     *(f"testing/test_{name}.py" for name in ("check_primitive", "reports")),
     *(f"training/test_{name}.py" for name in ("callbacks", "files", "history", "inference")),
     *(f"training/test_{name}.py" for name in ("loop", "optimizers", "run")),
-    "training/test_streaming.py",
+    *(f"training/test_{name}.py" for name in ("groups", "schedules", "clipping", "streaming")),
 ]
 
 

@@ -29,7 +29,7 @@ from tinynn.replay.plans import (
     rehearsed,
 )
 from tinynn.replay.program import NotFinite, Program
-from tinynn.replay.purity import is_own, trusted, unknown_part
+from tinynn.replay.purity import is_own, known_function, trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
 from tinynn.training import threads
 from tinynn.training.steps import Outcome, plain, scalar, weighed
@@ -319,11 +319,12 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
 
 
 def _is_ours(optimizer: Any) -> bool:
-    """Tell whether no code but tinynn's runs in a step of an optimizer."""
+    """Tell whether no code runs in a step of an optimizer but tinynn's, or what is marked."""
     names = ("zero_grad", "step", "_step", "updated", "_updated")
     cls = type(optimizer)
     own = is_own(cls) and all(is_own(getattr(cls, name)) for name in names)
-    return own and vars(optimizer).keys().isdisjoint(names)
+    own = own and vars(optimizer).keys().isdisjoint(names)
+    return own and all(map(known_function, optimizer.schedules.values()))
 
 
 def _same_loss(a: Any, b: Any) -> bool:

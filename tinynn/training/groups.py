@@ -4,6 +4,7 @@ import difflib
 import inspect
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -72,19 +73,18 @@ class Part:
     def __init__(self, parameters: list[Tensor], own: dict[str, Any]) -> None:
         self.parameters, self.own = parameters, own
         self.held = Held([{} for _ in parameters])
+        ends = [0, *accumulate(p.size for p in parameters)]
+        self._places = [
+            (slice(*between), p.shape)
+            for between, p in zip(pairwise(ends), parameters, strict=True)
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "held": self.held._replace(flat=None)}  # copied views are no views
 
     def cut(self, array: np.ndarray) -> list[np.ndarray]:
         """Cut a flat array into parts of the parameters' shapes."""
-        parts, start = [], 0
-        for p in self.parameters:
-            data = p._data
-            stop = start + data.size
-            parts.append(array[start:stop].reshape(data.shape))
-            start = stop
-        return parts
+        return [array[place].reshape(shape) for place, shape in self._places]
 
     def flat_data(self) -> np.ndarray:
         """Return the data of all parameters as one array."""
@@ -194,7 +194,8 @@ def _demand_setting(cls: type, name: Any, where: str, error: type[Exception]) ->
     if isinstance(_static(cls, name), Limit):
         raise error(f"{where} has no {name} of its own: it is one for all groups.")
     known = sorted(n for n in {*dir(cls), *_arguments(cls)} if is_setting(cls, n))
-    near = difflib.get_close_matches(str(name), [*known, "parameters"], n=1)
+    named = [*known, "parameters"] if name != "parameters" else known
+    near = difflib.get_close_matches(str(name), named, n=1)
     meant = ELSEWHERE.get(str(name), near[0] if near else None)
     hint = f"It is {meant!r} here" if meant else f"There are {', '.join(known)}"
     raise error(f"{where} has no setting {name!r}. {hint}.")

@@ -1,6 +1,7 @@
 """The base of all optimizers: whole steps by a rule, and a complete state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,10 @@ class Optimizer:
         Raises FloatingPointError if ``clip_norm`` is set and the gradients are not finite, and
         ValueError if a schedule gives no number in range; then nothing is changed.
         """
-        if all(p.grad is None for p in self.parameters):
+        for p in self._parameters:
+            if p.grad is not None:
+                break
+        else:
             raise RuntimeError(
                 f"{type(self).__name__}: no parameter has a gradient. Call loss.backward() before "
                 "step(). If you did, does the optimizer hold the parameters of another model, or "
@@ -139,49 +143,48 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
-        numbers = self._numbers()
+        asked = self._asked(self._scheduled, vars(self)) if self._scheduled else {}
         gradients = [getattr(p, "_grad", None) for p in self._parameters]
         if self.clip_norm is not None or self.clip_value is not None:
             gradients = clipped(type(self).__name__, gradients, self.clip_value, self.clip_norm)
-        after, start = [], 0
-        for part, own in zip(self._parts, numbers, strict=True):
-            stop = start + len(part.parameters)
-            after.append(self._moved(part, gradients[start:stop], own))
-            start = stop
-        self._commit(after)
+        shares = [gradients]
+        if len(self._parts) > 1:
+            given = iter(gradients)
+            shares = [list(islice(given, len(part.parameters))) for part in self._parts]
+        self._commit(
+            [
+                self._in_force(asked, part, share)
+                if asked or part.own
+                else self._ruled(part, share)
+                for part, share in zip(self._parts, shares, strict=True)
+            ]
+        )
 
-    def _numbers(self) -> list[dict[str, Any]]:
-        """Return for each part the numbers at this step of what is a schedule, or its own."""
-        here, cls, asked = vars(self), type(self), {}
-        for name in self._scheduled:
-            asked[name] = getattr(cls, name).asked(self, here[name])
-        return [{**asked, **self._own_numbers(part)} if part.own else asked for part in self._parts]
+    def _asked(self, names: Iterable[str], held: Mapping[str, Any]) -> dict[str, float]:
+        """Return what schedules give at this step, by the names of the settings."""
+        return {name: getattr(type(self), name).asked(self, held[name]) for name in names}
 
-    def _own_numbers(self, part: Part) -> dict[str, Any]:
-        cls, found = type(self), {}
-        for name, value in part.own.items():
-            if name not in vars(self):
-                raise AttributeError(f"{cls.__name__}: a group has a {name}, {cls.__name__} none.")
-            found[name] = getattr(cls, name).asked(self, value) if callable(value) else value
-        return found
-
-    def _moved(
-        self, part: Part, gradients: list[Any], numbers: dict[str, Any]
+    def _in_force(
+        self, asked: dict[str, Any], part: Part, gradients: list[Any]
     ) -> tuple[list[Any], Held]:
-        """Return the new values of a part, and what the rule keeps, with ``numbers`` in force."""
-        if not numbers:
-            return self._ruled(part, gradients)
-        here = vars(self)
-        before = {name: here[name] for name in numbers}
+        """Apply the rule to a part, while the settings are numbers: those of the part."""
+        here, own = vars(self), part.own
+        if own:
+            if lost := own.keys() - here.keys():
+                owner = type(self).__name__
+                raise AttributeError(f"{owner}: a group has a {lost.pop()}, {owner} itself none.")
+            scheduled = [name for name, value in own.items() if callable(value)]
+            asked = {**asked, **own, **self._asked(scheduled, own)}
+        before = {name: here[name] for name in asked}
         try:
-            here.update(numbers)
+            here.update(asked)
             return self._ruled(part, gradients)
         finally:
             here.update(before)
 
     def _ruled(self, part: Part, gradients: list[Any]) -> tuple[list[Any], Held]:
         """Apply the rule to the parameters of a part, as one array or to each."""
-        if self._may_join(part) and not any(g is None for g in gradients):
+        if self._may_join(part) and not [None for g in gradients if g is None]:
             array, slots = self._applied(part.flat_data(), flat(gradients), part.slots_joined())
             values = part.cut(array)
             return values, Held([slots], True, array, values)
@@ -210,7 +213,8 @@ class Optimizer:
 
     def _may_join(self, part: Part) -> bool:
         """Tell whether all parameters may be given to the rule as one array, and it pays."""
-        if not self.elementwise or vars(self).keys() & {"updated", "_updated"}:
+        here = vars(self)
+        if not self.elementwise or "updated" in here or "_updated" in here:
             return False
         slots = part.held.slots
         return part.held.joined or (
@@ -294,7 +298,7 @@ class Optimizer:
         sizes = np.ravel(state.get("groups", len(self._parameters))).tolist()
         if sizes != self._sizes():
             raise ValueError(f"{fault}it has groups of {sizes} parameters, not {self._sizes()}.")
-        rest = {key: state[key] for key in state.keys() - {*names, *LIMITS, *FACTS}}
+        rest = {key: state[key] for key in state if key not in {*names, *LIMITS, *FACTS}}
         owns = self._own_settings(fault, rest)
         slots = iter(self._loaded_slots(fault, rest))
         helds = [Held([next(slots) for _ in part.parameters]) for part in self._parts]
@@ -342,6 +346,8 @@ class Optimizer:
         slots: list[Slots] = [{} for _ in self._parameters]
         for key, value in rest.items():
             name, _, slot = str(key).rpartition(".")
+            if name not in places:  # the slot of an own rule may have a dot in its name
+                name, _, slot = str(key).partition(".")
             if name not in places or not (self.slot_names is None or slot in self.slot_names):
                 raise ValueError(f"{fault}unexpected entry {key!r}.{self._advice()}")
             p, array, own = self._parameters[places[name]], np.array(value), slots[places[name]]

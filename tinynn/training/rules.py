@@ -114,7 +114,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """:class:`Adam` with Keras's default of the decoupled decay (Loshchilov and Hutter 2019).
 
-    PyTorch's AdamW has weight_decay 0.01 and epsilon 1e-8, which it adds before v is corrected.
+    PyTorch's AdamW has weight_decay 0.01 and epsilon 1e-8, which it adds to the corrected root.
 
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)

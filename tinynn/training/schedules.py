@@ -48,6 +48,8 @@ class _Schedule:
                 function(owner, name, value)
             elif name == "rates":
                 value = _checked_rates(owner, value)
+            elif name == "factor":
+                value = check.real(owner, name, value, above=0)
             else:
                 value = check.real(owner, name, value, at_least=0)
             vars(self)[name] = value
