@@ -28,6 +28,8 @@ BELOW = {  # what each part may import, beside itself
     **stacked("autodiff", AUTODIFF, [*LOWEST, "kernels"]),
     **{f"autodiff.{name}": [] for name in ("listening", "memory")},
     "spikes": LOWEST,
+    "metrics": LOWEST,
+    "training": [*LOWEST, *FLOORS[:3], "metrics"],
     "testing": [*LOWEST, "kernels", "autodiff"],
     **stacked("testing", CHECKER, [*LOWEST, "kernels", "autodiff"]),
     "plots": [*LOWEST, *FLOORS, "spikes"],
@@ -43,7 +45,10 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "testing": 1_500,
     "": 16_900,
 }
-CORE = ["kernels", "autodiff", "nn", "spikes", "testing", "training.optimizers", *LOWEST]
+OPTIMIZERS = [
+    f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
+]
+CORE = ["kernels", "autodiff", "nn", "spikes", "metrics", "testing", *OPTIMIZERS, *LOWEST]
 FAST_PATH = re.compile(r"replay|(?<!re\.)compil|recorder|tracer|tracing|rehears", re.IGNORECASE)
 SPOKEN = 12  # lines of the core that may speak of the fast path
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 500, 60

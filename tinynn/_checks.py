@@ -31,6 +31,7 @@ def shown(value: Any) -> str:
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
+T = TypeVar("T")
 
 
 def remembered(check: F) -> F:
@@ -150,7 +151,7 @@ def generator(owner: str, rng: Any) -> "np.random.Generator":
     )
 
 
-# ---------------------------------------------------------------- hints for constructors
+# ---------------------------------------------------------------- hints on names of arguments
 
 _HERE = {  # what others call it: what it may be called here
     "lr": ("learning_rate",),
@@ -166,25 +167,36 @@ _HERE = {  # what others call it: what it may be called here
     "seed": ("rng",),
     "generator": ("rng",),
     "random_state": ("rng",),
+    "verbose": ("progress",),
+    "n_epochs": ("epochs",),
+    "criterion": ("loss",),
+    "min_lr": ("min_learning_rate",),
+    "filepath": ("path",),
+    "filename": ("path",),
 }
 
 
 def with_hints(
-    init: Callable[Concatenate[Owner, P], None],
-) -> Callable[Concatenate[Owner, P], None]:
-    """Make a constructor say which argument was meant, or which are needed; a decorator."""
+    init: Callable[Concatenate[Owner, P], T],
+) -> Callable[Concatenate[Owner, P], T]:
+    """Make a constructor or function say which argument was meant, or which are needed."""
     signature = inspect.signature(init)
-    names = list(signature.parameters)[1:]
+    constructor = init.__name__ == "__init__"
+    names = list(signature.parameters)[constructor:]
     given = [signature.parameters[name] for name in names]
-    required = [p.name for p in given if p.default is inspect.Parameter.empty]
-    positional = [p.name for p in given if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    required = [
+        p.name if p.kind is p.POSITIONAL_OR_KEYWORD else f"{p.name}=..."
+        for p in given
+        if p.default is p.empty
+    ]
+    positional = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     @wraps(init)
-    def hinting(self: Owner, *args: P.args, **kwargs: P.kwargs) -> None:
+    def hinting(*args: Any, **kwargs: Any) -> Any:
         try:
-            signature.bind(self, *args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
-            owner = type(self).__name__
+            owner = type(args[0]).__name__ if constructor else init.__name__
             for unknown in (name for name in kwargs if name not in names):
                 meant = [name for name in _HERE.get(unknown, ()) if name in names]
                 meant = meant or difflib.get_close_matches(unknown, names, n=1)
@@ -195,6 +207,6 @@ def with_hints(
             raise TypeError(
                 f"{owner}: {error}. Write {owner}({shown}, ...): {rest} by name."
             ) from None
-        init(self, *args, **kwargs)
+        return init(*args, **kwargs)
 
-    return cast("Callable[Concatenate[Owner, P], None]", hinting)
+    return cast("Callable[Concatenate[Owner, P], T]", hinting)

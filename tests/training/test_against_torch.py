@@ -63,3 +63,75 @@ def test_weight_decay_without_momentum_is_pytorchs():
         ours.step()
         theirs.step()
     np.testing.assert_allclose(w.data, v.detach().numpy(), rtol=1e-14)
+
+
+def rate_of(step):
+    return 0.5 / (1 + step)
+
+
+CASES = [
+    ("SGD", {"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "nesterov": True}),
+    ("AdamW", {"weight_decay": 0.1, "epsilon": 1e-15}, {"weight_decay": 0.1, "eps": 1e-15}),
+    ("RMSprop", {"rho": 0.9, "epsilon": 1e-15}, {"alpha": 0.9, "eps": 1e-15}),
+]
+
+
+@pytest.mark.parametrize(("name", "ours", "theirs"), CASES)
+@pytest.mark.parametrize("clip", ["nothing", "values", "norm"])
+def test_fifty_steps_of_groups_with_schedules_are_pytorchs(name, ours, theirs, clip):
+    rng = np.random.default_rng(0)
+    a = [tnn.Tensor(rng.normal(size=s), requires_grad=True) for s in ((3, 2), (2,), (4,))]
+    b = [torch.tensor(p.numpy(), requires_grad=True) for p in a]
+    how = {"clip_value": 0.8} if clip == "values" else {"clip_norm": 0.5} if clip == "norm" else {}
+    first = {"parameters": a[:2], "learning_rate": lambda step: 0.1 * rate_of(step)}
+    optimizer = getattr(tnn, name)([first, {"parameters": a[2:]}], 0.01, **ours, **how)
+    other = getattr(torch.optim, name)(
+        [{"params": b[:2], "lr": 0.1}, {"params": b[2:]}], lr=0.01, **theirs
+    )
+    # With momentum, PyTorch leaves the learning rate out of the velocity: equal while it is fixed.
+    fixed = name == "SGD"
+    if fixed:
+        optimizer.groups[0].learning_rate = 0.05
+        other.param_groups[0]["lr"] = 0.05
+    schedule = torch.optim.lr_scheduler.LambdaLR(other, [rate_of, lambda step: 1.0])
+    for _ in range(50):
+        for p, q in zip(a, b, strict=True):
+            p.grad = rng.normal(size=p.shape)
+            q.grad = torch.tensor(p.grad)
+        optimizer.step()
+        if clip == "values":
+            torch.nn.utils.clip_grad_value_(b, 0.8)
+        elif clip == "norm":
+            norm = torch.sqrt(sum((q.grad**2).sum() for q in b))
+            for q in b:
+                q.grad *= 0.5 / max(norm, 0.5)  # clip_grad_norm_ adds 1e-6 to the norm
+        if fixed:
+            other.param_groups[0]["lr"] = 0.05
+        other.step()
+        schedule.step()
+    for p, q in zip(a, b, strict=True):
+        np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10, 37, 100])
+def test_one_cycle_is_pytorchs(steps):
+    w = torch.zeros(1, requires_grad=True)
+    sgd = torch.optim.SGD([w], lr=0.1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(sgd, 0.4, total_steps=steps, cycle_momentum=False)
+    ours = tnn.schedules.one_cycle(0.4, steps)
+    for step in range(steps):
+        assert ours(step) == pytest.approx(sgd.param_groups[0]["lr"], rel=1e-12), step
+        sgd.step()
+        if step < steps - 1:
+            theirs.step()
+
+
+def test_cosine_decay_is_pytorchs():
+    w = torch.zeros(1, requires_grad=True)
+    sgd = torch.optim.SGD([w], lr=0.4)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 30, eta_min=0.05)
+    ours = tnn.schedules.cosine_decay(0.4, 30, final=0.05)
+    for step in range(31):
+        assert ours(step) == pytest.approx(sgd.param_groups[0]["lr"], rel=1e-10)
+        sgd.step()
+        theirs.step()

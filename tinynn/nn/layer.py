@@ -1,7 +1,7 @@
 """The base class of layers and models: what it is made of, its state, its modes."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -130,7 +130,10 @@ class Layer:
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable Tensors, each once, in order of assignment."""
-        return [tensor for _, tensor in self.named_parameters()]
+        named = self.named_parameters()
+        found = Parameters(tensor for _, tensor in named)
+        found.named = named
+        return found
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all Tensors' values by dotted path, such as ``layers.0.kernel``."""
@@ -197,6 +200,12 @@ class Layer:
         8 parameters
         """
         return summary(self, input_shape)
+
+
+class Parameters(list[Tensor]):
+    """A list of Tensors; ``named`` are those of a model with their paths, for an optimizer."""
+
+    named: Sequence[tuple[str, Tensor]] = ()
 
 
 CONTAINERS = (tuple, list, dict)

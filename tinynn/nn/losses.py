@@ -318,7 +318,8 @@ def sparse_categorical_crossentropy(
     last = given.shape[-1] - 1
     fault = f"{owner}: classes must lie in 0..{last}, got"
     _require(classes, lambda low, high: low >= 0 and high <= last, fault)
-    loss = ops.negative(ops._take_last(log_p, classes))
+    chosen = ops.take_along_axis(log_p, ops.expand_dims(classes, -1))
+    loss = ops.negative(ops.squeeze(chosen, -1))
     return _reduced(owner, loss, given, sample_weight, reduction)
 
 

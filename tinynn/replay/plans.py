@@ -137,7 +137,7 @@ class Plans:
 
     def __init__(self, owner: str, credit: float = CREDIT) -> None:
         self.owner, self.credit, self.made = owner, credit, 0
-        self._plans: dict[Hashable, Plan] = {}
+        self._plans: dict[Hashable, Plan | None] = {}  # None: to be made again, and paid for
         self._seen: dict[Hashable, int] = {}
         self._changed = "other shapes or plain values"  # why the last recording was made
         self.lock = threading.RLock()
@@ -153,21 +153,25 @@ class Plans:
         ``word()``, if somebody has given a word, it is rehearsed on arrays, too, for it may ask
         what it is given. ``order``: whether gradients are computed side by side.
         """
-        plan = self._plans.get(key)
+        plan, known = self._plans.get(key), key in self._plans
         if plan is not None and plan.guards.hold():
             self.replayed()
             if verify and plan.runs and not plan.runs & (plan.runs + 1):
                 plan.verify(call, self.owner)
             return plan
-        if plan is None and self._count(key) <= after:
+        if not known and self._count(key) <= after:
             return None
         if plan is not None:
             self._plans.pop(key)
             self._changed = plan.guards.changed() or self._changed
-        if self.credit < 1:
+        paid = known and plan is None
+        if paid:
+            self.replayed()
+        elif self.credit < 1:
             return None
-        self.credit -= 1
-        self.made += 1
+        else:
+            self.credit -= 1
+            self.made += 1
         tracer = rehearsed(call)
         if word() and not _alike(tracer, rehearsed(call, tracer.draws)):
             _demand_same(tracer.recording, rehearsed(call), self.owner)
@@ -175,11 +179,20 @@ class Plans:
                 f"{self.owner}: a call on arrays did something else than one on Tensors. It may "
                 "ask of what type its arguments are. Do not compile it, or take that out of it."
             )
-        if len(self._plans) >= KEPT:
+        if len(self._plans) >= KEPT and not paid:
             del self._plans[next(iter(self._plans))]
         leaves = [leaf for leaf, _ in tracer.recording.gradients] if order else None
         plan = self._plans[key] = Plan(tracer, leaves)
         return plan
+
+    def kinds(self) -> list[Any]:
+        """Return the kinds of arguments of which there are recordings, in order."""
+        return list(self._plans)
+
+    def go_on(self, credit: float, kinds: Sequence[Hashable]) -> None:
+        """Go on as other plans of the function, whose recordings are made again at no cost."""
+        self.credit = credit
+        self._plans = {kind: self._plans.get(kind) for kind in kinds}
 
     def replayed(self) -> None:
         """Earn credit."""

@@ -394,10 +394,16 @@ class Tracer:
 
         return tree_map(entering, plain(layer, args, kwargs))
 
-    def _do_setting(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
+    def _do__set(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
         if descriptor.name in vars(optimizer):  # it was made before
             self.refuse(f"it sets {type(optimizer).__name__}.{descriptor.name}")
         plain(descriptor, optimizer, value)
+
+    def _do__set_own(self, plain: Any, name: str, optimizer: Any, *args: Any) -> None:
+        self.refuse(f"it sets {name} of a group of {type(optimizer).__name__}")
+
+    def _do_read(self, plain: Any, setting: Any, optimizer: Any, schedule: Any) -> None:
+        self.refuse(f"it reads {type(optimizer).__name__}.{setting.name}, which a schedule changes")
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
         if any(id(p) in self._made for p in optimizer.parameters):
