@@ -82,7 +82,7 @@ def trained(monkeypatch, how, state=None, keep=None):
     watch = type("Watch", (tnn.Callback,), {"on_batch_end": lambda *_: None})()
     how = how | {"callbacks": [*how["callbacks"], watch]}
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "train", lambda self: train(self, state))
+        patched.setattr(Run, "train", lambda self, _=None: train(self, state))
         patched.setattr(Run, "_means", kept)
         history = tnn.fit(**how)
     model, optimizer = how["model"], how["optimizer"]

@@ -17,7 +17,7 @@ OWN = "tinynn."  # before the names of tinynn's classes
 BUILD = "Build the model as your code does, and use tinynn.load."
 
 
-class _NotHeld(Exception):
+class NotHeld(Exception):
     """A value that a description cannot hold."""
 
 
@@ -58,17 +58,17 @@ class _Describer:
             self._places[id(layer)] = None
             entry: dict[str, Any] = {"class": type(layer).__name__, "arguments": {}}
             try:
-                entry["class"], arguments = _arguments(layer)
-                for name, value in arguments.items():
+                entry["class"], given = arguments(layer)
+                for name, value in given.items():
                     entry["arguments"][name] = self._plain(value, name)
-            except _NotHeld as fault:
+            except NotHeld as fault:
                 path = self._paths.get(id(layer)) or "the model"
                 self.unknown.append(f"{path}, a {type(layer).__name__}: {fault}")
             self.layers.append(entry)
             self._places[id(layer)] = len(self.layers) - 1
         place = self._places[id(layer)]
         if place is None:
-            raise _NotHeld("it holds itself")
+            raise NotHeld("it holds itself")
         return place
 
     def _plain(self, value: Any, name: str, depth: int = 0) -> Any:
@@ -76,7 +76,7 @@ class _Describer:
         if isinstance(value, np.generic):
             value = value.item()
         if depth > 20:
-            raise _NotHeld(f"its {name} is nested too deeply")
+            raise NotHeld(f"its {name} is nested too deeply")
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float and math.isfinite(value):
@@ -94,15 +94,15 @@ class _Describer:
                 return known
         called = getattr(value, "__name__", None)
         what = f"the function {called}" if called and callable(value) else check.shown(value)
-        raise _NotHeld(f"its {name} is {what}, which a file cannot hold")
+        raise NotHeld(f"its {name} is {what}, which a file cannot hold")
 
 
-def _arguments(layer: Layer) -> tuple[str, dict[str, Any]]:
+def arguments(layer: Layer) -> tuple[str, dict[str, Any]]:
     """Return the name of a layer's class, and the arguments of its constructor that are kept."""
     cls = type(layer)
     if _own_classes().get(cls.__name__) is not cls:
         if not hasattr(layer, "to_config"):
-            raise _NotHeld(
+            raise NotHeld(
                 "it is no layer of tinynn's. Write a method to_config() that returns its arguments "
                 "in a dict, and a classmethod from_config(config)"
             )
@@ -112,7 +112,7 @@ def _arguments(layer: Layer) -> tuple[str, dict[str, Any]]:
             raise TypeError(f"{cls.__name__}.to_config: must return a dict of arguments, got {got}")
         return cls.__name__, config
     if replaced := [name for name in vars(layer) if callable(getattr(cls, name, None))]:
-        raise _NotHeld(f"its method {replaced[0]} was replaced")
+        raise NotHeld(f"its method {replaced[0]} was replaced")
     names = [name for name in _kept(cls) if name != "rng" and not _initial(name)]
     return f"{OWN}{cls.__name__}", {name: getattr(layer, name) for name in names}
 
@@ -187,23 +187,23 @@ def _built(entry: dict[str, Any], classes: Mapping[str, Any], rng: Any, made: li
     name, given = entry["class"], entry.get("arguments")
     if not isinstance(given, dict):
         raise ValueError("its arguments are no dict")
-    arguments = {key: _value(value, made) for key, value in given.items()}
+    values = {key: _value(value, made) for key, value in given.items()}
     if not name.startswith(OWN):
-        return _of_a_class(name, arguments, classes)
+        return _of_a_class(name, values, classes)
     cls = _own_classes().get(name.removeprefix(OWN))
     if cls is None:
         known = ", ".join(sorted(_own_classes()))
         raise ValueError(f"tinynn has no such layer. It has {known}")
     places, kept = [], dict[str, Any]()
     parameters = _kept(cls)
-    for key in arguments:
+    for key in values:
         if key not in parameters or key == "rng" or _initial(key):
             raise ValueError(f"there is no argument {key!r}. Was it written by a newer tinynn?")
     for key, parameter in parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            places = list(arguments.get(key, ()))
-        elif key in arguments:
-            kept[key] = arguments[key]
+            places = list(values.get(key, ()))
+        elif key in values:
+            kept[key] = values[key]
         elif key == "rng" or _initial(key):
             kept[key] = rng if key == "rng" else "zeros"
         elif parameter.default is parameter.empty:

@@ -1,5 +1,6 @@
 """The training loop: fit() checks what it is given, and starts a run."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,13 @@ from tinynn import metrics as measures
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer
 from tinynn.training.callbacks import Callback, as_callbacks
+from tinynn.training.checkpoint import Checkpoint
 from tinynn.training.data import Weighing, training_data
 from tinynn.training.data import validation_data as validating
 from tinynn.training.history import History
 from tinynn.training.inference import check_model
 from tinynn.training.optimizers import Optimizer
+from tinynn.training.resume import Kept, as_checkpoint
 from tinynn.training.run import Metrics, Run
 from tinynn.training.steps import training_step
 
@@ -26,8 +29,8 @@ def fit(
     sample_weight: Any = None, class_weight: Mapping[int, float] | None = None,
     metrics: Sequence[str | Callable[..., Any]] = (), shuffle: bool = True,
     rng: "check.Seed" = None, callbacks: Sequence[Callback | Callable[..., Any]] = (),
-    progress: bool = True, compile: bool | str = "auto", chunk: int | str | None = "auto",
-    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None, progress: bool = True,
+    compile: bool | str = "auto", chunk: int | str | None = "auto", threads: int | None = None,
 ) -> History:  # fmt: skip
     """Train ``model``: for each batch a forward pass, a backward pass, a step of ``optimizer``.
 
@@ -49,6 +52,13 @@ def fit(
     epoch, counted from 0; a truthy answer ends the training. ``progress``: a tqdm bar an epoch; one
     for all where the output is no terminal; "eager" there means that steps could be quicker.
 
+    ``checkpoint``: a path, or a :class:`Checkpoint`, in which the whole state of the training is
+    kept after each epoch. A script that was killed and is started again goes on from there, and
+    ends in the same bits; one that had finished returns its History at once. Give each training a
+    path of its own. Other settings, data or models than those of the file are refused; more epochs
+    are not. Generators are kept that layers and data hold as attributes, and what callbacks and a
+    dataset return as their ``state_dict()``.
+
     With ``compile="auto"`` steps are recorded once and replayed, equal to rounding, where every
     part is known to depend on its arguments and Tensors alone: tinynn's own layers and losses, and
     what :func:`tinynn.pure` marks. All else runs as it is written, and the History's ``eager`` says
@@ -69,20 +79,22 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    return _checked_run(**locals()).train()
+    run, kept = _checked_run(**locals())
+    return run.train(None if kept is None else kept.state())
 
 
 def _checked_run(
     model: Layer, x: Any, y: Any, *, loss: Any, optimizer: Any, epochs: Any, batch_size: Any,
-    validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, progress: Any,
-    compile: Any, chunk: Any, threads: Any, **data: Any,
-) -> Run:  # fmt: skip
-    """Return the run of one call of fit, having checked its arguments."""
+    validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, checkpoint: Any,
+    progress: Any, compile: Any, chunk: Any, threads: Any, **data: Any,
+) -> tuple[Run, Kept | None]:  # fmt: skip
+    """Return the run of one call of fit and its checkpoint, having checked the arguments."""
     check_model("fit", model)
     loss = losses.get("fit", loss)
     epochs = check.integer("fit", "epochs", epochs, at_least=1)
     progress = check.flag("fit", "progress", progress)
     how = _checked_compilation(compile, chunk, threads)
+    file = as_checkpoint(checkpoint)
     hooks, figures = as_callbacks(callbacks), _checked_metrics(metrics)
     dtype = np.result_type(*[p.dtype for p in model.parameters()], np.float32)
     unweighed = Weighing(loss, None, dtype)
@@ -94,7 +106,10 @@ def _checked_run(
         held_out = validating(validation_data, unweighed, batch_size)
     _check_optimizer(model, optimizer)
     step = training_step(model, loss, optimizer, keep=bool(figures), **how)
-    return Run(model, loss, optimizer, step, epochs, training, held_out, figures, hooks, progress)
+    parts = training, held_out, figures, hooks, progress
+    run = Run(model, loss, optimizer, step, epochs, *parts)
+    run.keeper = kept = None if file is None else Kept(file, run)
+    return run, kept
 
 
 def _checked_metrics(given: Any) -> Metrics:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,16 @@ ADVICE = "Use a smaller learning rate, or tinynn.clip_grad_norm."
 CTRL_C = "Ctrl-C"
 
 
+class Keeper(Protocol):
+    """Keeps states of a run in a checkpoint."""
+
+    def due(self) -> bool:
+        """Tell whether it is time to keep one."""
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Keep a state in place of the one before."""
+
+
 class Run:
     """A training: ``epoch``, and of it ``batch`` batches of ``samples`` samples, are done.
 
@@ -42,12 +52,14 @@ class Run:
         self.epochs, self.data, self.held_out = epochs, data, held_out
         self.metrics, self.callbacks = metrics, callbacks
         self.history = History()
+        self.keeper: Keeper | None = None
         self.epoch = self.batch = self.samples = 0
         self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
         self._bars = Bars(progress, epochs, len(data))
         self._interrupts = Interrupts()
         self._batches: Iterator[Batch] | None = None  # of an epoch that is resumed
         self._began: dict[str, Any] = {}  # states of the data's generators when the epoch began
+        self._dataset: Any = None  # the dataset's own state then
         self._first = True  # no batch has come yet
         self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
 
@@ -57,7 +69,8 @@ class Run:
         """Return all that the rest depends on: nested dicts and lists of numbers, strings, arrays.
 
         ``order``: the states of the data's generators when the epoch began, which give the same
-        order again; ``generators``: the states of all of them, those of layers included, now.
+        order again, and ``dataset`` the state of its own that a dataset had then; ``generators``:
+        the states of all of them, those of layers included, now.
         """
         history = self.history
         return {
@@ -72,7 +85,9 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "order": self._began,
-            "generators": _states(_generators(self._holders(everything=True))),
+            "dataset": self._dataset if self.batch else _own_state(self.data),
+            "validation": _own_state(self.held_out),
+            "generators": _states(self.generators()),
             "step": self.step.state_dict(),
         }
 
@@ -87,13 +102,25 @@ class Run:
         history = self.history
         history.history = {name: list(values) for name, values in state["history"].items()}
         history.notes, history.stopped = list(state["notes"]), state["stopped"]
-        generators = _generators(self._holders(everything=True))
+        _restore_own(self.data, state["dataset"])
+        _restore_own(self.held_out, state["validation"])
+        generators = self.generators()
         if self.batch:
+            self._dataset = state["dataset"]
             self._began = dict(state["order"])
             _restore(generators, self._began)
             self._batches = self.data.epoch(self.batch)
         _restore(generators, state["generators"])
         self.step.load_state_dict(state["step"])
+
+    def generators(self) -> dict[str, "np.random.Generator"]:
+        """Return all generators that a training draws from, by the names of their holders."""
+        return _generators(self._holders(everything=True))
+
+    def _keep(self, state: Mapping[str, Any] | None = None) -> None:
+        """Keep a state, by default that of now, if there is a checkpoint."""
+        if self.keeper is not None:
+            self.keeper.keep(self.state_dict() if state is None else state)
 
     def _holders(self, everything: bool = False) -> list[tuple[str, Any]]:
         """Return what may hold a generator that orders the data, or any other, by a name."""
@@ -115,7 +142,9 @@ class Run:
                     callback.model, callback.optimizer = self.model, self.optimizer
                     callback.history = self.history
                     callback.on_train_begin()
-                if state is not None:
+                if state is None:
+                    self._keep()  # also shows at once that it can be kept
+                else:
                     self.load_state_dict(state)
                 self._until_stopped()
                 for callback in self.callbacks:
@@ -153,6 +182,9 @@ class Run:
         with self._bars.epoch(title, self.epoch, self.batch):
             with quiet():
                 self._train_batches(title)
+                # Validation may draw, so if it is interrupted, this is where to go on.
+                ended_early = self.keeper is None or self.history.stopped is not None
+                trained = None if ended_early else self.state_dict()
                 if path := _nonfinite_parameter(self.model):
                     what = f"fit: parameter {path} is no longer finite after {title.lower()}"
                     raise FloatingPointError(f"{what}. {ADVICE}")
@@ -160,6 +192,8 @@ class Run:
                 if self.held_out is not None:
                     logs |= self._validated(self.held_out, title)
             if self._interrupts.pressed:
+                if trained is not None:
+                    self._keep(trained)
                 return
             for callback in self.callbacks:
                 if isinstance(callback, Evaluate):
@@ -182,6 +216,7 @@ class Run:
         for note in self.history.notes[said:]:
             self._bars.say(note)
         self.epoch, self.batch = self.epoch + 1, 0
+        self._keep()
 
     def _heed(self, callback: Callback, answer: Any) -> None:
         if truth(callback, answer) and self.history.stopped is None:
@@ -190,6 +225,7 @@ class Run:
     def _train_batches(self, title: str) -> None:
         """Take the steps of an epoch that are left."""
         if self._batches is None:
+            self._dataset = _own_state(self.data)
             self._began = _states(_generators(self._holders()))
             self._batches = self.data.epoch()
         batches, self._batches = self._batches, None
@@ -214,6 +250,8 @@ class Run:
                 return
             if self._interrupts.pressed:
                 return
+            if self.keeper is not None and self.keeper.due():
+                self._keep()
 
     def _after_batch(self) -> bool:
         logs = self._means()
@@ -297,6 +335,18 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 def _overrides(callback: Callback, name: str) -> bool:
     own = getattr(type(callback), name) is not getattr(Callback, name)
     return own or name in vars(callback)
+
+
+def _own_state(source: Source | None) -> Any:
+    """Return the state that a dataset says it has."""
+    batches = getattr(source, "batches", None)
+    both = all(hasattr(batches, name) for name in ("state_dict", "load_state_dict"))
+    return batches.state_dict() if both else None  # type: ignore[union-attr]
+
+
+def _restore_own(source: Source | None, state: Any) -> None:
+    if state is not None:
+        source.batches.load_state_dict(state)  # type: ignore[union-attr]
 
 
 def _generators(holders: Sequence[tuple[str, Any]]) -> dict[str, Any]:
