@@ -10,6 +10,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn._trees import PLAIN
+from tinynn.nn import activations
 from tinynn.nn.config import NotHeld, arguments
 from tinynn.nn.layer import Layer
 from tinynn.training.callbacks import name_of
@@ -99,7 +100,7 @@ def _of_a_layer(layer: Layer) -> dict[str, Any]:
     with suppress(NotHeld):
         name, given = arguments(layer)
     return {"class": name} | {
-        key: shown(value)
+        key: activations.name(value) if hasattr(value, "__name__") else shown(value)
         for key, value in given.items()
         if type(value) in PLAIN or isinstance(value, (tuple, np.dtype)) or callable(value)
     }
