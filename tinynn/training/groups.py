@@ -18,7 +18,7 @@ from tinynn.training.schedules import Schedule
 from tinynn.training.settings import Limit, Setting, read
 
 Slots = dict[str, np.ndarray]
-Given = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
+Given = Iterable[Tensor | tuple[str, Tensor] | Mapping[str, Any]]
 
 NO_LISTS = (Tensor, set, frozenset, Mapping, str)
 ELSEWHERE = {"params": "parameters", "lr": "learning_rate", "eps": "epsilon"}
