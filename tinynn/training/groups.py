@@ -80,7 +80,8 @@ class Part:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "held": self.held._replace(flat=None)}  # copied views are no views
+        held = self.held._replace(flat=None, data=())  # views, which would be copied one by one
+        return {**vars(self), "held": held}
 
     def cut(self, array: np.ndarray) -> list[np.ndarray]:
         """Cut a flat array into parts of the parameters' shapes."""
