@@ -18,7 +18,7 @@ from tinynn.training.schedules import Schedule
 from tinynn.training.settings import Limit, Setting, read
 
 Slots = dict[str, np.ndarray]
-Given = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
+Given = Iterable[Tensor | tuple[str, Tensor] | Mapping[str, Any]]
 
 NO_LISTS = (Tensor, set, frozenset, Mapping, str)
 ELSEWHERE = {"params": "parameters", "lr": "learning_rate", "eps": "epsilon"}
@@ -80,7 +80,8 @@ class Part:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "held": self.held._replace(flat=None)}  # copied views are no views
+        held = self.held._replace(flat=None, data=())  # views, which would be copied one by one
+        return {**vars(self), "held": held}
 
     def cut(self, array: np.ndarray) -> list[np.ndarray]:
         """Cut a flat array into parts of the parameters' shapes."""

@@ -1,7 +1,8 @@
 """The base of all optimizers: whole steps by a rule, and a complete state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,12 @@ class Optimizer:
     slot_names: tuple[str, ...] | None = None  # None: any that the rule returns
     optional_slots: tuple[str, ...] = ()  # of these, those that may be missing
     elementwise = False
+    _schedulable: Mapping[str, Scheduled] = MappingProxyType({"learning_rate": learning_rate})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Scheduled)}
+        cls._schedulable = {**cls._schedulable, **own}
         if vars(cls).keys() & {"updated", "_updated"}:  # what it inherits may not hold
             for said in ("elementwise", "slot_names", "optional_slots"):
                 setattr(cls, said, vars(cls).get(said, getattr(Optimizer, said)))
@@ -71,7 +75,7 @@ class Optimizer:
         clip_norm: float | None = None, clip_value: float | None = None,
     ) -> None:  # fmt: skip
         self.parameters = parameters
-        self._scheduled: frozenset[str] = frozenset()  # names of settings that are schedules
+        self._scheduled: dict[str, schedules.Schedule] = {}  # settings that are schedules
         self.learning_rate = learning_rate
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.iterations = 0
@@ -143,7 +147,9 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
-        asked = self._asked(self._scheduled, vars(self)) if self._scheduled else {}
+        asked = {}
+        for name, schedule in self._scheduled.items():
+            asked[name] = self._schedulable[name].asked(self, schedule)
         gradients = [getattr(p, "_grad", None) for p in self._parameters]
         if self.clip_norm is not None or self.clip_value is not None:
             gradients = clipped(type(self).__name__, gradients, self.clip_value, self.clip_norm)
@@ -160,22 +166,19 @@ class Optimizer:
             ]
         )
 
-    def _asked(self, names: Iterable[str], held: Mapping[str, Any]) -> dict[str, float]:
-        """Return what schedules give at this step, by the names of the settings."""
-        return {name: getattr(type(self), name).asked(self, held[name]) for name in names}
-
     def _in_force(
         self, asked: dict[str, Any], part: Part, gradients: list[Any]
     ) -> tuple[list[Any], Held]:
         """Apply the rule to a part, while the settings are numbers: those of the part."""
-        here, own = vars(self), part.own
+        here, own, before = vars(self), part.own, self._scheduled
         if own:
             if lost := own.keys() - here.keys():
                 owner = type(self).__name__
                 raise AttributeError(f"{owner}: a group has a {lost.pop()}, {owner} itself none.")
-            scheduled = [name for name, value in own.items() if callable(value)]
-            asked = {**asked, **own, **self._asked(scheduled, own)}
-        before = {name: here[name] for name in asked}
+            before = {name: here[name] for name in asked | own}
+            asked = asked | own
+            for name in [name for name, value in own.items() if callable(value)]:
+                asked[name] = self._schedulable[name].asked(self, own[name])
         try:
             here.update(asked)
             return self._ruled(part, gradients)

@@ -54,13 +54,6 @@ class _Schedule:
                 value = check.real(owner, name, value, at_least=0)
             vars(self)[name] = value
 
-    def __call__(self, step: int) -> float:
-        """Return the rate at a step."""
-        return self._rate(step)
-
-    def _rate(self, step: int) -> float:
-        raise NotImplementedError
-
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={shown(value)}" for name, value in vars(self).items())
         return f"{type(self).__name__}({given})"
@@ -106,7 +99,8 @@ class constant(_Schedule):
 
     rate: float
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         return self.rate
 
 
@@ -122,7 +116,8 @@ class step_decay(_Schedule):
     factor: float
     every: int
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         return self.rate * self.factor ** (step // self.every)
 
 
@@ -138,7 +133,8 @@ class exponential_decay(_Schedule):
     factor: float
     every: int
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         return self.rate * self.factor ** (step / self.every)
 
 
@@ -157,8 +153,10 @@ class cosine_decay(_Schedule):
     steps: int
     final: float = 0.0
 
-    def _rate(self, step: int) -> float:
-        return _cosine(self.rate, self.final, min(step, self.steps) / self.steps)
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        part = step / self.steps if step < self.steps else 1.0
+        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * part)) / 2
 
 
 @_schedule
@@ -175,7 +173,8 @@ class one_cycle(_Schedule):
     peak: float
     steps: int
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         top, last = 0.3 * self.steps - 1, self.steps - 1
         if step <= top:
             return _cosine(self.peak / 25, self.peak, step / top if top else 1.0)
@@ -197,7 +196,8 @@ class warmup(_Schedule):
     steps: int
     then: Schedule
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         if step < self.steps:
             return self.then(0) * step / self.steps
         return self.then(step - self.steps)
@@ -213,7 +213,8 @@ class piecewise(_Schedule):
 
     rates: dict[int, float]
 
-    def _rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
         return self.rates[max(start for start in self.rates if start <= step)]
 
     def __hash__(self) -> int:

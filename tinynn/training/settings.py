@@ -66,9 +66,9 @@ class Scheduled(Setting):
 
     def _take(self, instance: Any, value: Any) -> None:
         super()._take(instance, value)
-        others = vars(instance).get("_scheduled", frozenset()) - {self.name}
-        found = {self.name} if callable(vars(instance)[self.name]) else set()
-        vars(instance)["_scheduled"] = others | found
+        held = vars(instance)[self.name]
+        others = {name: value for name, value in instance._scheduled.items() if name != self.name}
+        instance._scheduled = others | ({self.name: held} if callable(held) else {})
 
     def asked(self, optimizer: Any, schedule: Any) -> float:
         """Return the number for the next step, which must be within the bounds."""
