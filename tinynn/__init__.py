@@ -18,10 +18,13 @@ from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
+from tinynn.nn.branches import Lambda, Parallel, Residual
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
+from tinynn.nn.normalization import BatchNorm, LayerNorm
 from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
+from tinynn.nn.upsampling import Conv1dTranspose, UpSample1d, ZeroPad1d
 from tinynn.training.batches import batches
 from tinynn.training.files import load, save
 from tinynn.training.inference import predict
@@ -48,9 +51,10 @@ def __getattr__(name: str) -> _Any:
 
 
 __all__ = [
-    "SGD", "Activation", "Adam", "AvgPool1d", "Conv1d", "Dense", "Dropout", "Flatten",
-    "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History", "Layer", "MaxPool1d",
-    "NotReplayable", "Optimizer", "ReplayMismatch", "Sequential", "Stream", "Tensor", "abs",
+    "SGD", "Activation", "Adam", "AvgPool1d", "BatchNorm", "Conv1d", "Conv1dTranspose", "Dense",
+    "Dropout", "Flatten", "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History",
+    "Lambda", "Layer", "LayerNorm", "MaxPool1d", "NotReplayable", "Optimizer", "Parallel",
+    "ReplayMismatch", "Residual", "Sequential", "Stream", "Tensor", "UpSample1d", "ZeroPad1d", "abs",
     "arctan", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "clip", "clip_grad_norm",
     "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh", "cumsum", "dot",
     "einsum", "elementwise", "elu", "exp", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu",

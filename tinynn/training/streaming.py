@@ -1,5 +1,6 @@
 """stream(): a model's scores for a series that arrives piece by piece."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,14 @@ from tinynn.autodiff.graph import no_grad
 from tinynn.nn.layer import Layer
 from tinynn.nn.observe import mode
 from tinynn.training.batches import data
-from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
+from tinynn.training.inference import (
+    begin,
+    certain,
+    check_model,
+    first_layer,
+    known_reach,
+    shortest_piece,
+)
 from tinynn.training.steps import forward
 
 
@@ -46,12 +54,17 @@ class Stream:
                 "strides, give padding='causal' or a pair (left, right) in place of 'same'."
             )
         self.model, self._reach, self._forward = model, reach, forward(model)
+        # How many steps are taken at a time: a skip connection joins what is pooled and upsampled.
+        self._portion = 1 if reach.multiple == reach.stride else reach.multiple
         self.reset()
 
     @property
     def delay(self) -> int:
-        """How many input steps a score lags: output i is returned with step i stride + delay."""
-        return self._reach.right
+        """How many input steps a score lags: output i is returned with step i stride + delay.
+
+        At most so many, where a model takes its input in multiples of some steps (``Layer.reach``).
+        """
+        return math.ceil(self._reach.right) + self._portion - 1
 
     def __repr__(self) -> str:
         return f"Stream({self.model!r}, delay={self.delay})"
@@ -72,15 +85,16 @@ class Stream:
         :meth:`finish`; then nothing has changed.
         """
         given, kept = self._joined(x)
-        stride, left, right = self._reach[:3]
-        certain = max(self._given, -(-(self._start + kept.shape[-2] - right) // stride))
+        whole = kept.shape[-2] // self._portion * self._portion
+        first = int(self._start / self._reach.stride)
+        stop = max(self._given, first + certain(self._reach, whole))
         try:
-            if certain > self._given:
-                scores = self._scores(kept, certain)
+            if stop > self._given:
+                scores = self._scores(kept[..., :whole, :], stop)
             elif self._none is not None:
                 scores = self._none
             else:  # too few steps: zeros in their place show shape and dtype of an output
-                steps = shortest_piece(self._reach)
+                steps = -(-shortest_piece(self._reach) // self._portion) * self._portion
                 trial = np.zeros((*given.shape[:-2], steps, given.shape[-1]), given.dtype)
                 with np.errstate(all="ignore"):
                     scores = self._run(trial)[..., :0, :]
@@ -91,10 +105,10 @@ class Stream:
                 f"Stream.push: x of shape {given.shape} does not fit the model: {error}"
             ) from error
         # One output more than is needed, so that finish() never lacks the steps of a window.
-        start = max(self._start, (certain - 1 - -(-left // stride)) * stride)
+        start = max(self._start, begin(self._reach, stop - 1))
         self._kept = kept[..., start - self._start :, :].copy()
         self._none = scores[..., :0, :].copy()
-        self._start, self._given = start, certain
+        self._start, self._given = start, stop
         return scores
 
     def finish(self) -> np.ndarray:
@@ -135,7 +149,7 @@ class Stream:
 
     def _scores(self, kept: np.ndarray, stop: int | None) -> np.ndarray:
         """Return the outputs from the first one not yet returned, up to ``stop``."""
-        first = self._start // self._reach.stride
+        first = int(self._start / self._reach.stride)
         last = None if stop is None else stop - first
         before = (slice(None),) * (kept.ndim - 2)
         return self._run(kept)[(*before, slice(self._given - first, last))].copy()
