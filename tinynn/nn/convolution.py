@@ -82,7 +82,9 @@ class Conv1d(Weighted):
         return steps * self.strides - left + self.dilation_rate * ((self.kernel_size - 1) // 2)
 
     def __repr__(self) -> str:
-        return self._shown(strides=1, padding="valid", padding_mode="zeros", dilation_rate=1, groups=1)
+        return self._shown(
+            strides=1, padding="valid", padding_mode="zeros", dilation_rate=1, groups=1
+        )
 
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""

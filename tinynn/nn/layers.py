@@ -18,6 +18,7 @@ from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 
 
 def float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
+    """Return ``dtype`` as one of floating-point numbers, or raise TypeError."""
     try:
         resolved = np.dtype(object if dtype is None else dtype)
         if resolved.kind == "f":

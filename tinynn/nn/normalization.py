@@ -14,9 +14,11 @@ from tinynn.nn.layer import Layer
 from tinynn.nn.layers import as_input, float_dtype
 from tinynn.nn.receptive_field import ReceptiveField
 
+LONG = 2**13  # steps: a sum of more, one after the other, is too far from exact in single precision
+
 
 class _Normalization(Layer):
-    """A layer with ``gamma`` and ``beta`` for each channel. Half precision is computed in single."""
+    """A layer with ``gamma`` and ``beta`` for each channel. Half precision becomes single."""
 
     def _make(self, size: int, epsilon: float, dtype: Any) -> None:
         owner = type(self).__name__
@@ -113,7 +115,13 @@ class BatchNorm(_Normalization):
 
 def _mean(x: Tensor) -> Tensor:
     """Return the mean over all axes but the last."""
-    return ops.sum_to(x, x.shape[-1:]) / math.prod(x.shape[:-1])
+    rows, channels = math.prod(x.shape[:-1]), x.shape[-1:]
+    if max(x.shape[:-1]) <= LONG:
+        return ops.sum_to(x, channels) / rows
+    size = 2 ** (rows.bit_length() // 2)  # sums of so many, and then a sum of those
+    flat = ops.reshape(x, (rows, *channels))
+    parts = ops.reshape(flat[: rows // size * size], (-1, size, *channels))
+    return (ops.sum_to(parts, channels) + ops.sum(flat[rows // size * size :], 0)) / rows
 
 
 class LayerNorm(_Normalization):

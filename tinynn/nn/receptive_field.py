@@ -13,9 +13,11 @@ class ReceptiveField(NamedTuple):
     """Which steps one output step sees: i sees i stride - left to i stride + right.
 
     ``stride``: input steps from one output to the next, Fraction(1, 2) where each gives two.
-    ``left`` and ``right``: 0 or more steps. ``multiple``: a piece of a series has to begin at a
-    multiple of so many steps, so that all layers place their windows as in the whole. ``fixed``
+    ``left`` and ``right``: 0 or more steps. ``multiple``: how many steps longer a series must be
+    to fit as well, such as 2 where a pooled branch is upsampled and joined to another. ``fixed``
     is False if the length of the series moves the windows, as padding "same" can with strides.
+    ``grid``: a piece of a series has to begin at a multiple of so many steps, so that all layers
+    place their windows as in the whole.
     """
 
     stride: int | Fraction = 1
@@ -23,17 +25,21 @@ class ReceptiveField(NamedTuple):
     right: int | Fraction = 0
     multiple: int = 1
     fixed: bool = True
+    grid: int = 1
 
     def then(self, after: "ReceptiveField") -> "ReceptiveField":
         """Return the receptive field of this layer with another one after it.
 
-        >>> ReceptiveField(2, 0, 1, 2).then(ReceptiveField(3, 4, 4, 3))
-        ReceptiveField(stride=6, left=8, right=9, multiple=6, fixed=True)
+        >>> ReceptiveField(2, 0, 1, grid=2).then(ReceptiveField(3, 4, 4, grid=3))
+        ReceptiveField(stride=6, left=8, right=9, multiple=1, fixed=True, grid=6)
         """
         stride, left, right = (self.stride * n for n in after[:3])
-        multiple = math.lcm(self.multiple, Fraction(self.stride * after.multiple).numerator)
         ends = _plain(self.left + left), _plain(self.right + right)
-        return ReceptiveField(_plain(stride), *ends, multiple, self.fixed and after.fixed)
+        grid = math.lcm(self.grid, Fraction(self.stride * after.grid).numerator)
+        multiple = self.multiple
+        if after.multiple > 1:
+            multiple = math.lcm(multiple, Fraction(self.stride * after.multiple).numerator)
+        return ReceptiveField(_plain(stride), *ends, multiple, self.fixed and after.fixed, grid)
 
 
 def _plain(number: int | Fraction) -> int | Fraction:
@@ -50,8 +56,11 @@ def beside(fields: Iterable[ReceptiveField | None]) -> ReceptiveField | None:
     if len(known) != len(found) or len({field.stride for field in known}) != 1:
         return None
     left, right = max(field.left for field in known), max(field.right for field in known)
-    multiple = math.lcm(*(field.multiple for field in known))
-    return ReceptiveField(known[0].stride, left, right, multiple, all(f.fixed for f in known))
+    multiple, grid = math.lcm(*(f.multiple for f in known)), math.lcm(*(f.grid for f in known))
+    stride = known[0].stride
+    if grid > stride.numerator:  # what a branch has cut off is missing beside the others
+        multiple = grid
+    return ReceptiveField(stride, left, right, multiple, all(f.fixed for f in known), grid)
 
 
 def receptive_field_of(layer: Any) -> ReceptiveField | None:
@@ -60,17 +69,21 @@ def receptive_field_of(layer: Any) -> ReceptiveField | None:
     if said is None:
         return None
     owner = f"{type(layer).__name__}.reach"
-    if not isinstance(said, tuple) or len(said) not in (3, 4, 5):
+    if not isinstance(said, tuple) or len(said) not in (3, 4, 5, 6):
         raise TypeError(
             f"{owner} must return (stride, left, right), (stride, left, right, multiple) or None, "
             f"got {said!r}."
         )
-    stride = _steps(owner, "stride", said[0], at_least=1)
-    left = _steps(owner, "left", said[1], at_least=0)
-    right = _steps(owner, "right", said[2], at_least=0)
-    multiple = check.integer(owner, "multiple", [*said, 1][3], at_least=1)
-    fixed = [check.flag(owner, "fixed", flag) for flag in said[4:]]
-    return ReceptiveField(stride, left, right, math.lcm(multiple, stride.numerator), *fixed)
+    field = ReceptiveField(*said)
+    stride = _steps(owner, "stride", field.stride, at_least=1)
+    left = _steps(owner, "left", field.left, at_least=0)
+    right = _steps(owner, "right", field.right, at_least=0)
+    multiple = check.integer(owner, "multiple", field.multiple, at_least=1)
+    fixed = check.flag(owner, "fixed", field.fixed)
+    grid = math.lcm(
+        check.integer(owner, "grid", field.grid, at_least=1), multiple, stride.numerator
+    )
+    return ReceptiveField(stride, left, right, multiple, fixed, grid)
 
 
 def _steps(owner: str, name: str, value: Any, *, at_least: int) -> int | Fraction:
@@ -93,4 +106,5 @@ def of_windows(
         beyond = max(0, before + after - extent + 1)  # how far past the end a window may begin
         left = max(left, before, beyond + (after if mirrored else 0))
         right = max(right, extent - 1 - before, *((before, after) if mirrored else ()))
-    return ReceptiveField(stride, left, right, stride, len({before for before, _ in pairs}) == 1)
+    fixed = len({before for before, _ in pairs}) == 1
+    return ReceptiveField(stride, left, right, fixed=fixed, grid=stride)

@@ -91,8 +91,11 @@ class Conv1dTranspose(Weighted):
         if self._pointwise() is None:
             return None
         cropped, reach = self._window()[0], self.dilation_rate * (self.kernel_size - 1)
-        parts = (Fraction(n, self.strides) for n in (1, max(0, reach - cropped), cropped))
-        return ReceptiveField().then(ReceptiveField(*parts))
+        left, right = (
+            Fraction(max(0, reach - cropped), self.strides),
+            Fraction(cropped, self.strides),
+        )
+        return ReceptiveField().then(ReceptiveField(Fraction(1, self.strides), left, right))
 
 
 class UpSample1d(OverSteps):
@@ -117,8 +120,8 @@ class UpSample1d(OverSteps):
 
     def reach(self) -> ReceptiveField:
         """Return the part of a step from one output to the next, and the step that it sees."""
-        parts = Fraction(1, self.size), Fraction(self.size - 1, self.size)
-        return ReceptiveField().then(ReceptiveField(*parts))
+        part = Fraction(1, self.size)
+        return ReceptiveField().then(ReceptiveField(part, 1 - part))
 
 
 class ZeroPad1d(OverSteps):

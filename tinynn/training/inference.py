@@ -114,7 +114,7 @@ def _reach_for(model: Layer, x: np.ndarray, piece: Any) -> ReceptiveField:
     if piece < min(shortest := shortest_piece(reach), x.shape[-2]):
         raise ValueError(
             f"predict: piece_length must be at least {shortest} for this model, whose outputs see "
-            f"{reach.left} steps back and {reach.right} ahead, got {piece}."
+            f"{math.ceil(reach.left)} steps back and {math.ceil(reach.right)} ahead, got {piece}."
         )
     return reach
 
@@ -145,8 +145,8 @@ def first_layer(layer: Layer, test: Callable[[ReceptiveField | None], bool], pat
 
 def shortest_piece(reach: ReceptiveField) -> int:
     """Return how long a piece must be to give an output that sees no cut, wherever it begins."""
-    stride, left, right, multiple, _ = reach
-    return math.ceil(math.ceil(left / stride) * stride + 2 * multiple + right) - 1
+    back = math.ceil(reach.left / reach.stride)
+    return math.ceil(back * reach.stride + 2 * reach.grid + reach.right) - 1
 
 
 def certain(reach: ReceptiveField, steps: int) -> int:
@@ -157,7 +157,7 @@ def certain(reach: ReceptiveField, steps: int) -> int:
 def begin(reach: ReceptiveField, output: int) -> int:
     """Return the last input step at which a piece may begin that is to give an output."""
     first = math.floor((output - math.ceil(reach.left / reach.stride)) * reach.stride)
-    return max(0, first // reach.multiple * reach.multiple)
+    return max(0, first // reach.grid * reach.grid)
 
 
 def _cuts(
@@ -171,7 +171,7 @@ def _cuts(
     """
     start = stop = given = 0
     while stop < length:
-        stop = min(length, start + piece - (piece - length) % reach.multiple)
+        stop = min(length, start + piece - (piece - length) % reach.grid)
         last = None if stop == length else certain(reach, stop - start)
         at = int(start / reach.stride)
         yield start, stop, given - at, last

@@ -258,7 +258,9 @@ def _transposed_geometry(
     length += before
     if length <= 0 and not isinstance(padding, str):
         whole = before + extent + (output_padding or 0)
-        raise ValueError(f"{owner}: padding={padding} crops all of the {whole} output steps. Crop less.")
+        raise ValueError(
+            f"{owner}: padding={padding} crops all of the {whole} output steps. Crop less."
+        )
     length = max(0, length)
     pair = left, max(0, before + extent - left - length)
     how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
