@@ -20,10 +20,13 @@ from tinynn.autodiff.primitive import fresh, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import hessian, jacobian, jvp, value_and_grad, vjp
 from tinynn.nn import losses
+from tinynn.nn.branches import Lambda, Parallel, Residual
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Activation, Dense, Dropout, Flatten, Sequential
+from tinynn.nn.normalization import BatchNorm, LayerNorm
 from tinynn.nn.pooling import AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d
+from tinynn.nn.upsampling import Conv1dTranspose, UpSample1d, ZeroPad1d
 from tinynn.training import callbacks, schedules
 from tinynn.training.batches import batches
 from tinynn.training.callbacks import Callback
@@ -56,20 +59,21 @@ def __getattr__(name: str) -> _Any:
 
 
 __all__ = [
-    "SGD", "Activation", "Adam", "AdamW", "AvgPool1d", "Callback", "Checkpoint", "Conv1d", "Dense",
-    "Dropout", "Flatten", "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History",
-    "Layer", "Loaded", "MaxPool1d", "NotReplayable", "Optimizer", "RMSprop", "ReplayMismatch",
-    "Sequential", "Stream", "Tensor", "abs", "arccos", "arcsin", "arctan", "arctan2", "argmax",
-    "argmin", "avg_pool1d", "batches", "broadcast_to", "callbacks", "clip", "clip_grad_norm",
-    "clip_grad_value", "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh",
-    "cumprod", "cumsum", "diff", "dot", "einsum", "elementwise", "elu", "exp", "exp2",
-    "expand_dims", "expm1", "fit", "flip", "fresh", "gelu", "global_norm", "grad", "hessian",
-    "hstack", "jacobian", "jvp", "leaky_relu", "load", "load_model", "log", "log1p", "log2",
-    "log10", "log_softmax", "logaddexp", "logsumexp", "losses", "matmul", "max", "max_pool1d",
-    "maximum", "mean", "metrics", "min", "minimum", "moveaxis", "no_grad", "norm", "outer", "pad",
-    "pad1d", "plots", "power", "predict", "primitive", "prod", "pure", "ravel", "relu", "repeat",
-    "reshape", "roll", "save", "schedules", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
-    "softplus", "sort", "spikes", "split", "sqrt", "square", "squeeze", "stack", "std", "stream",
-    "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile",
-    "transpose", "value_and_grad", "var", "vjp", "vstack", "where",
+    "SGD", "Activation", "Adam", "AdamW", "AvgPool1d", "BatchNorm", "Callback", "Checkpoint",
+    "Conv1d", "Conv1dTranspose", "Dense", "Dropout", "Flatten", "GlobalAvgPool1d",
+    "GlobalMaxPool1d", "GradientShapeError", "History", "Lambda", "Layer", "LayerNorm", "Loaded",
+    "MaxPool1d", "NotReplayable", "Optimizer", "Parallel", "RMSprop", "ReplayMismatch", "Residual",
+    "Sequential", "Stream", "Tensor", "UpSample1d", "ZeroPad1d", "abs", "arccos", "arcsin",
+    "arctan", "arctan2", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "callbacks",
+    "clip", "clip_grad_norm", "clip_grad_value", "compile", "concatenate", "conv1d",
+    "conv1d_transpose", "cos", "cosh", "cumprod", "cumsum", "diff", "dot", "einsum", "elementwise",
+    "elu", "exp", "exp2", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu", "global_norm",
+    "grad", "hessian", "hstack", "jacobian", "jvp", "leaky_relu", "load", "load_model", "log",
+    "log1p", "log2", "log10", "log_softmax", "logaddexp", "logsumexp", "losses", "matmul", "max",
+    "max_pool1d", "maximum", "mean", "metrics", "min", "minimum", "moveaxis", "no_grad", "norm",
+    "outer", "pad", "pad1d", "plots", "power", "predict", "primitive", "prod", "pure", "ravel",
+    "relu", "repeat", "reshape", "roll", "save", "schedules", "sigmoid", "sign", "silu", "sin",
+    "sinh", "softmax", "softplus", "sort", "spikes", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "stream", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
+    "testing", "tile", "transpose", "value_and_grad", "var", "vjp", "vstack", "where",
 ]  # fmt: skip

@@ -1,7 +1,9 @@
 """Descriptions of models: what is described is built again, and nothing else is."""
 
+import contextlib
 import inspect
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -295,3 +297,21 @@ def test_layers_of_the_file_draw_from_one_generator():
     model = config.build(described, {}, rng, 0)
     assert model[0].rng is rng
     assert model[1].rng is rng
+
+
+@pytest.mark.parametrize("name", sorted(own_layers().keys() - UNDESCRIBED))
+def test_no_layer_allocates_what_a_number_claims(name):
+    description = config.describe(EXAMPLES[name]())
+    numbers = {k: v for e in description["layers"] for k, v in e["arguments"].items()}
+    for key in [key for key, value in numbers.items() if type(value) is int]:
+        for entry in description["layers"]:
+            changed = {**entry["arguments"], **({key: 10**8} if key in entry["arguments"] else {})}
+            entry["changed"] = {"class": entry["class"], "arguments": changed}
+        hostile = description | {"layers": [entry["changed"] for entry in description["layers"]]}
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(ValueError):
+                config.build(hostile, {}, np.random.default_rng(0), 10**4)
+            assert tracemalloc.get_traced_memory()[1] < 10**6
+        finally:
+            tracemalloc.stop()

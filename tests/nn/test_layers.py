@@ -488,7 +488,9 @@ def test_summary_shows_activations_shapes_and_counts():
         tnn.Conv1d(8, 1, 9, strides=2),
     )
     lines = model.summary((100, 1)).splitlines()
-    assert lines[0].split() == ["layer", "type", "activation", "output", "parameters"]
+    columns = ["layer", "type", "activation", "output", "receptive field", "stride", "parameters"]
+    assert re.split("  +", lines[0]) == columns
+    assert [line.split()[-3:-1] for line in lines[1:4]] == [["9", "1"], ["10", "2"], ["26", "4"]]
     assert "relu" in lines[1]
     assert "(batch, 100, 8)" in lines[1]
     assert lines[1].endswith(" 80")

@@ -1,5 +1,7 @@
 """Layers, losses and SGD against PyTorch, where it is installed: forward, gradients, training."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,77 @@ def test_cosine_decay_is_pytorchs():
         assert ours(step) == pytest.approx(sgd.param_groups[0]["lr"], rel=1e-10)
         sgd.step()
         theirs.step()
+
+
+@pytest.mark.parametrize("how", [{"compile": False}, {}, {"chunk": 4}], ids=str)
+def test_twenty_steps_with_batch_norm_are_those_of_pytorch(how):
+    rng = np.random.default_rng(0)
+    given = {"padding": "same", "dtype": "float64", "rng": rng}
+    a, b = tnn.Conv1d(2, 4, 5, **given), tnn.Conv1d(4, 1, 3, **given)
+    norm = tnn.BatchNorm(4, dtype="float64")
+    model = tnn.Sequential(a, norm, tnn.Activation("relu"), b)
+    batch_norm = torch.nn.BatchNorm1d(4, eps=1e-3, momentum=0.01, dtype=torch.float64)
+    theirs = torch.nn.Sequential(copied(a), batch_norm, torch.nn.ReLU(), copied(b))
+    x = rng.normal(size=(5 * 8, 30, 2)) + 1
+    y = (rng.random((5 * 8, 30, 1)) < 0.3) * 1.0
+    history = tnn.fit(
+        *(model, x, y), loss=partial(tnn.losses.binary_crossentropy, from_logits=True),
+        optimizer=tnn.SGD(model.parameters(), 0.1, momentum=0.9), epochs=4, batch_size=8,
+        shuffle=False, progress=False, **how,
+    )  # fmt: skip
+    sgd = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9)
+    losses = []
+    for step in range(20):
+        part = slice(step % 5 * 8, step % 5 * 8 + 8)
+        sgd.zero_grad()
+        z = theirs(torch.tensor(x[part].transpose(0, 2, 1)))
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(
+            z, torch.tensor(y[part].transpose(0, 2, 1))
+        )
+        expected.backward()
+        sgd.step()
+        losses.append(expected.item())
+    np.testing.assert_allclose(history.history["loss"], np.reshape(losses, (4, 5)).mean(1))
+    pairs = zip(model.parameters(), theirs.parameters(), strict=True)
+    for p, q in pairs:
+        wanted = q.detach().numpy()
+        wanted = wanted.transpose(2, 1, 0) if wanted.ndim == 3 else wanted
+        np.testing.assert_allclose(p.data, wanted, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(norm.moving_mean.data, batch_norm.running_mean, rtol=1e-9)
+    # PyTorch keeps the unbiased variance: of 240 values, 240 / 239 of that of Keras.
+    start = 0.99**20
+    unbiased = start + (norm.moving_variance.data - start) * 240 / 239
+    np.testing.assert_allclose(unbiased, batch_norm.running_var, rtol=1e-9)
+
+
+def test_layer_norm_and_transposed_convolution_are_those_of_pytorch():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 4))
+    norm = tnn.LayerNorm(4, dtype="float64")
+    norm.gamma.data, norm.beta.data = rng.normal(size=4), rng.normal(size=4)
+    layer = tnn.Conv1dTranspose(
+        *(4, 6, 3), strides=2, padding=1, output_padding=1, groups=2, dtype="float64", rng=rng
+    )
+    model = tnn.Sequential(norm, layer)
+    theirs = torch.nn.Sequential(
+        torch.nn.LayerNorm(4, eps=1e-3, dtype=torch.float64),
+        torch.nn.ConvTranspose1d(
+            *(4, 6, 3), stride=2, padding=1, output_padding=1, groups=2, dtype=torch.float64
+        ),
+    )
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), theirs.parameters(), strict=True):
+            q.copy_(torch.tensor(p.data.transpose(2, 1, 0) if p.ndim == 3 else p.data))
+    given = torch.tensor(x, requires_grad=True)
+    expected = theirs[1](theirs[0](given).transpose(1, 2)).transpose(1, 2)
+    t = tnn.Tensor(x, requires_grad=True)
+    y = model(t)
+    np.testing.assert_allclose(y.data, expected.detach(), atol=1e-12)
+    g = rng.normal(size=y.shape)
+    expected.backward(torch.tensor(g))
+    y.backward(g)
+    np.testing.assert_allclose(t.grad, given.grad, atol=1e-12)
+    for p, q in zip(model.parameters(), theirs.parameters(), strict=True):
+        wanted = q.grad.numpy()
+        wanted = wanted.transpose(2, 1, 0) if wanted.ndim == 3 else wanted
+        np.testing.assert_allclose(p.grad, wanted, atol=1e-12)

@@ -82,17 +82,22 @@ def at_most(nbytes: int) -> Iterator[None]:
         _room.reset(token)
 
 
+def demand_room(owner: str, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise ValueError if a parameter is larger than what :func:`at_most` leaves."""
+    if (room := _room.get()) is not None:
+        room[0] -= math.prod(shape) * dtype.itemsize
+        if room[0] < 0:
+            raise ValueError(
+                f"{owner}: the {name} of shape {shape} is larger than the weights that there are."
+            )
+
+
 def parameter(
     owner: str, name: str, shape: tuple[int, ...], initializer: "str | Initializer",
     rng: "np.random.Generator", dtype: np.dtype[Any],
 ) -> Tensor:  # fmt: skip
     """Return a new parameter of ``shape``, drawn by an initializer or its name."""
-    if (room := _room.get()) is not None:
-        room[0] -= math.prod(shape) * dtype.itemsize
-        if room[0] < 0:
-            raise ValueError(
-                f"{owner}: the {name} of shape {shape} is larger than the weights there are."
-            )
+    demand_room(owner, name, shape, dtype)
     name = f"{name}_initializer"
     if isinstance(initializer, str):
         initializer = TABLE[check.choice(owner, name, initializer, TABLE)]

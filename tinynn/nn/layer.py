@@ -80,11 +80,14 @@ class Layer:
             kwargs = {name: _entering(self, arg) for name, arg in kwargs.items()}
         return args, kwargs
 
-    def reach(self) -> ReceptiveField | tuple[int, int, int] | None:
+    def reach(self) -> ReceptiveField | tuple[Any, ...] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
 
         Say it in a layer of your own, and ``predict`` can cut a long series and ``stream`` take it
         in pieces: ``return self.body.reach()``, or 1, 0, 0 if each step is computed from itself.
+        A layer that repeats each step says Fraction(1, 2), 1, 0. If the input must come in
+        multiples of some steps, as where pooled steps are upsampled and joined to the input, say
+        so in a fourth number: 1, 8, 8, 4. Pieces then begin, and are as long, as in the whole.
         None, as for every ``forward`` written anew: an output may depend on the whole series. It
         holds in evaluation, between the ends, which the layer may pad as it likes.
         """
@@ -190,6 +193,8 @@ class Layer:
     def summary(self, input_shape: Iterable[int | None]) -> str:
         """Return a table of the layers: activation, output shape, number of parameters.
 
+        Of a model on series it also shows how many input steps an output step sees, and how many
+        input steps lie from one output to the next (1/2 after upsampling; - if it is not known).
         ``input_shape``: the shape of one sample; a leading None stands for the batch axis. Notes
         follow on linear layers in a row. Raises ValueError if the model takes no such sample.
 
