@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -378,3 +382,39 @@ def test_a_handful_of_kills():
     if threading.active_count() > 1:
         pytest.skip("other threads are alive, which a fork would lose")
     assert kills.main(30, seed=2, show=lambda line: None) == 30
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.training import kills
+how = next(kills.settings())
+file = sys.argv[2] and kills.tnn.Checkpoint(sys.argv[2], how["minutes"])
+print(kills.train(Path(sys.argv[1]), how, file or None))
+"""
+
+
+def test_a_script_is_started_again_in_a_new_process(tmp_path):
+    root, file = Path(tnn.__file__).parents[1], tmp_path / "run"
+    environment = {**os.environ, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+
+    def started(checkpoint=""):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(checkpoint)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env=environment)
+
+    with started() as whole:
+        expected = whole.stdout.read()
+    kept = None
+    for _ in range(3):
+        with started(file) as script:
+            while script.poll() is None and (content(file) == kept):
+                time.sleep(0.001)
+            script.kill()
+        kept = content(file)
+    with started(file) as script:
+        assert script.stdout.read() == expected
+    assert len(expected) > 60
+
+
+def content(file):
+    return file.read_bytes() if file.exists() else None

@@ -22,6 +22,7 @@ from tinynn.training.schedules import shown
 
 DIGESTED = 2**26  # bytes of data, above which samples of them are compared
 BLOCKS = 1024
+VERSION = 1  # of what Run.state_dict returns
 TOLD = 12  # differences
 
 
@@ -77,6 +78,7 @@ def settings(run: Run) -> dict[str, Any]:
     """Return what decides how a run goes, beside its state and the number of epochs."""
     model = run.model
     return {
+        "version of the state": VERSION,
         "model": {path or "the model": _of_a_layer(layer) for path, layer in model.named_layers()},
         "parameters": {
             path: f"{_kind(p._data)}{'' if p.requires_grad else ', frozen'}"
