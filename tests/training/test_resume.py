@@ -381,7 +381,7 @@ def test_a_handful_of_kills():
     """Two hundred: python -m tests.training.kills."""
     if threading.active_count() > 1:
         pytest.skip("other threads are alive, which a fork would lose")
-    assert kills.main(30, seed=2, show=lambda line: None) == 30
+    assert kills.main(15, seed=2, show=lambda line: None) == 15
 
 
 SCRIPT = """
