@@ -74,6 +74,11 @@ class Weighted(Activated):
         if use_bias:
             self.bias = make(owner, "bias", (units,), bias_initializer, rng, self.dtype)
 
+    @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
+
     def _shown(self, **usual: Any) -> str:
         """Return the sizes of a convolution, and what is not as usual, as they are written."""
         given = {name: getattr(self, name) for name in ("in_channels", "filters", "kernel_size")}
