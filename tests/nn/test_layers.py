@@ -266,6 +266,11 @@ WEIGHT = tnn.Tensor(1.0, requires_grad=True)
         (lambda: tnn.Conv1d(1, kernel_size=3, out_channels=2), "'out_channels'. It is filters"),
         (lambda: tnn.MaxPool1d(kernel_size=2), "'kernel_size'. It is pool_size here."),
         (lambda: tnn.Dropout(p=0.5), "Dropout: there is no argument 'p'. It is rate here."),
+        (lambda: tnn.BatchNorm(num_features=2), "'num_features'. It is channels here."),
+        (lambda: tnn.LayerNorm(normalized_shape=2), "'normalized_shape'. It is features here."),
+        (lambda: tnn.UpSample1d(scale_factor=2), "'scale_factor'. It is size here."),
+        (lambda: tnn.Residual(layer=2), "Residual: there is no argument 'layer'. Give body."),
+        (lambda: tnn.Lambda(), "Write Lambda(f, ...)"),
         (lambda: tnn.Dense(1, 2, qqq=3), "no argument 'qqq'. Give in_features, units, activation,"),
         (
             lambda: tnn.Dense(10),

@@ -98,6 +98,7 @@ def test_defaults_state_and_words():
     text = "Conv1dTranspose(4, 2, kernel_size=3, strides=2, activation='linear')"
     assert repr(layer) == text
     assert tnn.Conv1dTranspose(1, 1, 3, use_bias=False).bias is None
+    assert not tnn.Conv1dTranspose(1, 1, 3, use_bias=False).use_bias
     x = np.ones((2, 5, 4))
     assert layer(x).dtype == np.float32
     relu = tnn.Conv1dTranspose(4, 2, 3, strides=2, activation="relu", rng=0)
@@ -160,6 +161,13 @@ def test_linear_maps_in_a_row_are_seen_through_them():
         (
             lambda: tnn.Conv1dTranspose(1, 1, 3, padding=9)(np.ones((4, 1))),
             "Conv1dTranspose: padding=(9, 9) crops all of the 6 output steps. Crop less.",
+        ),
+        (
+            lambda: [
+                tnn.conv1d_transpose(np.ones((4, 1)), np.ones((3, 1, 1)), padding=pair)
+                for pair in [(1, 1), (True, 1)]
+            ],
+            "conv1d_transpose: padding[0] must be a non-negative integer, got True.",
         ),
         (lambda: tnn.UpSample1d(0), "UpSample1d: size must be a positive integer, got 0."),
         (lambda: tnn.UpSample1d(2)(np.ones(3)), "UpSample1d: x must be (batch, length, channels)"),

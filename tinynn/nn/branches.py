@@ -24,6 +24,7 @@ class Residual(Layer):
 
     per_sample = True
 
+    @check.with_hints
     def __init__(self, body: Layer) -> None:
         self.body = as_layer("Residual", "body", body)
 
@@ -52,6 +53,7 @@ class Parallel(Several):
     All must return the same number of steps. ``Sequential()`` hands the input on as it is, for a
     skip connection. Raises ValueError if anything but the last axis differs.
 
+    >>> from tinynn import MaxPool1d, Sequential, UpSample1d
     >>> up_and_down = Parallel(Sequential(), Sequential(MaxPool1d(2), UpSample1d(2)))
     >>> up_and_down([[1.0], [3.0]])
     Tensor([[1., 3.],
@@ -95,11 +97,12 @@ class Lambda(Layer):
     replays steps only if ``f`` is marked with :func:`tinynn.pure`. Raises TypeError if ``f`` is
     no function.
 
-    >>> Lambda(lambda x: x[..., :1])([[1.0, 2.0], [3.0, 4.0]])
+    >>> Lambda(lambda x: x[..., :1])(Tensor([[1.0, 2.0], [3.0, 4.0]]))
     Tensor([[1.],
             [3.]])
     """
 
+    @check.with_hints
     def __init__(self, f: Callable[[Any], Any]) -> None:
         if isinstance(f, (type, Layer)) or not callable(f):
             advice = " A Layer is used as it is." if isinstance(f, Layer) else ""

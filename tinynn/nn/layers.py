@@ -58,11 +58,6 @@ class Activated(Layer):
 class Weighted(Activated):
     """A linear map with kernel, bias or None, and an activation."""
 
-    @property
-    def use_bias(self) -> bool:
-        """Whether there is a bias."""
-        return self.bias is not None
-
     def _make(
         self, shape: tuple[int, ...], units: int, activation: str | ActivationFunction | None,
         use_bias: bool, kernel_initializer: "str | Initializer",
@@ -78,6 +73,11 @@ class Weighted(Activated):
         self.bias: Tensor | None = None
         if use_bias:
             self.bias = make(owner, "bias", (units,), bias_initializer, rng, self.dtype)
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
 
     def _shown(self, **usual: Any) -> str:
         """Return the sizes of a convolution, and what is not as usual, as they are written."""

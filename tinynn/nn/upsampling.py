@@ -32,8 +32,8 @@ class Conv1dTranspose(Weighted):
     inputs that do not fit.
 
     >>> layer = Conv1dTranspose(4, 2, kernel_size=3, strides=2, padding="same", rng=0)
-    >>> layer(np.ones((5, 10, 4))).shape
-    (5, 20, 2)
+    >>> layer(Tensor([[0.0, 1.0, 2.0, 3.0]] * 10)).shape
+    (20, 2)
     """
 
     takes_series = per_sample = True

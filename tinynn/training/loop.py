@@ -64,7 +64,8 @@ def fit(
     what :func:`tinynn.pure` marks. All else runs as it is written, and the History's ``eager`` says
     why. True: your word that it holds for all parts; False: never. ``chunk``: samples computed
     at a time where the loss is a mean over them, "auto" for as many as fit the cache, None for the
-    batch. ``threads``: how many chunks at a time, None for as many as pay.
+    batch; where a layer couples them, as BatchNorm does, a batch is never cut. ``threads``: how
+    many chunks at a time, None for as many as pay.
 
     Returns a History: the mean loss over the samples of each epoch, and all other figures.
     Ctrl-C ends the training after the last whole step; pressed again, it raises KeyboardInterrupt.

@@ -207,10 +207,14 @@ def conv1d_transpose(
     return transposed("conv1d_transpose", x, kernel, bias, *how)
 
 
-def transposed(owner: str, x: Any, kernel: Any, bias: Any, *how: Any) -> Any:
-    """Return the transposed convolution for ``owner``; ``how``: its settings in order."""
+def transposed(
+    owner: str, x: Any, kernel: Any, bias: Any, strides: int, padding: Padding, *how: Any
+) -> Any:
+    """Return the transposed convolution for ``owner``; ``how``: its other settings in order."""
+    if type(padding) is not str:  # a pair of other types may be equal to one that has passed
+        padding = checked_padding(owner, padding, ("valid", "same"))
     shapes = shape_of(x), shape_of(kernel), None if bias is None else shape_of(bias)
-    settings = _transposed_geometry(owner, *shapes, *how)
+    settings = _transposed_geometry(owner, *shapes, strides, padding, *how)
     single = len(shapes[0]) == 2
     y = conv_input(ops.expand_dims(x, 0) if single else x, kernel, **settings)
     y = y if bias is None else ops.add(y, bias)
