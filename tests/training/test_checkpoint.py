@@ -175,6 +175,23 @@ def test_what_a_killed_writer_has_left_is_removed(name, tmp_path, monkeypatch):
     assert checkpoint.load() == "good"
 
 
+def test_two_trainings_on_one_path_are_told(tmp_path, monkeypatch):
+    one, two = tnn.Checkpoint(tmp_path / "run"), tnn.Checkpoint(tmp_path / "run")
+    fsync, calls = os.fsync, []
+
+    def in_between(file):
+        if not calls:
+            calls.append(file)
+            two.save("two")
+        fsync(file)
+
+    monkeypatch.setattr(archive.os, "fsync", in_between)
+    with pytest.raises(OSError, match="Does another process write to the same path.*run"):
+        one.save("one")
+    assert one.load() == "two"
+    assert os.listdir(tmp_path) == ["run"]
+
+
 def test_a_link_is_followed_and_permissions_are_kept(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "run")

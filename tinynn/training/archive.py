@@ -199,6 +199,10 @@ def write_whole(path: Any, write: Callable[[Any], None], *, sweep: bool = False)
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if not os.path.exists(temporary):
+            raise OSError(
+                5, "What was written is gone. Does another process write to the same path?"
+            )
         os.replace(temporary, target)
     finally:
         if os.path.exists(temporary):
