@@ -229,7 +229,7 @@ def _cumprod_vjp(g: Any, y: Any, x: Any, axis: int) -> Any:
     factor, step = _moved(x, 1, axis), 1  # the product of as many elements after k as summed
     while step < n:
         g = g + guarded_multiply(_moved(g, step, axis), factor)
-        factor = guarded_multiply(_moved(factor, step, axis), factor)
+        factor = _moved(factor, step, axis) * factor
         step *= 2
     return guarded_multiply(g, before)
 
