@@ -243,6 +243,24 @@ def test_losses(seed):
             tnn.losses.focal(p, (y > 0.5) * 1.0),
             keras.losses.BinaryFocalCrossentropy()((y > 0.5) * 1.0, p),
         ),
+        (
+            tnn.losses.focal(p, (y > 0.5) * 1.0, label_smoothing=0.3, alpha=0.25),
+            keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, label_smoothing=0.3)(
+                (y > 0.5) * 1.0, p
+            ),
+        ),
+        (
+            tnn.losses.binary_crossentropy(z, y, from_logits=True, label_smoothing=0.3),
+            keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.3)(y, z),
+        ),
+        (
+            tnn.losses.categorical_crossentropy(rows, one_hot, label_smoothing=0.3),
+            keras.losses.CategoricalCrossentropy(label_smoothing=0.3)(one_hot, rows),
+        ),
+        (
+            tnn.losses.dice(p, y, sample_weight=w),
+            keras.losses.Dice(axis=1)(y, p, sample_weight=w),
+        ),
     ]
     for ours, theirs in cases:
         assert float(ours) == pytest.approx(float(theirs), rel=1e-5)

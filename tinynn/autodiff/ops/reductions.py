@@ -108,6 +108,12 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
+_ORDERS: dict[int, tuple[Any, ...]] = {  # by the number of axes: of a vector, of a matrix
+    1: (None, 1, 2, math.inf, -math.inf),
+    2: (None, "fro"),
+}
+
+
 @in_single
 def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """Length of the vectors along ``axis``; by default the root of the sum of all squares.
@@ -124,18 +130,17 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     if axis is None and ord is None:
         return _norm(x, None, keepdims)
     axes = _axes(axis, x.ndim)
-    if len(axes) == 2 and ord in (None, "fro"):
-        return _norm(x, axes, keepdims)
-    if len(axes) != 1 or ord not in (None, 1, 2, math.inf, -math.inf):
-        kinds = {1: "a vector ord must be None, 1, 2, inf or -inf", 2: "a matrix ord must be None "
-                 "or 'fro'"}  # fmt: skip
-        kind = kinds.get(len(axes), "one or two axes are needed; ord must be None")
+    known = _ORDERS.get(len(axes), ())
+    if ord not in known:
+        allowed = f"ord must be one of {known}" if known else "there must be one or two axes"
         raise ValueError(
-            f"norm: of {kind}, got ord={ord!r} and {len(axes)} axes. For vectors give axis=, as "
-            "axis=-1, or x.ravel() for all elements."
+            f"norm: over {len(axes)} axes {allowed}, got ord={ord!r}. For norms of vectors give "
+            "their axis, as axis=-1; for that of all elements x.ravel()."
         )
-    if ord in (None, 2):
+    if ord in (None, 2, "fro"):
         return _norm(x, axes, keepdims)
+    if ord == math.inf and not x.size:
+        ord = 1  # the largest of nothing is 0, as in NumPy
     reduce = {1: sum, math.inf: max, -math.inf: min}[ord]
     return reduce(abs(x), axes, keepdims)
 
@@ -229,7 +234,7 @@ def _cumprod_vjp(g: Any, y: Any, x: Any, axis: int) -> Any:
     factor, step = _moved(x, 1, axis), 1  # the product of as many elements after k as summed
     while step < n:
         g = g + guarded_multiply(_moved(g, step, axis), factor)
-        factor = guarded_multiply(_moved(factor, step, axis), factor)
+        factor = _moved(factor, step, axis) * factor
         step *= 2
     return guarded_multiply(g, before)
 

@@ -25,8 +25,8 @@ def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
     """
     check.choice("take", "mode", mode, ("raise", "wrap", "clip"))
     x, indices = as_array("take", x), _integers("take", indices)
-    if axis is None:
-        x, axis = ravel(x), 0
+    if axis is None or not shape_of(x):
+        x, axis = ravel(x), axis or 0
     axis = normalize_axis_index(axis, len(shape_of(x)))
     return _pick(x, indices, axis=axis, mode=mode, along=False)
 
