@@ -31,9 +31,17 @@ from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
     from tinynn import plots, spikes, testing
+    from tinynn.debugging.finite import debug
+    from tinynn.debugging.profiling import profile
     from tinynn.replay import NotReplayable, ReplayMismatch, compile
 
-_LATE = {"NotReplayable", "ReplayMismatch", "compile"}  # names of tinynn.replay
+_LATE = {  # names, and where they are
+    "NotReplayable": "replay",
+    "ReplayMismatch": "replay",
+    "compile": "replay",
+    "debug": "debugging.finite",
+    "profile": "debugging.profiling",
+}
 
 
 def __getattr__(name: str) -> _Any:
@@ -41,7 +49,7 @@ def __getattr__(name: str) -> _Any:
     if name in ("plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
     if name in _LATE:
-        return getattr(_import_module("tinynn.replay"), name)
+        return getattr(_import_module(f"tinynn.{_LATE[name]}"), name)
     raise AttributeError(
         f"module 'tinynn' has no attribute {name!r}", name=name, obj=_import_module("tinynn")
     )
@@ -52,13 +60,13 @@ __all__ = [
     "GlobalAvgPool1d", "GlobalMaxPool1d", "GradientShapeError", "History", "Layer", "MaxPool1d",
     "NotReplayable", "Optimizer", "ReplayMismatch", "Sequential", "Stream", "Tensor", "abs",
     "arctan", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "clip", "clip_grad_norm",
-    "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh", "cumsum", "dot",
+    "compile", "concatenate", "conv1d", "conv1d_transpose", "cos", "cosh", "cumsum", "debug", "dot",
     "einsum", "elementwise", "elu", "exp", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu",
     "grad", "hessian", "jacobian", "jvp", "leaky_relu", "load", "log", "log1p", "log_softmax",
     "logsumexp", "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "min", "minimum",
     "moveaxis", "no_grad", "outer", "pad", "pad1d", "plots", "power", "predict", "primitive",
-    "prod", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save", "sigmoid", "sign", "silu",
-    "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot", "testing", "transpose",
-    "value_and_grad", "var", "vjp", "where",
+    "prod", "profile", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save", "sigmoid",
+    "sign", "silu", "sin", "sinh", "softmax", "softplus", "spikes", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "stream", "sum", "swapaxes", "tan", "tanh", "tensordot", "testing",
+    "transpose", "value_and_grad", "var", "vjp", "where",
 ]  # fmt: skip
