@@ -154,7 +154,8 @@ class _Watch(Watch):
         for x, gradient in found:
             if faults(gradient, self.infinities) is not None:
                 who = self.models.name(x) or name(x) or f"a Tensor of shape {x.shape}"
-                origin = walk.origins.get(x._birth, "a gradient is not finite.")
+                unknown = "a gradient is not finite. Its operation was called before debug()."
+                origin = walk.origins.get(x._birth, unknown)
                 told = f"Then the gradient of {who} has {counted(gradient)}"
                 self.fail(f"{caller}: {origin}\n  {told}.")
         return found

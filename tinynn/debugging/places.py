@@ -16,7 +16,7 @@ from tinynn.nn.layer import Layer, _members
 from tinynn.nn.observe import title
 
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
-BETWEEN = tuple(PACKAGE + part for part in ("autodiff", "debugging"))  # a call and its operation
+HERE, AUTODIFF = f"{PACKAGE}debugging{os.sep}", f"{PACKAGE}autodiff{os.sep}"
 
 
 class Place(NamedTuple):
@@ -37,10 +37,11 @@ def is_users(frame: FrameType) -> bool:
 
 
 def frames() -> Iterator[FrameType]:
-    """Yield the frames at work, the innermost first."""
+    """Yield the frames at work, the innermost first, without those that look."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        yield frame
+        if not frame.f_code.co_filename.startswith(HERE):  # its locals would hold it in a cycle
+            yield frame
         frame = frame.f_back
 
 
@@ -108,7 +109,7 @@ def name(x: Any) -> str | None:
     """Return the name of ``x`` as an argument of a function at work, or as the user's variable."""
     for frame in frames():
         code, users = frame.f_code, is_users(frame)
-        if users or not (code.co_filename.startswith(BETWEEN) or code.co_name[0] == "_"):
+        if users or not (code.co_filename.startswith(AUTODIFF) or code.co_name[0] == "_"):
             for found in _names(x, frame, parameters_of(frame)):
                 return f"argument {found} of {code.co_name}"
         if users:

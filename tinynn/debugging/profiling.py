@@ -83,7 +83,8 @@ def profile(f: Callable[..., Any], *args: Any, repeat: int = 3) -> Profile:
     peak = _peak(f, args)
     runs = sorted((_watched(f, args) for _ in range(repeat)), key=lambda run: run[1])
     sums, total = runs[repeat // 2]
-    return Profile([Row(*key, n, t, t / total, size) for key, (n, t, size) in sums], total, peak)
+    rows = [Row._make((*key, n, t, t / total, size)) for key, (n, t, size) in sums]
+    return Profile(rows, total, peak)
 
 
 def _watched(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
