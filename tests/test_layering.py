@@ -13,6 +13,7 @@ ROOT = Path(tinynn.__file__).parent
 LOWEST = ["_checks", "_trees", "_marks"]
 FLOORS = ["kernels", "autodiff", "nn", "training", "replay"]
 AUTODIFF = ["listening", "memory", "graph", "primitive", "ops", "protocols", "tensor", "transforms"]
+DEBUGGING = ["places", "noting", "wording", "finite", "profiling"]
 CHECKER = ["reports", "points", "slopes", "tables", "causes", "gradients", "primitives"]
 
 
@@ -28,6 +29,8 @@ BELOW = {  # what each part may import, beside itself
     **stacked("autodiff", AUTODIFF, [*LOWEST, "kernels"]),
     **{f"autodiff.{name}": [] for name in ("listening", "memory")},
     "spikes": LOWEST,
+    "debugging": [*LOWEST, "kernels", "autodiff", "nn"],
+    **stacked("debugging", DEBUGGING, [*LOWEST, "kernels", "autodiff", "nn"]),
     "testing": [*LOWEST, "kernels", "autodiff"],
     **stacked("testing", CHECKER, [*LOWEST, "kernels", "autodiff"]),
     "plots": [*LOWEST, *FLOORS, "spikes"],
@@ -41,6 +44,7 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "training": 3_000,
     "replay": 2_800,
     "testing": 1_500,
+    "debugging": 720,
     "": 16_900,
 }
 CORE = ["kernels", "autodiff", "nn", "spikes", "testing", "training.optimizers", *LOWEST]
