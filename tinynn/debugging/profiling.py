@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -124,26 +125,27 @@ class _Watch(Watch):
         self.sums: dict[tuple[str, str, str], tuple[int, float, int]] = {}
         self.own = 0.0
 
-    def add(self, layer: str, name: str, phase: str, begin: float, given: Any, made: Any) -> None:
-        """Add a call that has begun then and ends now; views of ``given`` take no memory."""
-        end, array = perf_counter(), values_of(made)
+    def add(self, layer: str, name: str, phase: str, seconds: float, given: Any, made: Any) -> None:
+        """Add a call to a row; views of what was given take no memory."""
+        array = values_of(made)
         shared = any(np.may_share_memory(array, values_of(x)) for x in given if x is not None)
         key = layer or "-", name, phase
-        calls, seconds, size = self.sums.get(key, (0, 0.0, 0))
-        size += 0 if shared else array.nbytes
-        self.sums[key] = calls + 1, seconds + end - begin, size
-        self.own += perf_counter() - end
+        calls, before, size = self.sums.get(key, (0, 0.0, 0))
+        self.sums[key] = calls + 1, before + seconds, size + (0 if shared else array.nbytes)
 
     def operation(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute, and take the time."""
         entered = perf_counter()
         place, layer = self.models.look()
-        begin = perf_counter()
-        result = super().operation(op, args, params)
-        self.add(layer, op.title, "forward", begin, args, result)
+        compute = op.apply if self.outer is None else partial(self.outer.operation, op)
+        with heard_by(self.outer):
+            begin = perf_counter()
+            result = compute(args, params)
+            seconds = perf_counter() - begin
+        self.add(layer, op.title, "forward", seconds, args, result)
         if is_recorded(result):
             Noted(result, op.title, layer, place)
-        self.own += begin - entered
+        self.own += perf_counter() - entered - seconds
         return result
 
     def on_gradients(self, plain: Any, *args: Any) -> Any:
@@ -153,11 +155,13 @@ class _Watch(Watch):
 
     def on__step(self, plain: Any, optimizer: Any) -> None:
         """Take an optimizer's step, and the time."""
-        begin = perf_counter()
         with heard_by(self.outer):
+            begin = perf_counter()
             plain(optimizer)
+            end = perf_counter()
         made = np.concatenate([p._data.ravel() for p in optimizer.parameters])
-        self.add(type(optimizer).__name__, "step", "update", begin, (), made)
+        self.add(type(optimizer).__name__, "step", "update", end - begin, (), made)
+        self.own += perf_counter() - end
 
 
 class _Walk(Walk):
@@ -171,6 +175,8 @@ class _Walk(Walk):
         """Return the gradient of argument ``i``, and add its time."""
         begin = perf_counter()
         share = super().gradient(noted, i, g, y, *rest)
+        end = perf_counter()
         given = (g, y, *rest[0])
-        self.watch.add(noted.layer, noted.name, "backward", begin, given, share)
+        self.watch.add(noted.layer, noted.name, "backward", end - begin, given, share)
+        self.watch.own += perf_counter() - end
         return share
