@@ -245,6 +245,13 @@ def test_a_mask_of_minus_infinity_is_no_fault():
     assert share.data[1] == 0
 
 
+def test_an_infinity_that_is_meant_may_be_given_to_a_layer():
+    scaled = tnn.Activation(lambda x: tnn.softmax(x * 2))
+    with tnn.debug():
+        masked = tnn.where(np.array([True, False]), leaf(1.0, 2.0), -np.inf)
+        assert scaled(masked).tolist() == [1.0, 0.0]
+
+
 def test_pooling_pads_with_minus_infinity():
     with tnn.debug():
         tnn.MaxPool1d(3, padding="same")(np.ones((1, 4, 1)))
@@ -318,6 +325,16 @@ def test_the_first_is_named_not_those_that_follow():
         tnn.exp(y).sum().backward()
 
     assert "the gradient of sqrt makes 1 inf" in str(caught(run))
+
+
+def test_of_two_the_one_that_the_walk_back_met_first_is_named():
+    def run():
+        x = leaf(0.0)
+        (tnn.sqrt(x) + x**0.25).sum().backward()
+
+    text = str(caught(run))
+    assert "the gradient of power makes 1 inf" in text
+    assert "Then the gradient of x" in text
 
 
 def test_overflow_in_the_gradient_alone_is_found():
