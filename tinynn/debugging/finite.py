@@ -176,7 +176,8 @@ class _Watch(Watch):
             wrong = faults(p, self.infinities)
             if wrong is not None:
                 told = f"{type(optimizer).__name__}: the step makes {counted(p)}"
-                told += f", in {self.models.name(p) or f'parameters[{i}]'}"
+                who = self.models.name(p) or name(p) or f"parameters[{i}]"
+                told += f", in {who}"
                 told += described("before", old, first(wrong))
                 told += "" if gradient is None else described("gradient", gradient, first(wrong))
                 place = called(self.models.look()[0])
