@@ -42,9 +42,17 @@ from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
     from tinynn import metrics, plots, spikes, testing
+    from tinynn.debugging.finite import debug
+    from tinynn.debugging.profiling import profile
     from tinynn.replay import NotReplayable, ReplayMismatch, compile
 
-_LATE = {"NotReplayable", "ReplayMismatch", "compile"}  # names of tinynn.replay
+_LATE = {  # names, and where they are
+    "NotReplayable": "replay",
+    "ReplayMismatch": "replay",
+    "compile": "replay",
+    "debug": "debugging.finite",
+    "profile": "debugging.profiling",
+}
 
 
 def __getattr__(name: str) -> _Any:
@@ -52,7 +60,7 @@ def __getattr__(name: str) -> _Any:
     if name in ("metrics", "plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
     if name in _LATE:
-        return getattr(_import_module("tinynn.replay"), name)
+        return getattr(_import_module(f"tinynn.{_LATE[name]}"), name)
     raise AttributeError(
         f"module 'tinynn' has no attribute {name!r}", name=name, obj=_import_module("tinynn")
     )
@@ -66,14 +74,15 @@ __all__ = [
     "Sequential", "Stream", "Tensor", "UpSample1d", "ZeroPad1d", "abs", "arccos", "arcsin",
     "arctan", "arctan2", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "callbacks",
     "clip", "clip_grad_norm", "clip_grad_value", "compile", "concatenate", "conv1d",
-    "conv1d_transpose", "cos", "cosh", "cumprod", "cumsum", "diff", "dot", "einsum", "elementwise",
-    "elu", "exp", "exp2", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu", "global_norm",
-    "grad", "hessian", "hstack", "jacobian", "jvp", "leaky_relu", "load", "load_model", "log",
-    "log1p", "log2", "log10", "log_softmax", "logaddexp", "logsumexp", "losses", "matmul", "max",
-    "max_pool1d", "maximum", "mean", "metrics", "min", "minimum", "moveaxis", "no_grad", "norm",
-    "outer", "pad", "pad1d", "plots", "power", "predict", "primitive", "prod", "pure", "ravel",
-    "relu", "repeat", "reshape", "roll", "save", "schedules", "sigmoid", "sign", "silu", "sin",
-    "sinh", "softmax", "softplus", "sort", "spikes", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "stream", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
-    "testing", "tile", "transpose", "value_and_grad", "var", "vjp", "vstack", "where",
+    "conv1d_transpose", "cos", "cosh", "cumprod", "cumsum", "debug", "diff", "dot", "einsum",
+    "elementwise", "elu", "exp", "exp2", "expand_dims", "expm1", "fit", "flip", "fresh", "gelu",
+    "global_norm", "grad", "hessian", "hstack", "jacobian", "jvp", "leaky_relu", "load",
+    "load_model", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logsumexp",
+    "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "metrics", "min", "minimum",
+    "moveaxis", "no_grad", "norm", "outer", "pad", "pad1d", "plots", "power", "predict",
+    "primitive", "prod", "profile", "pure", "ravel", "relu", "repeat", "reshape", "roll", "save",
+    "schedules", "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "sort", "spikes",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "stream", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "transpose", "value_and_grad",
+    "var", "vjp", "vstack", "where",
 ]  # fmt: skip

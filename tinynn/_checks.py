@@ -126,6 +126,17 @@ def flag(owner: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def run_at_once(owner: str, func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``func`` unless it is a generator or coroutine, which ``@owner`` would not reach."""
+    kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+    if any(kind(func) for kind in kinds):
+        raise TypeError(
+            f"{owner}: {func.__name__} is a generator or coroutine, whose body runs after the "
+            f"decorator has returned. Use 'with {owner}():' inside it."
+        )
+    return func
+
+
 def choice(owner: str, name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of the names in ``choices``."""
     if isinstance(value, str) and value in choices:

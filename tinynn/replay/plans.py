@@ -9,10 +9,11 @@ import numpy as np
 
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import Node
+from tinynn.autodiff.listening import heard_by
 from tinynn.autodiff.primitive import values
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.recording import Recording, Returned
-from tinynn.replay.tracing import NotReplayable, Tracer, heard_by, place
+from tinynn.replay.tracing import NotReplayable, Tracer, place
 
 KEPT = 8  # recordings of one function; the oldest is dropped
 CREDIT = 3.0  # recordings that may be made before any has paid

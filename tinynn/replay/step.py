@@ -16,6 +16,7 @@ import numpy as np
 
 from tinynn._trees import PLAIN, tree_leaves
 from tinynn.autodiff.graph import gradients
+from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
@@ -30,7 +31,7 @@ from tinynn.replay.plans import (
 )
 from tinynn.replay.program import NotFinite, Program
 from tinynn.replay.purity import is_own, known_function, trusted, unknown_part
-from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
+from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
 from tinynn.training.steps import Outcome, plain, scalar, weighed
 
@@ -51,7 +52,9 @@ def training_step(
 ) -> Any:  # fmt: skip
     """Return a step for fit: replayed, or ``eager_step`` with the reason in its ``eager``."""
     reason = "compile=False" if compile is False else None
-    if compile == "auto":
+    if listener.get() is not None:
+        reason = "each operation is looked at, as by tinynn.debug and tinynn.profile"
+    elif compile == "auto":
         reason = unknown_part(model, loss)
     if reason is not None:
         eager_step.eager = reason

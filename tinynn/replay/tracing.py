@@ -7,10 +7,10 @@ Python or NumPy could use unheard, is refused.
 """
 
 import copy
+import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from traceback import walk_stack, walk_tb
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ import numpy as np
 from tinynn._trees import hidden_parts, tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
-from tinynn.autodiff.listening import listener
+from tinynn.autodiff.listening import heard_by
 from tinynn.autodiff.primitive import Primitive, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
@@ -37,7 +37,7 @@ from tinynn.replay.recording import (
     Update,
 )
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class NotReplayable(RuntimeError):
@@ -90,16 +90,6 @@ class Item:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _used
     __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = _used
     __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = __trunc__ = __ceil__ = _used
-
-
-@contextmanager
-def heard_by(tracer: Any) -> Iterator[None]:
-    """Let a tracer, or nobody, listen to what this thread does inside."""
-    token = listener.set(tracer)
-    try:
-        yield
-    finally:
-        listener.reset(token)
 
 
 class Tracer:
@@ -404,6 +394,9 @@ class Tracer:
 
     def _do_read(self, plain: Any, setting: Any, optimizer: Any, schedule: Any) -> None:
         self.refuse(f"it reads {type(optimizer).__name__}.{setting.name}, which a schedule changes")
+
+    def _do_listen(self, plain: Any, other: Any) -> NoReturn:
+        self.refuse("it looks at each operation, as tinynn.debug and tinynn.profile do")
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
         if any(id(p) in self._made for p in optimizer.parameters):
