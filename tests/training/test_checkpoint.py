@@ -186,7 +186,7 @@ def test_two_trainings_on_one_path_are_told(tmp_path, monkeypatch):
         fsync(file)
 
     monkeypatch.setattr(archive.os, "fsync", in_between)
-    with pytest.raises(OSError, match="Does another process write to the same path.*run"):
+    with pytest.raises(OSError, match=r"Does another process write to the same path.*run"):
         one.save("one")
     assert one.load() == "two"
     assert os.listdir(tmp_path) == ["run"]
