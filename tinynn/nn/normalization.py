@@ -94,7 +94,8 @@ class BatchNorm(_Normalization):
         near = _mean(x).detach()
         centred = x - near
         rest = _mean(centred)
-        variance = ops.maximum(_mean(ops.square(centred)) - ops.square(rest), 0)
+        variance = _mean(ops.square(centred)) - ops.square(rest)
+        variance = ops.maximum(variance, 0)  # but for rounding it is
         with no_grad():
             self._move(self.moving_mean, near + rest)
             self._move(self.moving_variance, variance)
