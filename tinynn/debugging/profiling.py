@@ -37,22 +37,27 @@ class Row(NamedTuple):
 class Profile:
     """What :func:`profile` returns. Printed, it is a table of the rows that take longest.
 
-    ``rows``: named tuples (layer, operation, phase, calls, time, share, memory), the slowest first;
-    ``total``: seconds of the call, the sum of the times of all rows; ``peak``: bytes at most.
+    ``rows``: named tuples (layer, operation, phase, calls, time, share, memory), the slowest first,
+    with ``elsewhere`` at the end; ``total``: seconds of the call, the sum of the times of all rows; ``peak``: bytes at most.
     """
 
     def __init__(self, rows: list[Row], total: float, peak: int) -> None:
-        self.rows = sorted(rows, key=lambda row: -row.time)
+        self.rows = sorted(rows, key=lambda row: (row.operation == "-", -row.time))
         self.total, self.peak = total, peak
 
     def __repr__(self) -> str:
-        lines, rest = self.rows[:SHOWN], self.rows[SHOWN:]
-        for name, rows in ((f"{len(rest)} more", rest), ("total", self.rows)):
-            calls = sum(row.calls for row in rows)
-            sums = [sum(column) for column in zip(*(row[4:] for row in rows), strict=True)]
-            lines += [Row(name, "", "", calls, *sums)] if rows else []
+        *parts, elsewhere = self.rows
+        lines, rest = parts[:SHOWN], parts[SHOWN:]
+        if rest:
+            lines.append(_joined(f"{len(rest)} more", rest))
+        lines += [elsewhere, _joined("total", self.rows)]
         peak = f"at its peak {1e-3 * self.peak:.1f} KB more than before the call"
         return "\n".join([HEAD, *map(str, lines), peak])
+
+
+def _joined(name: str, rows: list[Row]) -> Row:
+    sums = [sum(column) for column in zip(*(row[4:] for row in rows), strict=True)]
+    return Row(name, "", "", sum(row.calls for row in rows), *sums)
 
 
 def profile(f: Callable[..., Any], *args: Any, repeat: int = 3) -> Profile:
