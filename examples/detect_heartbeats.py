@@ -335,7 +335,8 @@ def run(options: argparse.Namespace) -> None:
     whole = bool(options.model and options.recording and not options.split)
     begin = 0 if whole else cuts[1]
     if options.model:
-        detector = tnn.load(options.model, HeartbeatDetector())
+        detector = HeartbeatDetector()
+        tnn.load(options.model, detector)
     else:
         check_parts(beats, cuts)
         detector, history = trained(x, beats, cuts, options)

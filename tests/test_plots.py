@@ -476,6 +476,9 @@ def test_history_draws_each_curve_against_the_epoch_from_one():
 
 
 def test_history_takes_several_trainings_and_a_linear_axis_where_the_logarithm_fails():
+    gaps = plots.history(tnn.History({"loss": [3.0, 2.0, 1.0], "f1": [0.5, np.nan, 0.7]}))
+    assert gaps.lines[1].get_xydata().tolist() == [[1, 0.5], [3, 0.7]]
+    assert gaps.get_yscale() == "log"
     ax = plots.history({"Dense": tnn.History({"loss": [1.0, 0.5]}), "Conv1d": [1.0, 0.0]})
     assert [line.get_label() for line in ax.lines] == ["Dense", "Conv1d"]
     assert ax.lines[0].get_ydata().tolist() == [1.0, 0.5]

@@ -18,7 +18,7 @@ from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
 from tinynn.spikes.score import PrecisionRecall, match
 from tinynn.spikes.synthetic import Recording
-from tinynn.training.loop import History
+from tinynn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -379,7 +379,8 @@ def history(
     """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
 
     A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
-    second}``. ``log``: a logarithmic loss axis, where all values are positive.
+    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points of a History
+    are joined over epochs without a figure.
 
     >>> from tinynn import History
     >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
@@ -390,16 +391,19 @@ def history(
         raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
     if not given:
         raise ValueError(f"{owner}: history is empty: nothing was trained.")
-    curves = {}
+    curves, epochs = {}, {}
     for name, c in given.items():
         values = c.history.get("loss", ()) if isinstance(c, History) else c
+        if given is not history:  # of a History, where nan stands for no figure
+            epochs[str(name)] = [i for i, value in enumerate(values, 1) if not np.isnan(value)]
+            values = [value for value in values if not np.isnan(value)]
         curves[str(name)] = _series(owner, str(name), values)
     check.flag(owner, "log", log)
     ax = _own(owner, ax, height=3)
     words = {"loss": "training", "val_loss": "validation"}
     for i, (name, curve) in enumerate(curves.items()):
         look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
-        ax.plot(np.arange(1, len(curve) + 1), curve, **look)
+        ax.plot(epochs.get(name, np.arange(1, len(curve) + 1)), curve, **look)
     _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize=8, handlelength=3)
