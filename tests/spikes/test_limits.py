@@ -105,8 +105,8 @@ def test_dprime_refuses_what_detects_nothing(arguments, error, words):
 
 
 def test_matched_filter_refuses_what_is_no_template():
-    with pytest.raises(ValueError, match=r"matched_filter: template must be 1-D .*shape \(2, 2\)"):
-        matched_filter(np.ones((2, 2)), "white")
+    with pytest.raises(ValueError, match=r"matched_filter: template must be .*shape \(2, 2, 1\)"):
+        matched_filter(np.ones((2, 2, 1)), "white")
     with pytest.raises(ValueError, match="matched_filter: noise must be a stable recursion"):
         matched_filter([1.0], [1.5])
 
