@@ -1,15 +1,18 @@
 """Spike detection in time series: simulation, events, scores, and the limits theory sets.
 
-It is plain NumPy and holds no model: scores may come from anywhere.
+It is plain NumPy and holds no model: scores may come from anywhere. Only ``detect`` runs one.
 """
 
+from tinynn.spikes.detection import Events, EventStream, detect, stream_events
 from tinynn.spikes.events import find_events
 from tinynn.spikes.limits import dprime, matched_filter, predicted_f1
 from tinynn.spikes.overlaps import posterior
 from tinynn.spikes.score import Match, PrecisionRecall, best_threshold, match, precision_recall
 from tinynn.spikes.synthetic import Recording, simulate, waveform
+from tinynn.spikes.windows import Windows, labels, robust_scale
 
 __all__ = [
-    "Match", "PrecisionRecall", "Recording", "best_threshold", "dprime", "find_events", "match",
-    "matched_filter", "posterior", "precision_recall", "predicted_f1", "simulate", "waveform",
+    "EventStream", "Events", "Match", "PrecisionRecall", "Recording", "Windows", "best_threshold",
+    "detect", "dprime", "find_events", "labels", "match", "matched_filter", "posterior",
+    "precision_recall", "predicted_f1", "robust_scale", "simulate", "stream_events", "waveform",
 ]  # fmt: skip

@@ -56,6 +56,11 @@ class Maxima:
         self._run: tuple[int, float, bool] | None = None
         self._only = True  # whether no other run came before
 
+    @property
+    def certain(self) -> int:
+        """The sample from which on maxima may still be found."""
+        return self._run[0] if self._run is not None and self._run[2] else self._next
+
     def push(self, block: NDArray[Any]) -> Found:
         """Take the next samples, at least one; return times and heights that are now certain."""
         values = block.astype(np.float64)

@@ -21,7 +21,8 @@ def posterior(
     ``(length, C)``, and the result ``(length,)``, or ``(n_series, length, C)``, and it is
     ``(n_series, length, 1)``. ``noise`` is ``"white"`` or AR coefficients, of unit variance,
     ``rate`` in spikes per sample, ``refractory`` in samples (default K): the model of
-    ``simulate``, all amplitudes alike. No detector can do better, sample by sample, than a threshold on this.
+    ``simulate``, all amplitudes alike. No detector can do better, sample by sample, than a
+    threshold on this.
 
     The states of the hidden Markov model are the sets of ages of the spikes under way, at least
     ``refractory`` apart. There are at least ``refractory + 1`` states; their number explodes as
