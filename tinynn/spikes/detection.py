@@ -56,8 +56,8 @@ def detect(
     it is read piece by piece. ``threshold``, ``exclusion`` (samples): as in :func:`find_events`.
     ``rate``: samples a second, for ``.seconds``. ``scale``: (centre, scale), as
     :func:`robust_scale` returns it. ``missing``: a value that stands for a missing sample; nan
-    always does. A sample whose window holds a missing one has no score; beside such a gap the series
-    counts as ended. ``piece_length``: samples at a time; the events do not depend on it.
+    always does. A sample whose window holds a missing one has no score; beside such a gap the
+    series counts as ended. ``piece_length``: samples at a time; the events do not depend on it.
     ``threads``: as in ``predict``. ``progress``: a tqdm bar over the samples.
 
     Raises ValueError for a model that gives no such scores or needs the whole series, and for

@@ -72,11 +72,11 @@ def _labels(times: NDArray[np.int64], shape: Array, start: int, stop: int) -> ND
     """Return the labels of the samples ``start`` to ``stop``; events outside leave their tails."""
     half = len(shape) // 2
     first, last = np.searchsorted(times, (start - half, stop + half))
-    near = times[first:last] - start
-    y = np.zeros((stop - start + 2 * half, 1), np.float32)
-    for offset, value in enumerate(shape.astype(np.float32)):  # 0 is the first of the tail before
-        np.maximum.at(y[:, 0], near + offset, value)
-    return y[half : half + stop - start]
+    tails = times[first:last] - start + half  # where they begin in y, which has room for them
+    y = np.zeros((stop - start + 4 * half, 1), np.float32)
+    for offset, value in enumerate(shape.astype(np.float32)):
+        np.maximum.at(y[:, 0], tails + offset, value)
+    return y[2 * half : 2 * half + stop - start]
 
 
 def robust_scale(x: ArrayLike, axis: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -156,8 +156,8 @@ class Windows:
 
     ``x``: ``(length of the recording, channels)``, an array or memmap of any real dtype, which is
     read window by window. ``times``: the events in it, ascending sample indices. ``length``:
-    samples of a window. ``labels``: the targets around an event, as in :func:`labels`. ``share``: the share
-    of windows in an epoch that hold an event; None for windows from anywhere. ``scale``: (centre,
+    samples of a window. ``labels``: the targets around an event, as in :func:`labels`. ``share``:
+    the share of windows in an epoch that hold an event; None for windows from anywhere. ``scale``: (centre,
     scale) as :func:`robust_scale` returns it; each channel becomes (x - centre) / scale. ``rng``: a
     Generator or a seed: the same windows for the same seed.
 
