@@ -1,4 +1,4 @@
-"""Large arguments are read where they are: a replay must see those of its own call, in any place."""
+"""Large arguments are read where they are: a replay sees those of its own call, in any place."""
 
 import numpy as np
 import pytest

@@ -38,7 +38,8 @@ class Profile:
     """What :func:`profile` returns. Printed, it is a table of the rows that take longest.
 
     ``rows``: named tuples (layer, operation, phase, calls, time, share, memory), the slowest first,
-    with ``elsewhere`` at the end; ``total``: seconds of the call, the sum of the times of all rows; ``peak``: bytes at most.
+    with ``elsewhere`` at the end; ``total``: seconds of the call, the sum of the times of all rows;
+    ``peak``: bytes at most.
     """
 
     def __init__(self, rows: list[Row], total: float, peak: int) -> None:
