@@ -29,6 +29,7 @@ BELOW = {  # what each part may import, beside itself
     **stacked("autodiff", AUTODIFF, [*LOWEST, "kernels"]),
     **{f"autodiff.{name}": [] for name in ("listening", "memory")},
     "spikes": LOWEST,
+    "spikes.detection": [*LOWEST, *FLOORS[:-1], "spikes"],  # the one part that runs a model
     "metrics": LOWEST,
     "training": [*LOWEST, *FLOORS[:3], "metrics"],
     "debugging": [*LOWEST, "kernels", "autodiff", "nn"],

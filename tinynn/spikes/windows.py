@@ -157,9 +157,9 @@ class Windows:
     ``x``: ``(length of the recording, channels)``, an array or memmap of any real dtype, which is
     read window by window. ``times``: the events in it, ascending sample indices. ``length``:
     samples of a window. ``labels``: the targets around an event, as in :func:`labels`. ``share``:
-    the share of windows in an epoch that hold an event; None for windows from anywhere. ``scale``: (centre,
-    scale) as :func:`robust_scale` returns it; each channel becomes (x - centre) / scale. ``rng``: a
-    Generator or a seed: the same windows for the same seed.
+    the share of windows in an epoch that hold an event; None for windows from anywhere.
+    ``scale``: (centre, scale) as :func:`robust_scale` returns it; each channel becomes
+    (x - centre) / scale. ``rng``: a Generator or a seed: the same windows for the same seed.
 
     It yields pairs ``(batch, length, channels)`` float32 and ``(batch, length, 1)`` float32, in all
     ``len(x) // length`` windows an epoch, and is what ``tnn.fit`` takes in place of x and y. To
