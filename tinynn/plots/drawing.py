@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INK, GRAY, BLUE, ORANGE = "#333333", "#999999", "#0072B2", "#D55E00"
 SKY, GREEN, PINK, AMBER = "#56B4E9", "#009E73", "#CC79A7", "#E69F00"
-MANY = 16  # kernels, up to which each is a line
+MANY = 24  # kernels, up to which each is a line
 CYCLE = (ORANGE, BLUE, GREEN, PINK, INK)
 STYLES = ("-", "--", "-.", ":")
 
@@ -244,7 +244,7 @@ def kernels(
     (kernel_size, channels, filters). ``templates``: (length,), (n_templates, length), or a dict of
     such (length,) by name; drawn broad and pale behind the kernels, centred on the centre tap.
     ``names``: one for each kernel; ``rate``: samples a second, None to count samples. Raises
-    ValueError for shapes that do not fit or a model without Conv1d. More than 16 kernels are an
+    ValueError for shapes that do not fit or a model without Conv1d. More than 24 kernels are an
     image, a row for each template and kernel.
 
     >>> from tinynn import Conv1d
