@@ -48,7 +48,7 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "replay": 2_800,
     "testing": 1_500,
     "debugging": 720,
-    "spikes": 1_700,
+    "spikes": 2_000,
     "": 19_700,
 }
 OPTIMIZERS = [
