@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through a pipe: open a page, evaluate, press, drag, touch, look."""
+"""A headless Chromium, spoken to through a pipe: open pages, run code, press, drag, touch."""
 
 import base64
 import itertools
@@ -6,12 +6,17 @@ import json
 import os
 import shutil
 import subprocess
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+from select import select
 
 NAMES = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync --remote-debugging-pipe"
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--remote-debugging-pipe"
 ).split()
+
+PATIENCE = 60
 
 
 def find():
@@ -24,19 +29,36 @@ class Browser:
     """One browser with one page. ``errors`` and ``requests``: what the page threw and loaded."""
 
     def __init__(self, path, profile):
-        to_browser, self._to = os.pipe()
-        self._from, from_browser = os.pipe()
-        command = [path, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
-        # The browser reads commands from descriptor 3, and writes answers to descriptor 4.
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command]
+        ends = [*os.pipe(), *os.pipe()]
+        to_browser, self._to, self._from, from_browser = [
+            fcntl(end, F_DUPFD_CLOEXEC, 10) for end in ends
+        ]
+        for end in ends:
+            os.close(end)
+
+        def connect():  # the browser reads commands from descriptor 3, and answers on 4
+            os.dup2(to_browser, 3)
+            os.dup2(from_browser, 4)
+
         self._process = subprocess.Popen(
-            shell, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL
-        )
+            [path, *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
+            close_fds=False, preexec_fn=connect, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         os.close(to_browser)
         os.close(from_browser)
         self._reader = os.fdopen(self._from, "rb", buffering=0)
         self._rest, self._ids, self._session = b"", itertools.count(1), None
         self.errors, self.requests, self._loaded = [], [], False
+        try:
+            self._attach()
+        except OSError as error:
+            self.close()
+            raise RuntimeError(str(error)) from error
+        except RuntimeError:
+            self.close()
+            raise
+
+    def _attach(self):
         targets = self.send("Target.getTargets")["targetInfos"]
         page = next(t["targetId"] for t in targets if t["type"] == "page")
         attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
@@ -60,6 +82,8 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._rest:
+            if not select([self._reader], [], [], PATIENCE)[0]:
+                raise RuntimeError(f"The browser has said nothing for {PATIENCE} seconds.")
             piece = self._reader.read(1 << 16)
             if not piece:
                 raise RuntimeError("The browser has closed its pipe.")
@@ -108,7 +132,8 @@ class Browser:
         """Return the middle of an element, in pixels of the window, scrolled into view."""
         return self.run(
             f"(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];"
-            "e.scrollIntoView({block: 'center', inline: 'nearest'}); const r = e.getBoundingClientRect();"
+            "e.scrollIntoView({block: 'center', inline: 'nearest'});"
+            "const r = e.getBoundingClientRect();"
             "return [r.left + r.width / 2, r.top + r.height / 2]; })()"
         )
 
@@ -164,3 +189,7 @@ class Browser:
         self._process.wait(10)
         os.close(self._to)
         self._reader.close()
+
+
+if __name__ == "__main__":
+    print(find() or "")

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-const { el, drawing, shown, clamp, address, labelled, choice, codeBox, spikes: S } = Touch;
+const { el, drawing, shown, clamp, address, labelled, button, choice, codeBox, spikes: S } = Touch;
 const root = document.getElementById("spikes-in-noise"), part = {};
 const START = { dprime: 4, ar: 0, rate: 10, tolerance: 2, threshold: 3, filter: "matched", seed: 87, from: 0 };
 const RANGE = { dprime: [1, 8, 0.1], ar: [-0.9, 0.95, 0.05], rate: [1, 35, 1], tolerance: [0, 12, 1], threshold: [0, 9, 0.05], seed: [1, 1e6, 1], from: [0, S.LENGTH, 1] };
@@ -64,12 +64,10 @@ print(spikes.predicted_f1(${s.dprime}, ${s.rate / 1000}, tolerance=${s.tolerance
 
 // ---- The parts of the page.
 
-const button = (text, click, more = {}) => el("button", { type: "button", click, ...more }, text);
-
 function slider(name, text, unit) {
   const [min, max, step] = RANGE[name];
   part[name] = el("input", { type: "range", min, max, step, input: () => change({ [name]: Number(part[name].value) }) });
-  part[`${name}Shown`] = el("output");
+  part[`${name}Shown`] = el("b");
   part[`${name}Unit`] = unit;
   return el("label", { class: "slider" }, el("span", {}, text, " ", part[`${name}Shown`]), part[name]);
 }

@@ -129,18 +129,17 @@ function quantile(p) {
   return -9 + STEP * (low + (p - GRID[low]) / (GRID[high] - GRID[low] || 1));
 }
 
-/* The lower triangle L of a matrix C = L L'; a direction without variance stays 0. */
-function cholesky(C) {
-  const L = C.map((row) => row.map(() => 0));
-  for (let i = 0; i < C.length; i++) {
-    for (let j = 0; j <= i; j++) {
-      let rest = C[i][j];
-      for (let k = 0; k < j; k++) rest -= L[i][k] * L[j][k];
-      if (i === j) L[i][i] = rest > 1e-12 ? Math.sqrt(rest) : 0;
-      else L[i][j] = L[j][j] ? rest / L[j][j] : 0;
-    }
+/* Columns whose outer products add up to a covariance C: Cholesky's, the largest variance first. */
+function columnsOf(C) {
+  const left = C.map((row, i) => row[i]), columns = [];
+  while (Math.max(...left) > 1e-10) {
+    const i = left.indexOf(Math.max(...left));
+    const column = C.map((row, j) => (row[i] - columns.reduce((sum, one) => sum + one[i] * one[j], 0)) / Math.sqrt(left[i]));
+    column.forEach((value, j) => { left[j] -= value * value; });
+    left[i] = 0;
+    columns.push(column);
   }
-  return L;
+  return columns;
 }
 
 /* The function that gives, for a threshold u, P(z_k <= u for all |k| <= reach) around a spike.
@@ -148,12 +147,12 @@ function cholesky(C) {
 function allBelow(d, rho, reach, points = 4096) {
   const k = Array.from({ length: 2 * reach + 1 }, (_, i) => i - reach), slope = k.map((i) => rho[Math.abs(i)] ?? 0);
   const others = k.map((_, i) => i).filter((i) => i !== reach); // at k = 0 there is no rest
-  const L = cholesky(others.map((i) => others.map((j) => (rho[Math.abs(i - j)] ?? 0) - slope[i] * slope[j])));
+  const columns = columnsOf(others.map((i) => others.map((j) => (rho[Math.abs(i - j)] ?? 0) - slope[i] * slope[j])));
   const roots = [];
-  for (let q = 2; roots.length < others.length; q++) if (!roots.some((r) => q % Math.round(r * r) === 0)) roots.push(Math.sqrt(q));
+  for (let q = 2; roots.length < columns.length; q++) if (!roots.some((r) => q % Math.round(r * r) === 0)) roots.push(Math.sqrt(q));
   const rest = Array.from({ length: points }, (_, n) => {
     const normals = roots.map((root) => quantile((root * (n + 0.5)) % 1)), at = slope.map((value) => d * value);
-    others.forEach((i, row) => { for (let c = 0; c <= row; c++) at[i] += L[row][c] * normals[c]; });
+    columns.forEach((column, c) => others.forEach((i, row) => { at[i] += column[row] * normals[c]; }));
     return at;
   });
   const steep = slope.map((value) => (Math.abs(value) < 1e-9 ? 1e-9 : value));

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-const { el, drawing, shown, parsed, clamp, address, labelled, choice, codeBox, kernel: K } = Touch;
+const { el, drawing, shown, parsed, clamp, address, labelled, button, choice, codeBox, kernel: K } = Touch;
 const HEIGHT = { input: 92, weights: 78, products: 92, sum: 92, map: 126 };
 const root = document.getElementById("sliding-kernel"), part = {};
 let s, now; // the state, and the layer in that state
@@ -10,7 +10,6 @@ let seen = new Set(), width = 0, built = "", frozen = null, playing = null, scal
 
 // ---- The parts of the page.
 
-const button = (text, click, more = {}) => el("button", { type: "button", click, ...more }, text);
 const number = (low, high, set, step = 1) => el("input", { type: "number", min: low, max: high, step,
   change: ({ target }) => {
     const value = parsed(target.value) || 0;
@@ -18,7 +17,6 @@ const number = (low, high, set, step = 1) => el("input", { type: "number", min: 
   } });
 const strip = (name, height, ...title) => (part[name] = el("div", { class: `strip ${name}`, style: `height:${height}px` },
   el("span", { class: "name" }, ...title), part[`${name}Bars`] = el("div", { class: "bars" })));
-const bold = (text) => el("b", {}, text);
 const y = (index) => [el("i", {}, "y"), el("sub", {}, index)];
 
 function toolbar() {
@@ -60,11 +58,11 @@ function settings() {
 function build() {
   part.kernel = el("div", { class: "kernel", role: "slider", tabindex: 0, "aria-label": "the kernel's location" },
     part.grip = el("div", { class: "grip" }), part.weightsDrawing = el("div", { class: "bars" }), part.weightsFields = el("div"));
-  const weights = strip("weights", 142, bold("Weights "), el("i", {}, "W"), part.where = el("span"));
+  const weights = strip("weights", 142, el("b", {}, "Weights "), el("i", {}, "W"), part.where = el("span"));
   part.weightsBars.replaceWith(part.kernel);
   part.board = el("div", { class: "board", pointerdown: touched }, part.band = el("div", { class: "band" }),
-    strip("input", 140, bold("Input "), ...y("(l−1)"), ", by location"), weights, strip("products", HEIGHT.products, bold("Products")),
-    strip("sum", HEIGHT.sum), strip("map", HEIGHT.map, bold("Feature map "), ...y("(l)"), ", each entry below its location"));
+    strip("input", 140, el("b", {}, "Input "), ...y("(l−1)"), ", by location"), weights, strip("products", HEIGHT.products, el("b", {}, "Products")),
+    strip("sum", HEIGHT.sum), strip("map", HEIGHT.map, el("b", {}, "Feature map "), ...y("(l)"), ", each entry below its location"));
   part.input.append(part.inputFields = el("div"));
   const { box, code } = codeBox(), heads = ["entry", "centred on location", "sum", "output"];
   part.code = code;
@@ -150,7 +148,7 @@ function drawMap(across) {
   part.mapBars.innerHTML = drawing(across, HEIGHT.map, axis(fit, across) + cells.join(""));
 }
 
-/* The fields with the numbers of the input and the kernel; made anew when their places change. */
+/* The fields of the input and the kernel; made anew when their places change. */
 function fields() {
   const key = [now.left, now.padded.length, now.x.length, now.w.length, now.dilation_rate, width].join();
   const make = (box, values, top, column, set) => box.replaceChildren(...values.map((_, i) => el("input", { type: "text", autocomplete: "off",

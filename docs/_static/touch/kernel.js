@@ -103,7 +103,7 @@ function fromAddress(parts) {
 }
 
 function toAddress(s) {
-  const usual = { ...START, theta: onePlace(s.x.length) };
+  const usual = { ...START, theta: onePlace(s.x.length), entry: s.layer === "dense" ? 0 : START.entry };
   return Object.fromEntries(Object.entries(s).filter(([name, value]) => String(value) !== String(usual[name])));
 }
 

@@ -16,7 +16,7 @@ function el(tag, attributes = {}, ...children) {
 
 /* A drawing, from its size and the text of its elements. Its numbers are told elsewhere. */
 const drawing = (width, height, text) =>
-  `<svg width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">${text}</svg>`;
+  `<svg width="${width}" height="${height}" aria-hidden="true">${text}</svg>`;
 
 /* At most so many decimals, no zeros at the end, a true minus sign. */
 function shown(value, decimals = 2) {
@@ -49,14 +49,13 @@ const address = {
       const here = location.href.split("#")[0];
       try {
         history.replaceState(null, "", text ? `${here}#${text}` : here);
-      } catch { /* a browser that forbids it: the page works, only its address stays */ }
+      } catch { /* a browser that forbids it keeps its address */ }
     }, 200);
   },
 };
 
-/* A labelled control: what stands before it, the control itself, what stands behind. */
-const labelled = (text, control, behind = "") =>
-  el("label", {}, el("span", {}, text), control, behind);
+const labelled = (text, control) => el("label", {}, el("span", {}, text), control);
+const button = (text, click, more = {}) => el("button", { type: "button", click, ...more }, text);
 
 /* A choice among { value: text }. */
 const choice = (options, change) => {
@@ -65,19 +64,13 @@ const choice = (options, change) => {
   return select;
 };
 
-/* The code for the present setting, folded, with a button that copies it. */
+/* The code for the present setting, folded. */
 function codeBox() {
   const code = el("code");
-  const copy = el("button", { type: "button", class: "copy", click: async () => {
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      copy.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(code);
-      copy.textContent = "Selected";
-    }
-    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
-  } }, "Copy");
+  const copy = button("Copy", () => {
+    getSelection().selectAllChildren(code); // where a page may not copy, it is at least selected
+    navigator.clipboard?.writeText(code.textContent).then(() => { copy.textContent = "Copied"; }, () => {});
+  }, { class: "copy" });
   const box = el("details", { class: "code" }, el("summary", {}, "Show the code"),
     el("div", {}, copy, el("pre", { tabindex: 0, "aria-label": "tinynn code" }, code)));
   return { box, code };
@@ -111,5 +104,5 @@ function uniform(seed) {
   };
 }
 
-return { el, drawing, shown, parsed, clamp, address, labelled, choice, codeBox, erfc, normal, uniform };
+return { el, drawing, shown, parsed, clamp, address, labelled, button, choice, codeBox, erfc, normal, uniform };
 })();
