@@ -34,6 +34,13 @@ def test_nothing_comes_from_elsewhere(file):
 def test_the_page_is_never_wider_than_the_screen(page, name, width, dark):
     browser = page(name, width=width, dark=dark)
     assert browser.run("document.documentElement.scrollWidth") <= width
+    cut_off = browser.run("""(() => {
+        const root = document.querySelector(".touch"), { right } = root.getBoundingClientRect();
+        return [...root.querySelectorAll("*")]
+            .filter((e) => !e.closest(".board, svg, details > div"))
+            .filter((e) => e.getBoundingClientRect().right > right).map((e) => e.outerHTML);
+    })()""")
+    assert cut_off == []
     assert browser.run("getComputedStyle(document.querySelector('.touch')).colorScheme") == (
         "dark" if dark else "light"
     )

@@ -4,7 +4,7 @@
 (() => {
 const { el, drawing, shown, clamp, address, labelled, button, choice, codeBox, spikes: S } = Touch;
 const root = document.getElementById("spikes-in-noise"), part = {};
-const START = { dprime: 4, ar: 0, rate: 10, tolerance: 2, threshold: 3, filter: "matched", seed: 87, from: 0 };
+const START = { dprime: 4, ar: 0, rate: 10, tolerance: 2, threshold: 3, filter: "matched", seed: 827, from: 0 };
 const RANGE = { dprime: [1, 8, 0.1], ar: [-0.9, 0.95, 0.05], rate: [1, 35, 1], tolerance: [0, 12, 1], threshold: [0, 9, 0.05], seed: [1, 1e6, 1], from: [0, S.LENGTH, 1] };
 const PLOT = { recording: 150, score: 170, curve: 190, kernel: 150 };
 let s, now, later; // the state, what follows from it, and the timer of the slow part
