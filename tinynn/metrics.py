@@ -25,8 +25,8 @@ from tinynn import _checks as check
 Array = NDArray[Any]
 
 
-def _numbers(owner: str, name: str, value: Any) -> Array:
-    """Return ``value`` as an array of real numbers, at least one, none of them nan."""
+def _numbers(owner: str, name: str, value: Any, *, nan: bool = False) -> Array:
+    """Return ``value`` as an array of real numbers, at least one; ``nan``: whether one may be."""
     check.unmasked(owner, value)
     try:
         array = np.asarray(value)
@@ -37,10 +37,15 @@ def _numbers(owner: str, name: str, value: Any) -> Array:
         raise TypeError(f"{owner}: {name} must be an array of real numbers, got {got}.")
     if not array.size:
         raise ValueError(f"{owner}: {name} must have elements, got shape {array.shape}.")
-    if array.dtype.kind == "f" and np.isnan(np.minimum.reduce(array, None)):  # quicker than any()
+    if not nan and array.dtype.kind == "f" and np.isnan(np.minimum.reduce(array, None)):
+        _refuse_nan(owner, name, array)  # the smallest is found quicker than any nan
+    return array
+
+
+def _refuse_nan(owner: str, name: str, array: Array) -> None:
+    if np.isnan(array).any():
         place = ", ".join(map(str, np.argwhere(np.isnan(array))[0].tolist()))
         raise ValueError(f"{owner}: {name} is nan at index {place}. Repair it or leave it out.")
-    return array
 
 
 def _pair(owner: str, prediction: Any, target: Any) -> tuple[Array, Array]:
@@ -60,10 +65,11 @@ def _alike(owner: str, p: Array, t: Array) -> tuple[Array, Array]:
 
 def _truth(owner: str, target: Array) -> NDArray[np.bool_]:
     """Return which labels are yes; they must lie in [0, 1]."""
-    if np.minimum.reduce(target, None) < 0 or np.maximum.reduce(target, None) > 1:
+    low, high = np.minimum.reduce(target, None), np.maximum.reduce(target, None)
+    if not (low >= 0 and high <= 1):  # nor is nan
+        _refuse_nan(owner, "target", target)
         raise ValueError(
-            f"{owner}: target must be labels 0 and 1, got values from {target.min()} to "
-            f"{target.max()}."
+            f"{owner}: target must be labels 0 and 1, got values from {low} to {high}."
         )
     return target > 0.5
 
@@ -72,7 +78,8 @@ def _yes(
     owner: str, prediction: Any, target: Any, threshold: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what is predicted to be yes, and what is."""
-    return _sides(owner, *_pair(owner, prediction, target), threshold)
+    p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target, nan=True)
+    return _sides(owner, *_alike(owner, p, t), threshold)
 
 
 def _sides(
@@ -116,7 +123,10 @@ def _categorical(owner: str, prediction: Any, target: Any) -> tuple[Array, Array
 
 def _classes(owner: str, prediction: Any, target: Any, threshold: float) -> tuple[Array, Array]:
     """Return predicted and true classes, read by shapes and dtypes as ``accuracy`` says."""
-    p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target)
+    p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target, nan=True)
+    if p.shape == t.shape and p.dtype.kind == "f" and (p.ndim < 2 or p.shape[-1] == 1):
+        return _sides(owner, p, t, threshold)
+    t = _numbers(owner, "target", t)
     if p.shape[-1:] not in ((), (1,)) and t.shape in (p.shape[:-1], (*p.shape[:-1], 1)):
         return _sparse(owner, p, t)
     if p.ndim > 1 and p.shape[-1] > 1 and p.shape == t.shape:
@@ -127,8 +137,6 @@ def _classes(owner: str, prediction: Any, target: Any, threshold: float) -> tupl
             )
         return _categorical(owner, p, t)
     p, t = _alike(owner, p, t)
-    if p.dtype.kind == "f":
-        return _sides(owner, p, t, threshold)
     return _class_numbers(owner, "prediction", p), _class_numbers(owner, "target", t)
 
 
