@@ -88,7 +88,7 @@ def predicted_f1(
     with probability P(max of z_k > u, k from -tolerance to tolerance), and false alarms come one
     per up-crossing: P(z_0 <= u < z_1) per sample outside spikes (Rice's formula in discrete
     time). The best F1 over u >= 0 is returned; lower, maxima outnumber up-crossings. There is no
-    randomness in it, and it is good to about 1e-4.
+    randomness in it. It is good to about 1e-4, at tolerances above 4 to about 1e-3.
 
     Raises ValueError for a ``rate`` outside 0 to 1 / K: spikes would have to overlap.
 
