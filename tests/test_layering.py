@@ -49,7 +49,7 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "testing": 1_500,
     "debugging": 720,
     "spikes": 2_000,
-    "": 19_700,
+    "": 20_200,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
