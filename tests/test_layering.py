@@ -13,7 +13,10 @@ ROOT = Path(tinynn.__file__).parent
 LOWEST = ["_checks", "_trees", "_marks"]
 FLOORS = ["kernels", "autodiff", "nn", "training", "replay"]
 AUTODIFF = ["listening", "memory", "graph", "primitive", "ops", "protocols", "tensor", "transforms"]
-CHECKER = ["reports", "points", "slopes", "tables", "causes", "gradients", "primitives"]
+CHECKER = [
+    *("reports", "points", "slopes", "moves", "tables", "cases", "mistakes", "causes"),
+    *("gradients", "primitives", "pairs", "layers"),
+]
 
 
 def stacked(folder, parts, below):
@@ -30,6 +33,7 @@ BELOW = {  # what each part may import, beside itself
     "spikes": LOWEST,
     "testing": [*LOWEST, "kernels", "autodiff"],
     **stacked("testing", CHECKER, [*LOWEST, "kernels", "autodiff"]),
+    "testing.layers": [*LOWEST, *FLOORS[:3], *(f"testing.{part}" for part in CHECKER[:-1])],
     "plots": [*LOWEST, *FLOORS, "spikes"],
 }
 LATE = {"concurrent", "matplotlib", "threadpoolctl", "tqdm", "zipfile"}  # imported when used

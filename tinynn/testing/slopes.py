@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynn.testing.points import Point, flattened, graph_at, length, pull_back
+from tinynn.testing.points import Point, length
 
 # Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
 PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
@@ -43,12 +43,15 @@ class Line:
 
     def products(self, h: complex) -> np.ndarray:
         """Return by how much each output moves L, for a step of h."""
+        return self.point.flat * self.shifts(h)
+
+    def shifts(self, h: complex) -> np.ndarray:
+        """Return by how much each output moves, for a step of h; nan outside the domain of f."""
         inputs = list(self.point.inputs)
         moved = inputs[self.i] + h * self.direction
         inputs[self.i] = moved if np.iscomplexobj(moved) else moved.astype(inputs[self.i].dtype)
         try:
-            there = flattened(graph_at(self.point.f, inputs)[1])
-            return self.point.flat * (there - self.point.base)
+            return self.point.at(inputs) - self.point.base
         except Exception:  # f worked at the point itself: the step has left its domain
             return np.full(self.point.base.shape, np.nan)
 
@@ -77,11 +80,7 @@ class Line:
 
     def hidden(self, h: float, analytic: float) -> float:
         """How much of the analytic slope rests on outputs that move less than rounding shows."""
-        shapes = [v.shape for v in self.point.cotangents]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        parts = np.split(self.point.flat * self.moved, ends)
-        cotangents = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        share = pull_back(self.point.graph, cotangents)[self.i]
+        share = self.point.pull(self.point.flat * self.moved)[self.i]
         if share is None or not np.isfinite(share).all():
             return 0.0
         rounding = length(self.point.noise[~self.moved]) / h
