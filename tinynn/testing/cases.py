@@ -83,8 +83,13 @@ class Case:
 
     def jacobian(self, d: np.ndarray) -> np.ndarray:
         """Return the slopes of all results along ``d``, flat."""
-        line = Line(self.point, self.i, d)
-        return np.asarray((line.shifts(self.h) - line.shifts(-self.h)) / (2 * self.h))
+        return jacobian(self.point, self, d)
+
+
+def jacobian(point: Point, case: Case, d: np.ndarray) -> np.ndarray:
+    """Return the slopes of all results along ``d``, flat, at ``point``."""
+    line = Line(point, case.i, d)
+    return np.asarray((line.shifts(case.h) - line.shifts(-case.h)) / (2 * case.h))
 
 
 def cases(

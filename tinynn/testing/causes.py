@@ -134,8 +134,9 @@ def _lookalike(case: Case) -> Cause | None:
             return cause, "Analytic holds the numeric values, in other places."
     if n.size > 2 and alike(np.sort(a, axis=None), np.sort(n, axis=None), case.likeness):
         return "the gradient goes to other elements", (
-            "Analytic holds the numeric values, in other places. Does the vjp find other indices "
-            "than the forward: the smallest for the largest, another order or axis?"
+            f"Wrong {places(case, case.wrong)}. Analytic holds the numeric values, elsewhere. "
+            f"Does {case.point.settings.rule} find other indices than the forward: the smallest "
+            "for the largest, another order or axis?"
         )
     return None
 

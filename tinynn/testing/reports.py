@@ -48,7 +48,7 @@ class InputReport:
         if self.verdict == "ok" and self.cause and not self.error:
             return "\n".join(_wrapped(head))
         if self.verdict == "ok":
-            return "\n".join(_wrapped(f"{head}; {self._numbers()}"))
+            return f"{head}; {self._numbers()}"
         return "\n".join([*_wrapped(head), f"    {self._numbers()}", *self._evidence()])
 
     def worst_first(self) -> str:
@@ -138,7 +138,7 @@ class GradcheckReport:
 def _headline(head: str, cause: str) -> str:
     """Return the verdict and the cause in one line that fits a terminal."""
     if len(f"{head}: {cause}") > WIDTH and ": " in cause:
-        cause = cause.rpartition(": ")[2]  # without the places, which follow
+        cause = cause.partition(": ")[2]  # without the places, which follow
     line = f"{head}: {cause}" if cause else head
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 

@@ -80,7 +80,8 @@ def along_a_direction(point: Point, i: int, analytic: np.ndarray) -> tuple[Table
         trust = 0.1 * settings.rtol * size
         slope = slope_along(Line(point, i, d), [reach], target, goal, trust)
         tolerance = max(goal, trust / math.sqrt(x.size))
-        table = Table(False, *[np.asarray(v) for v in (target, *slope[:5], tolerance)])
+        a, n, noise, left, right, kink, t = map(np.asarray, (target, *slope[:5], tolerance))
+        table = Table(False, a, n, noise, left, right, kink, t)
         if abs(slope.numeric - target) <= goal and slope.noise <= trust:
             return table, True, d
         tables.append(table)
