@@ -40,7 +40,7 @@ def why_inconclusive(case: Case) -> Cause:
             "no slope is right. Move the point away to check beside it."
         )
     if np.isnan(case.table.numeric[unclear]).any():
-        return "f is undefined beside this point", (
+        return "f is undefined beside this point: a step leaves its domain", (
             "A step gives nan or an error, on one side at least. Move the input into f's domain."
         )
     return "the difference is inside the noise", (
@@ -218,6 +218,13 @@ def _one_slice(case: Case) -> Cause | None:
         share = (line.products(h) - line.products(-h)) / (2 * h)
         shares.append(np.broadcast_to(share, math.prod(shape)).reshape(shape))
     target = np.array([case.analytic[place] for place in places])
+    if shape == case.numeric.shape and target.size > 1:
+        own = np.array([share[place] for share, place in zip(shares, places, strict=True)])
+        if target.all() and np.all(np.abs(own - target) <= case.likeness * np.abs(target)):
+            return "only the diagonal of the Jacobian", (
+                "Analytic is how each element moves the result at its own index, alone. It moves "
+                "others, too: add up what g of all results contributes."
+            )
     for count in range(1, len(shape) + 1):
         for axes in itertools.combinations(range(len(shape)), count):
             rest = tuple(k + 1 for k in range(len(shape)) if k not in axes)

@@ -6,7 +6,7 @@ inputs a little. (A cotangent of ones would pass a softmax whose vjp returns zer
 """
 
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tinynn.testing import points
 from tinynn.testing.cases import Case, cases
 from tinynn.testing.causes import UNNAMED, why_inconclusive, why_wrong
 from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, InputReport
-from tinynn.testing.tables import compared
+from tinynn.testing.tables import along_a_direction, compared
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 UNCHECKED = (
@@ -212,7 +212,26 @@ def _compare(point: points.Point, names: list[str]) -> GradcheckReport:
             "check. Compute with the arguments that f is given, not with tensors it closes over "
             "(the kernel of a layer is checked by tinynn.testing.check_layer)."
         )
+    notes += tuple(_less_precise(point, names, found))
     return GradcheckReport(True, point.level, entries, notes=notes, owner=owner)
+
+
+def _less_precise(
+    point: points.Point, names: list[str], found: list[np.ndarray | None]
+) -> Iterator[str]:
+    """Say which gradients, written by hand, agree less well than their precision promises."""
+    if point.settings.rule != "backward" or point.eps > 1e-12 or point.settings.rtol > 1e-4:
+        return
+    for i, (name, g) in enumerate(zip(names, found, strict=True)):
+        if g is None or not g.size:
+            continue
+        table, clean, _ = along_a_direction(point, i, g.astype(float))
+        gap, size = float(np.abs(table.analytic - table.numeric)), float(np.abs(table.numeric))
+        if not clean and not table.kink and gap > max(10 * float(table.noise), 1e-9 * size):
+            yield (
+                f"the gradient of {name} is right to {gap / (size or 1):.1g} only: does backward "
+                "compute a part of it in less than the inputs' precision, such as float32?"
+            )
 
 
 def _rounding_of_gradients(point: points.Point) -> list[np.ndarray]:

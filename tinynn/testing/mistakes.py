@@ -8,7 +8,7 @@ a term or a factor too many or too few, and results whose share is wrong.
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,13 +72,15 @@ def factor_too_many(case: Case) -> Cause | None:
     if n.size < 3:
         return None
     for b, name in _arrays_like(case):
-        for power, text in ((b, ""), (np.square(b), " squared")):
+        variants = ((b, name), (b * b, f"{name} squared"), (1 - b, f"1 - {name}"),
+                    (1 + b, f"1 + {name}"), (1 - b * b, f"1 - {name} squared"))  # fmt: skip
+        for variant, text in variants:
             if not largest(b - b.mean()):
                 continue  # a constant factor is another mistake
-            if _proportional(a, n * power, everywhere, case.likeness):
-                return f"{name}{text} is a factor too many", "Analytic = numeric * it."
-            if _proportional(n, a * power, everywhere, case.likeness):
-                return f"{name}{text} is missing as a factor", "Numeric = analytic * it."
+            if _proportional(a, n * variant, everywhere, case.likeness):
+                return f"{text} is a factor too many", "Analytic = numeric * it."
+            if _proportional(n, a * variant, everywhere, case.likeness):
+                return f"{text} is missing as a factor", "Numeric = analytic * it."
     for v, name in _cotangents_like(case):
         if _proportional(a, v, everywhere, case.likeness):
             return f"the derivative is left out, analytic is {name} itself", (
@@ -103,6 +105,12 @@ def missing_term(case: Case) -> Cause | None:
     x = case.x
     arrays += [(x - x.mean(axis=axis, keepdims=True), f"{case.names[case.i]} minus its mean")
                for axis in axes]  # fmt: skip
+    for group in groups:
+        if n.size > 2 and _proportional(gap, np.ones(n.shape), group, case.likeness):
+            along = "everywhere" if group == axes else f"along axis {group[0]}"
+            return f"a term that is the same {along} is missing, or one too many", (
+                "Analytic - numeric is the same there, as a mean or sum is that was left out."
+            )
     for (b, name), group in itertools.product(arrays, groups):
         if _proportional(gap, b, group, case.likeness):
             number = "a number" if group == axes else f"a number for all of axis {group[0]}"
@@ -110,13 +118,22 @@ def missing_term(case: Case) -> Cause | None:
             return f"a term with {name} is missing, or one too many", (
                 f"Analytic - numeric is {name} times {number}{c}."
             )
-    for group in groups:
-        if n.size > 2 and _proportional(gap, np.ones(n.shape), group, case.likeness):
-            along = "everywhere" if group == axes else f"along axis {group[0]}"
-            return f"a term that is the same {along} is missing, or one too many", (
-                "Analytic - numeric is the same there, as a mean or sum is that was left out."
+    for axis, length in enumerate(n.shape):
+        if length > 3 and _affine(gap, x, axis, case.likeness):
+            return f"terms of the mean and variance along axis {axis} are missing", (
+                f"Along that axis analytic - numeric is a + b * {case.names[case.i]}: mean and "
+                "variance move with the input, too."
             )
     return None
+
+
+def _affine(gap: np.ndarray, x: np.ndarray, axis: int, likeness: float) -> bool:
+    """Tell whether ``gap`` is a + b x along an axis, with numbers a and b for each index else."""
+    if not np.isfinite(gap).all():
+        return False
+    x, rest = (v - v.mean(axis=axis, keepdims=True) for v in (x, gap))
+    fitted = gap - rest + factors_along(rest, x, (axis,)) * x
+    return largest(gap) > 0 and alike(fitted, gap, likeness)
 
 
 def _arrays_like(case: Case) -> Iterator[Variant]:
@@ -175,6 +192,12 @@ def _changed_cotangents(case: Case, k: int, v: np.ndarray) -> Iterator[Variant]:
             yield mean * n, f"is summed over axis {axis}"
             for end in (0, n - 1):
                 yield np.where(_index(v, axis) == end, 0, v), f"misses index {end} of axis {axis}"
+    for x, name in zip(case.point.inputs, case.names, strict=True):
+        with suppress(ValueError):  # it has another shape
+            wide = np.broadcast_to(x, v.shape)
+            if x.size > 1:
+                yield v * wide, f"is multiplied by {name}"
+                yield v / np.where(wide == 0, 1, wide), f"is not multiplied by {name}"
     y = case.results()[k]
     yield v * y, f"is multiplied by {_result(k, len(case.point.cotangents))}"
 
@@ -204,7 +227,7 @@ def _rearranged(v: np.ndarray) -> Iterator[Variant]:
 
 def other_point(case: Case) -> Cause | None:
     """Recognise the gradient of the function at other inputs: flipped, swapped, a wrong array."""
-    for point, cause in _other_points(case):
+    for point, cause, _ in _other_points(case):
 
         def slope(d: np.ndarray, point: Point = point) -> float:
             return float(np.sum(point.flat * jacobian(point, case, d)))
@@ -214,14 +237,12 @@ def other_point(case: Case) -> Cause | None:
     return None
 
 
-def _other_points(case: Case) -> Iterator[tuple[Point, str]]:
+def _other_points(case: Case) -> Iterator[tuple[Point, str, int]]:
+    """Yield the point with another input, in words, and which input it is."""
     for j, (x, name) in enumerate(zip(case.point.inputs, case.names, strict=True)):
         for changed, text in _changed_inputs(case, j, x):
-            inputs = list(case.point.inputs)
-            inputs[j] = changed.astype(x.dtype)
-            with suppress(Exception):  # f refuses them
-                moved = replace(case.point, inputs=inputs, base=case.point.at(inputs))
-                yield moved, f"{name} {text}"
+            if moved := _with_input(case.point, j, changed):
+                yield moved, f"{name} {text}", j
 
 
 def _changed_inputs(case: Case, j: int, x: np.ndarray) -> Iterator[Variant]:
@@ -240,6 +261,7 @@ def _changed_inputs(case: Case, j: int, x: np.ndarray) -> Iterator[Variant]:
         yield from _rearranged(x)
     yield -x, "has the other sign"
     yield 0 * x, "is left out (as if it were 0)"
+    yield np.ones(x.shape), "is left out (as if it were 1)"
 
 
 def wrong_results(case: Case) -> Cause | None:
@@ -257,25 +279,75 @@ def wrong_results(case: Case) -> Cause | None:
     wrong = ~(np.abs(said - true) <= case.precision * np.abs(true) + tiny)
     if not wrong.any():
         return None
-    blocked, passed = wrong & (np.abs(said) <= tiny), wrong & (np.abs(true) <= tiny)
     where = "; ".join(
         f"{_result(k, len(point.cotangents))} {places_in(mask.astype(bool))}"
         for k, mask in enumerate(point.split(wrong))
         if mask.any()
     )
-    if (blocked | passed)[wrong].all() and passed.any():
-        cause = "a mask from the wrong array" if blocked.any() else "a mask is missing or wrong"
+    shares = Shares(case, d, true, said, wrong, tiny)
+    if counts := shares.masked():
+        passed, blocked = counts
+        cause = "a mask from the wrong array" if blocked else "a mask is missing or wrong"
         return cause, (
-            f"{g} of {passed.sum()} results that do not move is let through, and of "
-            f"{blocked.sum()} that move is blocked: {where}."
+            f"{g} of {passed} results that do not move is let through, and of {blocked} that move "
+            f"is blocked: {where}."
         )
-    if blocked[wrong].all() and not wrong.all():
+    if (np.abs(said[wrong]) <= tiny).all() and not wrong.all():
         return f"{g} is lost for {where}", f"There {g} contributes nothing, but the result moves."
-    for other, cause in _other_points(case):
-        there = jacobian(other, case, d)
-        same = wrong & (np.abs(said - there) <= case.precision * np.abs(there))
-        if same.sum() >= max(2, 0.3 * wrong.sum()):  # of the others a mask may differ there
-            return cause, f"Results contribute what they would if {cause}."
+    if weights := shares.of_other_weights():
+        return weights, f"Results contribute what they would if {weights}."
     if wrong.sum() > wrong.size // 2:
         return None
     return f"wrong only for {where}", f"The share that {g} of the other results has is right."
+
+
+@dataclass
+class Shares:
+    """What each result contributes along a direction, and what backward says."""
+
+    case: Case
+    d: np.ndarray
+    true: np.ndarray
+    said: np.ndarray
+    wrong: np.ndarray
+    tiny: float
+
+    def __post_init__(self) -> None:
+        # A result that is masked still contributes what passes by the weights, as in x + relu(w x).
+        self.past = {-1: np.zeros(self.true.shape)}
+        for j, w in enumerate(self.case.point.inputs):
+            if j != self.case.i and w.ndim > 1:
+                zero = _with_input(self.case.point, j, 0 * w)
+                self.past |= {j: jacobian(zero, self.case, self.d)} if zero else {}
+
+    def masked(self) -> tuple[int, int] | None:
+        """Return how many results pass a mask, and are blocked by it, that should not."""
+        for past in self.past.values():
+            blocked, passed = (self.wrong & self.same(x, past) for x in (self.said, self.true))
+            if (blocked | passed)[self.wrong].all() and passed.any():
+                return int(passed.sum()), int(blocked.sum())
+        return None
+
+    def of_other_weights(self) -> str | None:
+        """Return which weights have been rearranged, if results contribute accordingly."""
+        for other, cause, j in _other_points(self.case):
+            if j in self.past and "as if" not in cause:
+                there = jacobian(other, self.case, self.d)
+                same = self.wrong & self.same(self.said, there) & ~self.same(there, self.past[j])
+                if same.sum() >= max(2, 0.3 * self.wrong.sum()):  # masks of the others may differ
+                    return cause
+        return None
+
+    def same(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Tell which shares are the same."""
+        return np.asarray(np.abs(a - b) <= self.case.precision * np.abs(b) + self.tiny)
+
+
+def _with_input(point: Point, j: int, x: np.ndarray) -> Point | None:
+    """Return the point with another input; None if f refuses it."""
+    inputs = list(point.inputs)
+    inputs[j] = x.astype(inputs[j].dtype)
+    try:
+        return replace(point, inputs=inputs, base=point.at(inputs))
+    except Exception:
+        return None

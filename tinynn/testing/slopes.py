@@ -125,6 +125,7 @@ def slope_along(
     """
     found: list[Slope] = []
     kink = steep = None
+    scales = list(scales)
     for scale in scales:
         ladder: list[Slope] = []
         for slope in _ladder(line, scale):
@@ -149,11 +150,47 @@ def slope_along(
         return steep
     if kink and not best.noise <= 0.1 * abs(kink.right - kink.left):
         return kink._replace(numeric=(kink.left + kink.right) / 2)
+    if not found:
+        return _one_sided(line, scales) or best
     if best.noise > 0.1 * goal:
         best = _sharpened(best, line.complex_slope(), target, goal)
     if abs(best.numeric - target) > goal:
         best = best._replace(noise=best.noise + line.hidden(best.h, target))
     return best
+
+
+def _one_sided(line: Line, scales: list[float]) -> Slope | None:
+    """Return the slope to one side, where steps to the other leave the domain of f.
+
+    It is said to be less certain than it looks, as nothing tells it from a kink.
+    """
+    for sign in (1, -1):
+        found: list[Slope] = []
+        for scale in scales:
+            row: list[float] = []
+            ladder: list[Slope] = []
+            for h in (scale * step for step in STEPS):
+                side = sign * line.change(sign * h) / h
+                if not math.isfinite(side):
+                    row = []
+                    continue
+                coarser, row = row[:4], [side]
+                for j, c in enumerate(coarser):
+                    row.append(row[j] + (row[j] - c) / (4 ** (j + 1) - 1))
+                error = 6 * abs(row[-1] - coarser[-1]) if coarser else math.inf
+                sides = (math.nan, side) if sign > 0 else (side, math.nan)
+                ladder.append(Slope(row[-1], error, *sides, h=h))
+            if steep := _unbounded([s._replace(left=s.right if sign > 0 else s.left,
+                                               right=s.right if sign > 0 else s.left)
+                                    for s in ladder], line):  # fmt: skip
+                return steep
+            grain = [s._replace(left=0.0, right=2 * s.numeric) for s in ladder]
+            found += [s._replace(noise=s.noise + line.noise(g))
+                      for s, g in zip(ladder, grain, strict=True)]  # fmt: skip
+        best = _consistent(found)
+        if math.isfinite(best.noise):
+            return best
+    return None
 
 
 def _drawn_together(ladder: list[Slope], goal: float) -> bool:
