@@ -9,6 +9,8 @@ from tinynn.testing.points import Point, random_signs
 from tinynn.testing.slopes import PLAIN_STEP, Line, scales_of
 from tinynn.testing.tables import Table
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 Cause = tuple[str, str]  # the cause in a few words, and advice
 
 

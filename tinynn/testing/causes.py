@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from tinynn.testing.points import first_place
 from tinynn.testing.slopes import PLAIN_STEP, Line
 from tinynn.testing.tables import along_a_direction
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 UNKNOWN = "a wrong gradient"
 UNNAMED = (UNKNOWN, f"{UNKNOWN} of the gradient")  # causes that name none
 
@@ -35,6 +37,11 @@ def why_inconclusive(case: Case) -> Cause:
         )
     if case.table.unbounded()[unclear].any():
         what = "f" if case.point.level == 1 else "its gradient"
+        if np.isnan(case.table.left + case.table.right)[unclear & case.table.unbounded()].all():
+            return f"the edge of the domain of {what}: a step leaves it", (
+                f"To one side {what} is undefined, to the other its slopes grow without bound. "
+                "Move the input into the domain."
+            )
         return "a jump" if case.point.level == 1 else "a kink (the gradient jumps)", (
             f"The shorter the steps, the greater the slopes: {what} jumps here or is vertical, and "
             "no slope is right. Move the point away to check beside it."
@@ -52,13 +59,26 @@ def why_inconclusive(case: Case) -> Cause:
 def why_wrong(case: Case) -> Cause:
     """Return the most likely cause of a wrong gradient, and what to do about it."""
     for rule in (_wrong_altogether, _lookalike, _one_slice, without_its_minus):
-        if cause := rule(case):
+        if cause := _tried(rule, case):
             return cause
     base, advice = _right_for_ones(case) or _wrong_in_places(case) or _unknown(case)
     for rule in (factor_too_many, other_cotangent, other_point, missing_term, wrong_results):
-        if cause := rule(case):
+        if cause := _tried(rule, case):
             return f"{base}: {cause[0]}", f"{cause[1]} {advice}".strip()
+    if base == UNKNOWN and case.table.whole and alike(case.analytic, case.numeric, 5e-3):
+        off = largest(case.analytic - case.numeric) / largest(case.numeric)
+        return f"{base}: right to within {off:.1g}, and no better", (
+            "Is a part of it computed in float16 or float32, or by an approximation?"
+        )
     return base, advice or "It fits no common mistake. Compare it with the formula."
+
+
+def _tried(rule: Callable[[Case], Cause | None], case: Case) -> Cause | None:
+    """Return what a rule says. One that calls f where f cannot be called explains nothing."""
+    try:
+        return rule(case)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError):
+        return None
 
 
 def _unknown(case: Case) -> Cause:

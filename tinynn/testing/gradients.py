@@ -92,7 +92,7 @@ def check_grads(
 
 def settings_for(
     owner: str, *, eps: float | None, rtol: float, atol: float, mode: str, rng: "check.Seed",
-    rule: str = "the vjp", g: str = "g",
+    f: str = "f", rule: str = "the vjp", g: str = "g",
 ) -> points.Settings:  # fmt: skip
     """Return the options that all checks have in common, in the name of ``owner``."""
     return points.Settings(
@@ -102,6 +102,7 @@ def settings_for(
         mode=check.choice(owner, "mode", mode, ("auto", "fast", "full")),
         rng=check.generator(owner, 0 if rng is None else rng),  # passes today and tomorrow
         owner=owner,
+        f=f,
         rule=rule,
         g=g,
     )
@@ -202,7 +203,7 @@ def _compare(point: points.Point, names: list[str]) -> GradcheckReport:
     owner = point.settings.owner
     if wrong:  # a function that only varies now and then may have passed the first test
         for _ in range(4):
-            points.call_again(point.f, point.inputs, point.base, point.level, owner)
+            points.call_again(point.f, point.inputs, point.base, point.level, point.settings)
         told = [entry for entry in wrong if entry.cause not in UNNAMED] or wrong
         cause, advice = told[0].cause, told[0].advice
         return GradcheckReport(False, point.level, entries, cause, advice, notes, owner)
@@ -225,12 +226,16 @@ def _less_precise(
     for i, (name, g) in enumerate(zip(names, found, strict=True)):
         if g is None or not g.size:
             continue
-        table, clean, _ = along_a_direction(point, i, g.astype(float))
-        gap, size = float(np.abs(table.analytic - table.numeric)), float(np.abs(table.numeric))
-        if not clean and not table.kink and gap > max(10 * float(table.noise), 1e-9 * size):
+        worst = 0.0
+        for _ in range(3):
+            table, clean, _ = along_a_direction(point, i, g.astype(float))
+            gap, size = float(np.abs(table.analytic - table.numeric)), float(np.abs(table.numeric))
+            if not clean and table.verdicts() == 0 and gap > 10 * float(table.noise):
+                worst = max(worst, gap / (size or 1))
+        if worst > 1e-9:
             yield (
-                f"the gradient of {name} is right to {gap / (size or 1):.1g} only: does backward "
-                "compute a part of it in less than the inputs' precision, such as float32?"
+                f"the gradient of {name} is right to {worst:.1g} only: does backward compute a "
+                "part of it in less than the inputs' precision, such as float32?"
             )
 
 

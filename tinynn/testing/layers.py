@@ -79,11 +79,10 @@ def _copied(layer: Layer, instead: dict[int, Tensor]) -> Layer:
     try:
         return copy.deepcopy(layer, dict(instead))
     except Exception as error:
-        error.add_note(
-            f"Raised while {OWNER} copied the layer, so as to leave it as it was. What it holds "
-            "must permit copy.deepcopy."
-        )
-        raise
+        raise TypeError(
+            f"{OWNER}: this {type(layer).__name__} cannot be copied: {error}. It is checked on a "
+            "copy, so as to leave it as it was: what it holds must permit copy.deepcopy."
+        ) from error
 
 
 def _to_double(model: Layer) -> None:

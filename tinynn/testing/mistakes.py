@@ -24,6 +24,8 @@ from tinynn.testing.cases import (
 )
 from tinynn.testing.points import Point
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 Variant = tuple[np.ndarray, str]  # an array, and what was done to it
 MOST_RESULTS = 256  # whose shares are looked at one by one
 

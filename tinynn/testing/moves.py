@@ -13,6 +13,8 @@ import numpy as np
 from tinynn.testing.points import Point, random_signs
 from tinynn.testing.slopes import PLAIN_STEP, Line
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 Axes = dict[int, tuple[int | None, ...]]  # axis of an input: the same axis of each output, if any
 
 

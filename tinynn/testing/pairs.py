@@ -18,6 +18,7 @@ from tinynn.testing.reports import GradcheckError, GradcheckReport, InputReport,
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 OWNER = "check_backward"
 NARROW = (np.float16, np.float32)
+Content = tuple[str, Any, Any]  # a path, an array that an object holds there, the value
 
 
 def check_backward(
@@ -56,7 +57,15 @@ def check_backward(
         if not callable(f):
             raise TypeError(f"{OWNER}: {name} must be a function of arrays, got {check.shown(f)}.")
     settings = settings_for(
-        OWNER, eps=eps, rtol=rtol, atol=atol, mode=mode, rng=rng, rule="backward", g="dy"
+        OWNER,
+        eps=eps,
+        rtol=rtol,
+        atol=atol,
+        mode=mode,
+        rng=rng,
+        f="forward",
+        rule="backward",
+        g="dy",
     )
     allow_float32 = check.flag(OWNER, "allow_float32", allow_float32)
     given = [values(x) if isinstance(x, Tensor) else x for x in inputs]
@@ -108,6 +117,7 @@ class Pair:
     given: list[Any]  # all inputs
     places: list[int]  # of those that are checked
     reasons: tuple[str, ...] = ()
+    rounds: np.dtype[Any] | None = None  # forward's results hold no more than this dtype
     narrows = False  # C code may believe what it is told of a dtype
 
     def at(self, inputs: Sequence[np.ndarray]) -> "Called":
@@ -140,8 +150,13 @@ class Pair:
             fault("backward returns no gradient at all", advice, owner=OWNER)
         missing = [place for place, g in zip(self.places, found, strict=True) if g is None]
         notes = [self._unchecked(arrays, place, here) for place in missing]
-        self.given = [arrays.get(i, x) if i in missing else x for i, x in enumerate(self.given)]
+        self.given = [
+            arrays[i] if i in missing and not np.isscalar(x) else x
+            for i, x in enumerate(self.given)
+        ]
         self.places = [place for place in self.places if place not in missing]
+        self.rounds = self._rounded(arrays, here)
+        here.outputs = here.outputs if self.rounds is None else [np.empty(0, self.rounds)]
         wide = all(x.dtype.itemsize >= 8 for x in (*arrays.values(), *here.outputs))
         dtypes = [(i, _precision(g)) for i, g in zip(arrays, found, strict=True) if g is not None]
         narrow = [(dtype, i) for i, dtype in dtypes if dtype.itemsize < 8]
@@ -153,6 +168,16 @@ class Pair:
                 f"the inputs have: compared at rtol={settings.rtol:.1g}, atol={settings.atol:.1g}.",
             )
         return settings, notes
+
+    def _rounded(self, arrays: dict[int, np.ndarray], here: "Called") -> "np.dtype[Any] | None":
+        """Return the narrow dtype that holds all results of forward, if it holds no input."""
+        if any(_precision(x).itemsize < 8 for x in arrays.values() if x.size):
+            return None
+        found = [_precision(y) for y in here.outputs if np.unique(y).size > 2]
+        narrow = [dtype for dtype in found if dtype.itemsize < 8]
+        if len(narrow) < len(found):
+            return None
+        return min(narrow, key=lambda dtype: dtype.itemsize, default=None)
 
     def _compared(self, *calls: list[Any]) -> None:
         """Refuse gradients that depend on earlier calls."""
@@ -213,7 +238,8 @@ class Called:
         self.cached = isinstance(self.result, tuple) and len(self.result) == 2
         self.y = self.result[0] if self.cached else self.result
         self.several = isinstance(self.y, (list, tuple))
-        self.outputs = [_output(part) for part in (self.y if self.several else [self.y])]
+        outputs = [_output(part) for part in (self.y if self.several else [self.y])]
+        self.outputs = [y.astype(self.pair.rounds) if self.pair.rounds else y for y in outputs]
 
     @property
     def inputs(self) -> list[np.ndarray]:
@@ -240,7 +266,7 @@ class Called:
             fault(f"backward changes {at} in place", ON_A_COPY, owner=OWNER)
         return self._gradients(result)
 
-    def contents(self, dy: Any) -> list[tuple[str, Any]]:
+    def contents(self, dy: Any) -> list[Content]:
         """Return copies of all that backward must leave as it is."""
         held = list(_contents(dy, "dy")) + list(_contents(self.arguments, "input"))
         return held + (list(_contents(self.result[1], "cache")) if self.cached else [])
@@ -330,41 +356,40 @@ def _copied(x: Any) -> Any:
     return x.copy() if isinstance(x, np.ndarray) else x
 
 
-def _contents(part: Any, path: str, seen: "set[int] | None" = None) -> Iterator[tuple[str, Any]]:
-    """Yield all values in nested containers and objects, arrays as bytes, each with its path."""
+def _contents(part: Any, path: str, seen: "set[int] | None" = None) -> Iterator[Content]:
+    """Yield all values in nested containers and objects, each with its path, arrays as bytes."""
     seen = set() if seen is None else seen
     if isinstance(part, (int, float, complex, str, bytes, np.generic, type(None))):
-        yield path, repr(part)
+        yield path, None, repr(part)
         return
     if isinstance(part, np.ndarray):
-        yield path, (part.shape, part.dtype, part.tobytes())
+        yield path, None, (part.shape, part.dtype, part.tobytes())
         return
-    if id(part) in seen:
+    if id(part) in seen or callable(part):
         return
     seen.add(id(part))
-    if isinstance(part, dict):
-        yield path, len(part)
-        items = [(f"{path}[{key!r}]", value) for key, value in part.items()]
-    elif isinstance(part, (list, tuple)):
-        yield path, len(part)
-        space = " {}" if path == "input" else "[{}]"
-        items = [(path + space.format(k), value) for k, value in enumerate(part)]
+    if isinstance(part, (dict, list, tuple)):
+        yield path, None, len(part)
+        space = " {}" if path == "input" else "[{!r}]"
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from _contents(value, path + space.format(key), seen)
     elif hasattr(part, "__array__"):
         with suppress(Exception):  # of what cannot be read nothing can be said
-            yield path, _array(part).tobytes()
-        return
-    elif callable(part) or isinstance(part, type):
-        return
-    else:
-        items = [(f"{path}.{key}", value) for key, value in getattr(part, "__dict__", {}).items()]
-    for at, value in items:
-        yield from _contents(value, at, seen)
+            yield path, None, _array(part).tobytes()
+    else:  # an object may take new arrays for its attributes, but not write to those it has
+        for key, held in getattr(part, "__dict__", {}).items():
+            if isinstance(held, np.ndarray):
+                yield f"{path}.{key}", held, held.tobytes()
 
 
-def _changed(before: list[tuple[str, Any]], after: Iterable[tuple[str, Any]]) -> str:
+def _changed(before: list[Content], after: Iterable[Content]) -> str:
     """Return the path of the first value that is another now, "" if none is."""
-    now = dict(after)
-    changed = [path for path, value in before if now.get(path, before) != value]
+    now = {path: (held, value) for path, held, value in after}
+    changed = []
+    for path, held, value in before:
+        there = now.get(path, (held, before))
+        if there[1] != value and there[0] is held:
+            changed.append(path)
     caches = [path for path in changed if path.startswith("cache")]
     others = [path for path in changed if not path.startswith("cache")]
     if caches and others:

@@ -26,6 +26,7 @@ class Settings:
     mode: str
     rng: "np.random.Generator"
     owner: str = "check_grads"
+    f: str = "f"
     rule: str = "the vjp"  # what computes the gradient, and from what
     g: str = "g"
 
@@ -156,12 +157,14 @@ def point_at(
     for name, now, x in zip(names, here.inputs, arrays, strict=True):
         if not np.array_equal(now, x):
             advice = "A value that was overwritten has no gradient: compute a new array instead."
-            fault(f"f changes {name} in place", advice, level, settings.owner)
+            fault(f"{settings.f} changes {name} in place", advice, level, settings.owner)
     base = flattened(here.outputs)
     if not np.isfinite(base).all():
-        advice = f"f returned {base[~np.isfinite(base)][0]}. Move the inputs into its domain."
-        fault("the result of f is not finite", advice, level, settings.owner)
-    call_again(f, arrays, base, level, settings.owner)
+        advice = (
+            f"{settings.f} returned {base[~np.isfinite(base)][0]}. Move the inputs into its domain."
+        )
+        fault(f"the result of {settings.f} is not finite", advice, level, settings.owner)
+    call_again(f, arrays, base, level, settings)
     inputs = [x.astype(np.result_type(x, float)) for x in arrays]
     if any(x.dtype.itemsize < 8 for x in arrays):
         wide = _in_double(f, inputs, base)
@@ -200,7 +203,11 @@ def _twins(
 
 
 def call_again(
-    f: Differentiated, inputs: list[np.ndarray], before: np.ndarray, level: int, owner: str
+    f: Differentiated,
+    inputs: list[np.ndarray],
+    before: np.ndarray,
+    level: int,
+    settings: Settings,
 ) -> None:
     """Call f again, and refuse to go on if its values are not those of ``before``."""
     after = flattened(f.at([x.copy() for x in inputs]).outputs)
@@ -209,9 +216,10 @@ def call_again(
     if not gap <= 1e3 * np.finfo(before.dtype).eps * np.abs(before).max(initial=0):
         advice = (
             f"Two calls at the same inputs differ by {gap:.3g}. Switch dropout and the like off "
-            "(model.eval()), or make f draw from a new generator of fixed seed at every call."
+            f"(model.eval()), or make {settings.f} draw from a new generator of fixed seed at "
+            "every call."
         )
-        fault("f is not deterministic", advice, level, owner)
+        fault(f"{settings.f} is not deterministic", advice, level, settings.owner)
 
 
 def _coarser(
@@ -225,8 +233,8 @@ def _coarser(
     note = f"{narrowest}: compared at rtol={settings.rtol:.1g}, atol={settings.atol:.1g}."
     if narrowest not in inputs:
         note = (
-            f"f rounds to {note} The inputs are float64, so something inside f is not (a layer's "
-            'parameters?). With dtype="float64" there, smaller errors would show.'
+            f"{settings.f} rounds to {note} The inputs are float64, so something inside it is not "
+            '(a layer\'s parameters?). With dtype="float64" there, smaller errors would show.'
         )
     return settings, (note,)
 

@@ -27,9 +27,10 @@ def check_primitive(
     to which order it has derivatives; 1 for a vjp written in NumPy, which has no gradient itself.
 
     Checked are derivatives of all these orders (:func:`check_grads`); that plain arrays give a
-    plain array with the values that Tensors give; that float32 stays float32, forward and backward; that
-    neither forward nor vjp writes to an argument or to the gradient that it is given; that nothing
-    is recorded under no_grad; that only those gradients are computed that are asked for.
+    plain array with the values that Tensors give; that float32 stays float32, forward and
+    backward; that neither forward nor vjp writes to an argument or to the gradient that it is
+    given; that nothing is recorded under no_grad; that only those gradients are computed that are
+    asked for.
 
     Returns a truthy report. Raises GradcheckError, whose text names the broken contract; TypeError
     if ``op`` is no such operation or no argument can have a gradient.

@@ -11,6 +11,8 @@ import numpy as np
 
 from tinynn.testing.points import Point, length
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 # Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
 PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
 STEPS = [0.7 * 2.0 ** -(5 + 2 * k) for k in range(11)]  # for the others: 2e-2 to 2e-8
@@ -162,7 +164,7 @@ def slope_along(
 def _one_sided(line: Line, scales: list[float]) -> Slope | None:
     """Return the slope to one side, where steps to the other leave the domain of f.
 
-    It is said to be less certain than it looks, as nothing tells it from a kink.
+    It counts as less certain than it looks, since no other side tells it from that of a kink.
     """
     for sign in (1, -1):
         found: list[Slope] = []
@@ -178,19 +180,22 @@ def _one_sided(line: Line, scales: list[float]) -> Slope | None:
                 for j, c in enumerate(coarser):
                     row.append(row[j] + (row[j] - c) / (4 ** (j + 1) - 1))
                 error = 6 * abs(row[-1] - coarser[-1]) if coarser else math.inf
-                sides = (math.nan, side) if sign > 0 else (side, math.nan)
-                ladder.append(Slope(row[-1], error, *sides, h=h))
-            if steep := _unbounded([s._replace(left=s.right if sign > 0 else s.left,
-                                               right=s.right if sign > 0 else s.left)
-                                    for s in ladder], line):  # fmt: skip
-                return steep
-            grain = [s._replace(left=0.0, right=2 * s.numeric) for s in ladder]
-            found += [s._replace(noise=s.noise + line.noise(g))
-                      for s, g in zip(ladder, grain, strict=True)]  # fmt: skip
+                ladder.append(Slope(row[-1], error, side, side, h=h))
+            if steep := _unbounded(ladder, line):
+                return _without_a_side(steep, sign)
+            noises = (s.noise + line.noise(s) for s in ladder)
+            found += [
+                _without_a_side(s._replace(noise=noise), sign)
+                for s, noise in zip(ladder, noises, strict=True)
+            ]
         best = _consistent(found)
         if math.isfinite(best.noise):
             return best
     return None
+
+
+def _without_a_side(slope: Slope, sign: int) -> Slope:
+    return slope._replace(left=math.nan) if sign > 0 else slope._replace(right=math.nan)
 
 
 def _drawn_together(ladder: list[Slope], goal: float) -> bool:

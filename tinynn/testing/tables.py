@@ -9,6 +9,8 @@ from tinynn.testing.moves import differences
 from tinynn.testing.points import Point, length, random_signs
 from tinynn.testing.slopes import STEPS, Line, Slope, scales_of, slope_along
 
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
 CONFIRMED = 16  # wrong elements examined closely; the rest are taken to be as wrong as they look
 SCREEN = 1e-4  # of rtol: a direction must agree this well to spare its elements
 
