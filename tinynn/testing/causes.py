@@ -37,7 +37,9 @@ def why_inconclusive(case: Case) -> Cause:
         )
     if case.table.unbounded()[unclear].any():
         what = "f" if case.point.level == 1 else "its gradient"
-        if np.isnan(case.table.left + case.table.right)[unclear & case.table.unbounded()].all():
+        if (np.isnan(case.table.left) | np.isnan(case.table.right))[
+            unclear & case.table.unbounded()
+        ].all():
             return f"the edge of the domain of {what}: a step leaves it", (
                 f"To one side {what} is undefined, to the other its slopes grow without bound. "
                 "Move the input into the domain."
@@ -94,11 +96,12 @@ def _wrong_altogether(case: Case) -> Cause | None:
     """Recognise a gradient that has lost touch with the function."""
     rule, g = case.point.settings.rule, case.point.settings.g
     if case.found is None:
-        return "the graph is cut", (
+        advice = (
             "The result moves with this input, but the graph does not lead back to it. Look for "
-            ".data, .detach(), numpy.asarray, float() or no_grad in f or a vjp, or a vjp of None. "
-            "If f is NumPy with a backward of its own, use check_backward."
+            ".data, .detach(), numpy.asarray, float() or no_grad in f or a vjp, or a vjp of None."
         )
+        by_hand = " If f is NumPy with a backward of its own, use check_backward."
+        return "the graph is cut", advice + (by_hand if case.point.level == 1 else "")
     if not case.linear and case.halved is not None:
         return _not_linear(case, rule, g)
     broken = case.wrong & ~np.isfinite(case.analytic)
@@ -266,9 +269,11 @@ def _right_for_ones(case: Case) -> Cause | None:
     found = point.here.pull(ones)[case.i]
     if point.flat.size < 2:
         return None
-    table, *_ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
-    if table.verdicts() != 0:
-        return None
+    with_ones = replace(point, cotangents=ones)
+    for _ in range(2):
+        table, *_ = along_a_direction(with_ones, case.i, found.astype(float))
+        if table.verdicts() != 0:
+            return None
     g, rule = point.settings.g, point.settings.rule
     return "right only for a cotangent of ones", (
         f"With {g}, the gradient of the result, all ones the gradient is right: {rule} takes the "

@@ -289,8 +289,8 @@ def wrong_results(case: Case) -> Cause | None:
     shares = Shares(case, d, true, said, wrong, tiny)
     if counts := shares.masked():
         passed, blocked = counts
-        cause = "a mask from the wrong array" if blocked else "a mask is missing or wrong"
-        return cause, (
+        missing = "" if blocked else " is missing or"
+        return f"a mask{missing} from the wrong array", (
             f"{g} of {passed} results that do not move is let through, and of {blocked} that move "
             f"is blocked: {where}."
         )

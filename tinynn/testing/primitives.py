@@ -64,10 +64,8 @@ def check_primitive(
     report = check_grads(trial.call, *chosen, order=orders, rng=generator, raise_on_fail=False)
     report = replace(report, owner=f"check_primitive({op.__name__})")
     if report.order > 1 and not report:
-        advice = (
-            f"{report.advice} If {op.__name__} needs no second derivative, orders=1 asks for none."
-        )
-        report = replace(report, advice=advice)
+        note = f"if {op.__name__} needs no second derivative, orders=1 asks for none."
+        report = replace(report, notes=(*report.notes, note))
     if not report:
         raise GradcheckError(report)
     return report
