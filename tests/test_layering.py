@@ -44,8 +44,8 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "nn": 2_600,
     "training": 3_000,
     "replay": 2_800,
-    "testing": 1_500,
-    "": 16_900,
+    "testing": 2_900,
+    "": 18_300,
 }
 CORE = ["kernels", "autodiff", "nn", "spikes", "testing", "training.optimizers", *LOWEST]
 FAST_PATH = re.compile(r"replay|(?<!re\.)compil|recorder|tracer|tracing|rehears", re.IGNORECASE)
