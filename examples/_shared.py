@@ -19,17 +19,9 @@ PICTURES = (".png", ".pdf", ".svg")
 crossentropy = partial(tnn.losses.binary_crossentropy, from_logits=True)
 
 
-def soft_labels(y, sides=(0.5,)):
-    """Return targets that also credit the samples next to an event's centre.
-
-    ``y``: (series, length, 1) with 1 at each centre; ``sides``: the credit 1, 2, ... samples away.
-    A hard 0/1 label punishes a detector for being one sample off, which noise often makes it.
-    """
-    soft = y.copy()
-    for distance, credit in enumerate(sides, start=1):
-        soft[:, distance:] = np.maximum(soft[:, distance:], credit * y[:, :-distance])
-        soft[:, :-distance] = np.maximum(soft[:, :-distance], credit * y[:, distance:])
-    return soft
+def soft_labels(recording):
+    """Return targets (n_series, length, 1) of a simulated recording, softer than its ``.y``."""
+    return np.stack([tnn.spikes.labels(t, recording.y.shape[1]) for t in recording.times])
 
 
 def windows(series, size):
@@ -38,22 +30,17 @@ def windows(series, size):
     return series[:, : n * size].reshape(-1, size, 1)
 
 
-def train(model, x, y, *, epochs, learning_rate, batch_size=16, rng=None, **options):
+def train(model, x, y, *, epochs, learning_rate, batch_size=16, **options):
     """Train with momentum, the last third of the epochs at a fifth of the learning rate.
 
-    ``options`` go to ``tnn.fit``: ``loss``, which is ``crossentropy`` without it, or ``progress``.
-    Returns the History.
+    ``options`` go to ``tnn.fit``. Returns the History.
     """
     if epochs < 1:
         raise ValueError(f"--epochs must be at least 1, got {epochs}.")
-    optimizer = tnn.SGD(model.parameters(), learning_rate, momentum=0.9)
-
-    def slow_down(epoch, logs):
-        if epoch + 1 == epochs - epochs // 3:
-            optimizer.learning_rate = learning_rate / 5
-
-    how = {"loss": crossentropy, "epochs": epochs, "batch_size": batch_size, "rng": rng, **options}
-    return tnn.fit(model, x, y, optimizer=optimizer, callbacks=[slow_down], **how)
+    later = (epochs - epochs // 3) * len(tnn.batches(x, y, batch_size))
+    rate = tnn.schedules.piecewise({0: learning_rate, later: learning_rate / 5})
+    how = {"loss": crossentropy, "epochs": epochs, "batch_size": batch_size, **options}
+    return tnn.fit(model, x, y, optimizer=tnn.SGD(model.parameters(), rate, momentum=0.9), **how)
 
 
 def table(rows):

@@ -69,7 +69,7 @@ def recordings(n_series, noise, dprime, rng):
 def trained_kernel(training, rng, epochs=10):
     """Return the kernel (TAPS,) of a Conv1d trained on a recording."""
     model = tnn.Conv1d(1, 1, TAPS, padding="same", activation="linear", rng=rng)
-    x, y = (part.reshape(-1, 500, 1) for part in (training.x, soft_labels(training.y)))
+    x, y = (part.reshape(-1, 500, 1) for part in (training.x, soft_labels(training)))
     train(model, x, y, epochs=epochs, learning_rate=1.0, rng=rng, progress=False)
     return model.kernel.data[:, 0, 0].astype(float)
 

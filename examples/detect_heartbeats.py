@@ -34,7 +34,6 @@ from _shared import (
     detector_page,
     generator,
     save,
-    soft_labels,
     start,
     table,
     train,
@@ -234,9 +233,7 @@ def prepared(ecg: np.ndarray, rate: float) -> np.ndarray:
 
 def labels(beats: np.ndarray, length: int) -> np.ndarray:
     """Return soft targets (1, length, 1) for beats at these steps."""
-    y = np.zeros((1, length, 1), np.float32)
-    y[0, beats[beats < length], 0] = 1
-    return soft_labels(y, sides=(0.6,))
+    return spikes.labels(beats[beats < length], length, shape=(0.6, 1.0, 0.6))[np.newaxis]
 
 
 def overlapping(series: np.ndarray) -> np.ndarray:
@@ -335,7 +332,8 @@ def run(options: argparse.Namespace) -> None:
     whole = bool(options.model and options.recording and not options.split)
     begin = 0 if whole else cuts[1]
     if options.model:
-        detector = tnn.load(options.model, HeartbeatDetector())
+        detector = HeartbeatDetector()
+        tnn.load(options.model, detector)
     else:
         check_parts(beats, cuts)
         detector, history = trained(x, beats, cuts, options)

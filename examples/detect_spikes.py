@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
         return spikes.simulate(n, rate=options.rate, dprime=options.dprime, noise=noise, rng=rng)
 
     training, validation, test = recording(4 * length), recording(length), recording(length)
-    x, y = windows(training.x, 1000), windows(soft_labels(training.y), 1000)
+    x, y = windows(training.x, 1000), windows(soft_labels(training), 1000)
     learning_rate = 1.0 if options.filters == 1 else 0.3
     history = train(model, x, y, epochs=epochs, learning_rate=learning_rate, rng=rng)
 

@@ -142,7 +142,7 @@ def explained(report, words):
 
 SIGN = (
     "The verdict and the likely cause, found by comparing the two gradients with each other: is "
-    "one the negative of the other, a multiple, a mirror image? Order 1 means the first derivative.",
+    "one the negative of the other, a multiple, a mirror image? Order 1 is the first derivative.",
     "The element that is furthest off: what the backward pass says (analytic), and how much the "
     "result really moves (numeric). A relative error of 2 is what a wrong sign gives.",
     "The evidence. The slopes to either side agree but for the function's bend, so this is no "

@@ -243,7 +243,7 @@ def run(options):
     rng = generator(options.seed)
     sizes = (100_000, 50_000, 50_000) if options.quick else (200_000, 50_000, 50_000)
     training, validation, test = (either_way(size, rng) for size in sizes)
-    x, y = windows(training[1], 500), windows(soft_labels(training[0].y), 500)
+    x, y = windows(training[1], 500), windows(soft_labels(training[0]), 500)
     models = {
         "one linear layer": one_layer(rng),
         "linear stack": stack("linear", rng),

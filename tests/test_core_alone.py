@@ -25,8 +25,9 @@ SELECTED = [
     *(f"nn/test_{name}.py" for name in ("layers", "losses")),
     "spikes/test_detect.py",
     *(f"testing/test_{name}.py" for name in ("check_primitive", "reports")),
-    *(f"training/test_{name}.py" for name in ("files", "inference", "loop", "optimizers")),
-    "training/test_streaming.py",
+    *(f"training/test_{name}.py" for name in ("callbacks", "files", "history", "inference")),
+    *(f"training/test_{name}.py" for name in ("loop", "optimizers", "run")),
+    *(f"training/test_{name}.py" for name in ("groups", "schedules", "clipping", "streaming")),
 ]
 
 

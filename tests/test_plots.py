@@ -226,10 +226,10 @@ X = np.zeros(50)
         (lambda r: plots.recording(None), TypeError, "recording must be an array of real numbers"),
         (lambda r: plots.recording(X + 1j), TypeError, "recording must be an array of real"),
         (lambda r: plots.recording([]), ValueError, r"length at least 1, got shape \(0,\)"),
-        (lambda r: plots.recording(np.zeros((50, 2))), ValueError, r"got shape \(50, 2\)"),
-        (lambda r: plots.recording(np.zeros((2, 9, 3))), ValueError, r"got shape \(2, 9, 3\)"),
+        (lambda r: plots.recording(np.zeros((2, 50))), ValueError, r"got shape \(2, 50\)"),
+        (lambda r: plots.recording(np.zeros((2, 0, 3))), ValueError, r"got shape \(2, 0, 3\)"),
         (lambda r: plots.recording([1, np.nan]), ValueError, "recording must be finite, got nan"),
-        (lambda r: plots.recording(r, series=2), ValueError, "and series=2"),
+        (lambda r: plots.recording(r, series=2), ValueError, "with a series 2, got shape"),
         (lambda r: plots.recording(r, series=-1), ValueError, "series must be a non-negative"),
         (lambda r: plots.recording(r, series=0.0), TypeError, "series must be a non-negative"),
         (
@@ -476,6 +476,9 @@ def test_history_draws_each_curve_against_the_epoch_from_one():
 
 
 def test_history_takes_several_trainings_and_a_linear_axis_where_the_logarithm_fails():
+    gaps = plots.history(tnn.History({"loss": [3.0, 2.0, 1.0], "f1": [0.5, np.nan, 0.7]}))
+    assert gaps.lines[1].get_xydata().tolist() == [[1, 0.5], [3, 0.7]]
+    assert gaps.get_yscale() == "log"
     ax = plots.history({"Dense": tnn.History({"loss": [1.0, 0.5]}), "Conv1d": [1.0, 0.0]})
     assert [line.get_label() for line in ax.lines] == ["Dense", "Conv1d"]
     assert ax.lines[0].get_ydata().tolist() == [1.0, 0.5]
@@ -586,3 +589,28 @@ def test_precision_recall_refuses_wrong_input_in_words(call, error, message):
     with pytest.raises(error, match=r"^plots\.precision_recall: .*" + message):
         call()
     assert plt.get_fignums() == []
+
+
+def test_channels_are_drawn_one_below_the_other_on_one_scale():
+    x = np.random.default_rng(0).normal(size=(2, 300, 5))
+    ax = tnn.plots.recording(x, found=[10, 50], series=1, stop=200)
+    traces = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 200]
+    assert len(traces) == 5
+    for c, y in enumerate(traces):
+        np.testing.assert_allclose(np.diff(y), np.diff(x[1, :200, c]), atol=1e-9)
+    middles = [np.median(y) for y in traces]
+    assert (np.diff(middles) < 0).all()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(ValueError, match=r"plots.recording: .*with a series 2, got shape"):
+        tnn.plots.recording(x, series=2)
+
+
+def test_many_kernels_are_an_image():
+    model = tnn.Conv1d(4, 8, 9, rng=0)
+    ax = tnn.plots.kernels(model, templates={"spike": np.ones(5)})
+    (image,) = ax.images
+    rows = image.get_array()
+    assert rows.shape == (33, 9)
+    np.testing.assert_allclose(rows[0], [0, 0, *[1 / np.sqrt(5)] * 5, 0, 0])
+    kernel = model.kernel.numpy().reshape(9, -1)
+    np.testing.assert_allclose(rows[1:].T, kernel / np.linalg.norm(kernel, axis=0), rtol=1e-5)

@@ -40,8 +40,12 @@ tnn.transpose(t) | tnn.pad(t, 1) | tnn.ravel(t) | tnn.squeeze(t) | tnn.expand_di
 tnn.repeat(t, 2) | tnn.roll(t, 1) | tnn.flip(t) | tnn.outer(a, t)
 tnn.einsum("i,i", t, a) | tnn.tensordot(t, t, 1) | tnn.swapaxes(t, 0, 0)
 tnn.moveaxis(t, 0, 0) | tnn.broadcast_to(t, (2, 2)) | tnn.silu(t)
+tnn.norm(t) | tnn.diff(t) | tnn.tile(t, 2) | tnn.vstack([t, t]) | tnn.hstack([t, t]) | tnn.log2(t)
+tnn.arctan2(a, t) | tnn.logaddexp(t, 0.0) | tnn.cumprod(t) | tnn.take(t, [0]) | tnn.sort(t)
+tnn.take_along_axis(t, a) | t.take([0]) | t.cumprod() | tnn.arcsin(t) | tnn.exp2(t)
 tnn.conv1d(t, t) | tnn.conv1d(a, t) | tnn.conv1d_transpose(t, t) | tnn.pad1d(t, (1, 1))
 tnn.max_pool1d(t, 2) | tnn.avg_pool1d(t, 2) | layer(t) | tnn.Sequential(layer)(a)
+tnn.losses.dice(t, a)
 tnn.losses.mean_squared_error(t, a) | tnn.losses.binary_crossentropy(t, a, from_logits=True)
 square(t) | tnn.value_and_grad(square)(t)[0] | tnn.vjp(square, t)[0] | tnn.jvp(square, [t], [t])[0]
 """

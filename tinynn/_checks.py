@@ -31,6 +31,7 @@ def shown(value: Any) -> str:
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
+T = TypeVar("T")
 
 
 def remembered(check: F) -> F:
@@ -125,6 +126,17 @@ def flag(owner: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def run_at_once(owner: str, func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``func`` unless it is a generator or coroutine, which ``@owner`` would not reach."""
+    kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+    if any(kind(func) for kind in kinds):
+        raise TypeError(
+            f"{owner}: {func.__name__} is a generator or coroutine, whose body runs after the "
+            f"decorator has returned. Use 'with {owner}():' inside it."
+        )
+    return func
+
+
 def choice(owner: str, name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of the names in ``choices``."""
     if isinstance(value, str) and value in choices:
@@ -150,7 +162,7 @@ def generator(owner: str, rng: Any) -> "np.random.Generator":
     )
 
 
-# ---------------------------------------------------------------- hints for constructors
+# ---------------------------------------------------------------- hints on names of arguments
 
 _HERE = {  # what others call it: what it may be called here
     "lr": ("learning_rate",),
@@ -163,28 +175,42 @@ _HERE = {  # what others call it: what it may be called here
     "input_dim": ("in_features", "in_channels"),
     "input_shape": ("in_features", "in_channels"),
     "kernel_size": ("pool_size",),
+    "num_features": ("channels",),
+    "normalized_shape": ("features",),
+    "scale_factor": ("size",),
     "seed": ("rng",),
     "generator": ("rng",),
     "random_state": ("rng",),
+    "verbose": ("progress",),
+    "n_epochs": ("epochs",),
+    "criterion": ("loss",),
+    "min_lr": ("min_learning_rate",),
+    "filepath": ("path",),
+    "filename": ("path",),
 }
 
 
 def with_hints(
-    init: Callable[Concatenate[Owner, P], None],
-) -> Callable[Concatenate[Owner, P], None]:
-    """Make a constructor say which argument was meant, or which are needed; a decorator."""
+    init: Callable[Concatenate[Owner, P], T],
+) -> Callable[Concatenate[Owner, P], T]:
+    """Make a constructor or function say which argument was meant, or which are needed."""
     signature = inspect.signature(init)
-    names = list(signature.parameters)[1:]
+    constructor = init.__name__ == "__init__"
+    names = list(signature.parameters)[constructor:]
     given = [signature.parameters[name] for name in names]
-    required = [p.name for p in given if p.default is inspect.Parameter.empty]
-    positional = [p.name for p in given if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    required = [
+        p.name if p.kind is p.POSITIONAL_OR_KEYWORD else f"{p.name}=..."
+        for p in given
+        if p.default is p.empty
+    ]
+    positional = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     @wraps(init)
-    def hinting(self: Owner, *args: P.args, **kwargs: P.kwargs) -> None:
+    def hinting(*args: Any, **kwargs: Any) -> Any:
         try:
-            signature.bind(self, *args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
-            owner = type(self).__name__
+            owner = type(args[0]).__name__ if constructor else init.__name__
             for unknown in (name for name in kwargs if name not in names):
                 meant = [name for name in _HERE.get(unknown, ()) if name in names]
                 meant = meant or difflib.get_close_matches(unknown, names, n=1)
@@ -195,6 +221,6 @@ def with_hints(
             raise TypeError(
                 f"{owner}: {error}. Write {owner}({shown}, ...): {rest} by name."
             ) from None
-        init(self, *args, **kwargs)
+        return init(*args, **kwargs)
 
-    return cast("Callable[Concatenate[Owner, P], None]", hinting)
+    return cast("Callable[Concatenate[Owner, P], T]", hinting)

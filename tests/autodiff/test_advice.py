@@ -16,19 +16,14 @@ PAIR = [(PLANE, RNG.normal(size=(4, 4))), (ROW, RNG.normal(size=5))]
 ANY = [(ROW,), (PLANE,), (LONG,)]
 
 ARGUMENTS = {  # of these functions: what they are tried on; ANY for the others
-    "log2 log10": [(np.exp(PLANE),)],
-    "arcsin arccos arctanh": [(INSIDE,)],
+    "arctanh": [(INSIDE,)],
     "arccosh": [(1 + np.exp(PLANE),)],
     "sinc": [(np.append(ROW, 0.0),)],
-    "hypot logaddexp remainder vdot": PAIR,
-    "arctan2": [*PAIR, (np.array([1.0, -1.0, 1.0, -1.0]), np.array([2.0, 2.0, -2.0, -2.0]))],
+    "hypot remainder vdot": PAIR,
     "nansum nanmean nan_to_num": [(HOLES,)],
     "cov": [(PLANE,), (INSIDE,), (ROW,)],
-    "take": [(a, np.array([3, 0, -1, 0])) for a in (ROW, PLANE)],
-    "take_along_axis": [(a, np.argsort(a, axis=-1)) for a in (ROW, PLANE, LONG)],
     "trace diagonal tril triu fliplr": [(PLANE,), (INSIDE,), (LONG,)],
-    "tile": [(a, 3) for a in (ROW, PLANE, LONG)],
-    "vstack hstack column_stack": [([ROW, 2 * ROW],), ([PLANE, 2 * PLANE],)],
+    "column_stack": [([ROW, 2 * ROW],), ([PLANE, 2 * PLANE],)],
     "inner": [*PAIR, (LONG, RNG.normal(size=(5, 4)))],
     "convolve correlate": [(ROW, ROW[:3]), (RNG.normal(size=30), ROW[1:])],
     "add.outer subtract.outer multiply.outer": [*PAIR, (ROW, PLANE)],
@@ -46,7 +41,7 @@ def numpys(name):
 @pytest.mark.parametrize("name", ADVICE)
 def test_advice_gives_numpys_value_and_a_gradient(name):
     for args in ARGUMENTS.get(name, ANY):
-        expected = numpys(name)(*args) if name != "take_along_axis" else numpys(name)(*args, -1)
+        expected = numpys(name)(*args)
 
         def composed(*tensors):
             names = {"x": tensors[0], "xs": tensors[0], "y": tensors[-1]}
@@ -64,7 +59,7 @@ def test_advice_gives_numpys_value_and_a_gradient(name):
         np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-12)
         assert y.shape == np.shape(expected)
         with pytest.raises(TypeError) as caught:
-            numpys(name)(*map(as_tensor, args), *([-1] if name == "take_along_axis" else []))
+            numpys(name)(*map(as_tensor, args))
         assert f"numpy.{name} has no counterpart" in str(caught.value)
         assert f"Compose it: {ADVICE[name]}. Or call it on numpy.asarray" in str(caught.value)
 

@@ -59,6 +59,36 @@ FUNCTIONS = {
     "var": (lambda x: tnn.var(x, axis=(0, -1), ddof=1), lambda x: torch.var(x, (0, -1))),
     "std": (lambda x: x.std(axis=1, keepdims=True), lambda x: x.std(1, False, True)),
     "cumsum": (lambda x: tnn.cumsum(x, axis=1), lambda x: torch.cumsum(x, 1)),
+    "cumprod": (lambda x: tnn.cumprod(x, axis=1), lambda x: torch.cumprod(x, 1)),
+    "diff": (lambda x: tnn.diff(x, 2, axis=1), lambda x: torch.diff(x, 2, 1)),
+    "exp2": (tnn.exp2, torch.exp2),
+    "log2": (lambda x: tnn.log2(x * x), lambda x: torch.log2(x * x)),
+    "log10": (lambda x: tnn.log10(x * x), lambda x: torch.log10(x * x)),
+    "arcsin": (lambda x: tnn.arcsin(tnn.tanh(x)), lambda x: torch.asin(torch.tanh(x))),
+    "arccos": (lambda x: tnn.arccos(tnn.tanh(x)), lambda x: torch.acos(torch.tanh(x))),
+    "arctan2": (lambda x: tnn.arctan2(x[:1], x[1:]), lambda x: torch.atan2(x[:1], x[1:])),
+    "logaddexp": (lambda x: tnn.logaddexp(x[:1], x), lambda x: torch.logaddexp(x[:1], x)),
+    "norm 1": (lambda x: tnn.norm(x, 1, 2), lambda x: torch.linalg.vector_norm(x, 1, 2)),
+    "norm inf": (
+        lambda x: tnn.norm(x, np.inf, 0),
+        lambda x: torch.linalg.vector_norm(x, np.inf, 0),
+    ),
+    "norm of matrices": (
+        lambda x: tnn.norm(x, "fro", (1, 2)),
+        lambda x: torch.linalg.matrix_norm(x, "fro", (1, 2)),
+    ),
+    "tile": (lambda x: tnn.tile(x, (2, 1, 3)), lambda x: torch.tile(x, (2, 1, 3))),
+    "vstack": (lambda x: tnn.vstack([x, 2 * x]), lambda x: torch.vstack([x, 2 * x])),
+    "hstack": (lambda x: tnn.hstack([x, 2 * x]), lambda x: torch.hstack([x, 2 * x])),
+    "sort": (lambda x: tnn.sort(x, axis=1), lambda x: torch.sort(x, dim=1)[0]),
+    "take": (
+        lambda x: tnn.take(x, [5, 5, 0]),
+        lambda x: torch.take(x, torch.tensor([5, 5, 0])),
+    ),
+    "take_along_axis": (
+        lambda x: tnn.take_along_axis(x, np.full((2, 5, 4), 1), axis=1),
+        lambda x: torch.gather(x, 1, torch.full((2, 5, 4), 1)),
+    ),
     "prod": (lambda x: tnn.prod(x, axis=-1), lambda x: torch.prod(x, -1)),
     "amax": (lambda x: tnn.max(x, axis=(0, 1)), lambda x: torch.amax(x, (0, 1))),
     "norm": (lambda x: tnn.sqrt((x * x).sum(axis=0)), lambda x: torch.linalg.vector_norm(x, dim=0)),
@@ -79,6 +109,7 @@ def test_product_with_zeros(zeros):
     x[0, zeros] = 0
     compare(lambda x: tnn.prod(x, axis=1), lambda x: torch.prod(x, 1), x)
     compare(tnn.prod, torch.prod, x[0])
+    compare(lambda x: tnn.cumprod(x, axis=1), lambda x: torch.cumprod(x, 1), x)
 
 
 @pytest.mark.parametrize("x", [1e-8, 1e-3, 1.0, 5.0, 30.0, 500.0])

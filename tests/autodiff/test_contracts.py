@@ -791,7 +791,7 @@ def test_a_tensor_inside_a_list_is_refused():
             call()
 
 
-@pytest.mark.parametrize("name", ["mean", "var", "std", "prod", "cumsum"])
+@pytest.mark.parametrize("name", ["mean", "var", "std", "prod", "cumsum", "cumprod", "norm"])
 @pytest.mark.parametrize("x", ["a", ["a", "b"], np.array(["a"]), None, [None]])
 def test_a_reduction_refuses_what_is_no_number(name, x):
     with pytest.raises(TypeError, match=rf"^{name}: arrays must hold numbers, got .*Give floats"):
@@ -851,6 +851,21 @@ def function_of_x():
         lambda m: m.prod([[1, 2], [3, 4]], axis=1),
         lambda m: m.prod(np.array([100, 100], np.int8)),
         lambda m: m.cumsum([[1, 2], [3, 4]]),
+        lambda m: m.cumprod([[1, 2], [3, 4]]),
+        lambda m: m.diff([True, False, False]),
+        lambda m: m.diff([[1, 2], [4, 8]], axis=0, append=[[3, 3]]),
+        lambda m: m.diff([1, 4], 1, -1, 0, 9),
+        lambda m: m.tile([1, 2], [2, 2]),
+        lambda m: m.vstack([1, 2]),
+        lambda m: m.hstack([1, [2, 3]]),
+        lambda m: m.vstack(np.ones((2, 3, 2))),
+        lambda m: m.take([1, 2, 3], [[0, 1]]),
+        lambda m: m.take_along_axis(np.array([[1, 2], [3, 4]]), np.array([[0], [1]]), 1),
+        lambda m: m.sort([[3, 1], [2, 4]], axis=None),
+        lambda m: m.arctan2([1, 0], -1),
+        lambda m: m.logaddexp([1, 0], 2),
+        lambda m: m.log2([1, 8]),
+        lambda m: getattr(m, "linalg", m).norm([[3, 4], [0, 2]], axis=1),
         lambda m: m.stack([[1, 2], [3, 4]], axis=1),
         lambda m: m.split([1, 2, 3], [1])[1],
         lambda m: m.pad([1, 2], 1, "edge"),
@@ -901,6 +916,44 @@ def test_activations_take_lists_and_floats():
         (lambda x: tnn.prod(x, axis=1), IndexError, "axis 1 is out of bounds"),
         (lambda x: tnn.cumsum(x, axis=1), IndexError, "axis 1 is out of bounds"),
         (lambda x: tnn.repeat(x, -1), ValueError, "negative"),
+        (lambda x: tnn.cumprod(x, axis=1), IndexError, "axis 1 is out of bounds"),
+        (
+            lambda x: tnn.diff(x, n=-1),
+            ValueError,
+            "^diff: n must be a non-negative int.*got -1",
+        ),
+        (lambda x: tnn.diff(x[0]), ValueError, "^diff: x must have an axis, got a scalar"),
+        (lambda x: tnn.diff(x, prepend=np.ones((1, 1))), ValueError, "number of dimensions"),
+        (lambda x: tnn.tile(x, -1), ValueError, "^tile: reps must be a non-negative integer"),
+        (lambda x: tnn.tile(x, 1.5), TypeError, "^tile: reps must be a non-negative integer"),
+        (lambda x: tnn.vstack([]), ValueError, "^vstack: give at least one array"),
+        (lambda x: tnn.hstack([]), ValueError, "^hstack: give at least one array"),
+        (lambda x: tnn.take(x, 3), IndexError, "index 3 is out of bounds"),
+        (lambda x: tnn.take(x, [0.5]), TypeError, "^take: indices must be integers, got dtype"),
+        (lambda x: tnn.take(x, [True]), TypeError, "^take: indices must be integers, got dtype"),
+        (lambda x: tnn.take(x, 0, mode="rais"), ValueError, "^take: mode must be .*mean 'raise'"),
+        (lambda x: tnn.take(x, 0, axis=1), IndexError, "axis 1 is out of bounds"),
+        (
+            lambda x: tnn.take_along_axis(x, [[0]]),
+            ValueError,
+            r"^take_along_axis: x and indices .* shapes \(3,\) and \(1, 1\)\. Use take",
+        ),
+        (lambda x: tnn.take_along_axis(x, [3]), IndexError, "index 3 is out of bounds"),
+        (lambda x: tnn.sort(x, axis=1), IndexError, "axis 1 is out of bounds"),
+        (
+            lambda x: tnn.norm(x, 3),
+            ValueError,
+            "^norm: over 1 axes ord must be .* got ord=3",
+        ),
+        (lambda x: tnn.norm(x, "fro"), ValueError, "^norm: over 1 axes ord must be one of"),
+        (lambda x: tnn.norm(x[None], 2), ValueError, r"^norm: over 2 axes ord must be .* x\.ravel"),
+        (lambda x: tnn.norm(x[None], "nuc"), ValueError, "^norm: over 2 axes ord must be"),
+        (
+            lambda x: tnn.norm(x[None, None], 2),
+            ValueError,
+            "^norm: over 3 axes there must be",
+        ),
+        (lambda x: tnn.norm(x, axis=1), IndexError, "axis 1 is out of bounds"),
         (lambda x: tnn.reshape(x, (2, 2)), ValueError, "cannot reshape array of size 3"),
         (lambda x: tnn.transpose(x, (0, 0)), ValueError, "repeated axis"),
         (lambda x: tnn.squeeze(x, 0), ValueError, "not equal to one"),

@@ -16,7 +16,10 @@ VALUES = {
     "int64": [3, -100, 0],
 }
 OURS = "sigmoid softplus gelu silu elu leaky_relu softmax log_softmax logsumexp".split()
-NUMPYS = "exp sqrt tanh sin log1p arctan square mean var std sum prod cumsum max min argmax".split()
+NUMPYS = (
+    "exp sqrt tanh sin log1p arctan square mean var std sum prod cumsum max min argmax "
+    "exp2 log2 log10 arcsin arccos cumprod diff sort vstack hstack"
+).split()
 
 
 @pytest.mark.parametrize("dtype", VALUES)
@@ -56,3 +59,28 @@ def test_integer_exponents_of_every_size():
         p = np.array([0, 1, 1], dtype) if dtype == "bool" else np.array([0, 3, 2], dtype)
         [gradient] = tnn.grad((x**p).sum(), x)
         np.testing.assert_array_equal(gradient, [0, 1, 1] if dtype == "bool" else [0, 12, 6])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, which it gives as well
+@pytest.mark.parametrize("dtype", VALUES)
+def test_functions_of_several_arguments_too(dtype):
+    x = np.array(VALUES[dtype], dtype)
+    for ours, theirs in (
+        (tnn.logaddexp(tnn.Tensor(x), x[::-1]), np.logaddexp(x, x[::-1])),
+        (tnn.arctan2(tnn.Tensor(x), x[::-1]), np.arctan2(x, x[::-1])),
+        (tnn.norm(tnn.Tensor(x)), np.linalg.norm(x)),
+        (tnn.norm(tnn.Tensor(x), 1), np.linalg.norm(x.astype(float), 1)),
+        (tnn.tile(tnn.Tensor(x), 2), np.tile(x, 2)),
+        (tnn.take(tnn.Tensor(x), [2, 0]), np.take(x, [2, 0])),
+    ):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64", "int64"])
+def test_indices_of_every_size(dtype):
+    x = tnn.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    index = np.array([[2, 0], [1, 1]], dtype)
+    for y in (tnn.take(x, index, axis=1)[0], tnn.take_along_axis(x, index, axis=1)):
+        assert y[0, 0].item() == 2
+        np.testing.assert_array_equal(tnn.grad(y.sum(), x)[0].sum(), 4)

@@ -135,15 +135,25 @@ def scattered(x, index, shape):
     return y
 
 
-def taken(x, index):
-    return np.array([x[(*place, n)] for place, n in np.ndenumerate(index)]).reshape(index.shape)
+def picked(x, index, axis, mode, along):
+    if along:
+        return np.take_along_axis(x, index, axis)
+    return np.take(x, index, axis, mode=mode)
 
 
-def put(x, index, size):
-    y = np.zeros((*x.shape, size), x.dtype)
-    for place, n in np.ndenumerate(index):
-        y[(*place, n)] = x[place]
+def unpicked(x, index, axis, mode, along, shape):
+    """The adjoint, by its definition: what each element of unit size is picked into."""
+    y = np.zeros(shape, x.dtype)
+    for place in np.ndindex(*shape):
+        unit = np.zeros(shape)
+        unit[place] = 1
+        y[place] = np.sum(x * picked(unit, index, axis, mode, along))
     return y
+
+
+def tiny_length(x, ord=None, axis=None, keepdims=False):
+    """numpy.linalg.norm takes squares of absolute values, which is not analytic."""
+    return tiny_norm(x, axis, keepdims)
 
 
 def summed_to(x, shape):
@@ -168,6 +178,7 @@ def where_apart(name, reference, make=kinked):
 
 
 MASK = np.array([[True, False, True], [False, False, True]])
+INDEX = np.array([[2, 0], [-1, 2]])
 HOW = {"strides": 2, "padding": (1, 2), "dilation": 1, "groups": 2}
 DILATED = {"strides": 1, "padding": (0, 3), "dilation": 2, "groups": 1}
 
@@ -220,12 +231,19 @@ PRIMITIVE_ROWS = [
     row("ops.exp", np.exp, normal(2, 3)),
     row("ops.expm1", np.expm1, normal(2, 3)),
     row("ops.log", np.log, positive(2, 3)),
+    row("ops.exp2", np.exp2, normal(2, 3)),
+    row("ops.log2", np.log2, positive(2, 3)),
+    row("ops.log10", np.log10, positive(2, 3)),
     row("ops.log1p", np.log1p, positive(2, 3) - 1),
     row("ops.sqrt", np.sqrt, positive(2, 3)),
     row("ops.sin", np.sin, normal(2, 3)),
     row("ops.cos", np.cos, normal(2, 3)),
     row("ops.tan", np.tan, small(2, 3)),
+    row("ops.arcsin", np.arcsin, small(2, 3)),
+    row("ops.arccos", np.arccos, small(2, 3)),
     row("ops.arctan", np.arctan, small(2, 3)),
+    *same_broadcast("arctan2", np.arctan2, kind=kinked),
+    kinked("ops.arctan2", np.arctan2, *np.array([[1, 3, -1, -1, 2, 0], [2, 1, 2, -2, -2, 1.0]])),
     row("ops.sinh", np.sinh, normal(2, 3)),
     row("ops.cosh", np.cosh, normal(2, 3)),
     row("ops.tanh", np.tanh, normal(2, 3)),
@@ -260,6 +278,8 @@ PRIMITIVE_ROWS = [
     row("ops._norm", tiny_norm, normal(2, 3)),
     row("ops._norm", tiny_norm, normal(2, 3, 2), axis=(0, -1), keepdims=True),
     row("ops._norm", tiny_norm, normal(2, 3), axis=I64(-1)),
+    row("ops._cumprod", np.cumprod, normal(2, 3), axis=1),
+    row("ops._cumprod", np.cumprod, normal(5, 2), axis=I64(-2)),
     row("ops._mean", np.mean, normal(2, 3), axis=None, keepdims=False),
     row("ops._mean", np.mean, normal(2, 3, 2), axis=(0, -1), keepdims=True),
     row("ops._cumsum", np.cumsum, normal(2, 3), axis=1),
@@ -307,9 +327,34 @@ PRIMITIVE_ROWS = [
     row("ops._getitem", lambda x, index: x[index], normal(2, 3), index=MASK),
     row("ops._scatter", scattered, normal(3), index=np.array([0, 0, -1]), shape=(4,)),
     row("ops._scatter", scattered, normal(2), index=(slice(0, 2), 1), shape=(3, 2)),
-    row("ops._take_last", taken, normal(2, 2, 3), np.array([[2, 0], [1, 2]])),
-    row("ops._take_last", taken, normal(4), np.array(1)),
-    row("ops._put_last", put, normal(2, 2), np.array([[2, 0], [1, 2]]), size=3),
+    *[
+        row("ops._tile", np.tile, normal(*shape), reps=reps)
+        for shape, reps in (((2, 3), (2,)), ((2, 3), (2, 1, 3)), ((3,), (0, 2)), ((), (2, 2)))
+    ],
+    row("ops._pick", picked, normal(2, 3), INDEX, axis=1, mode="raise", along=False),
+    row("ops._pick", picked, normal(3, 2), INDEX, axis=0, mode="raise", along=True),
+    row("ops._pick", picked, normal(3), np.array(5), axis=0, mode="wrap", along=False),
+    row(
+        *("ops._unpick", unpicked, normal(2, 2, 2), INDEX),
+        axis=1,
+        mode="raise",
+        along=False,
+        shape=(2, 3),
+    ),
+    row(
+        *("ops._unpick", unpicked, normal(2, 2), INDEX),
+        axis=0,
+        mode="raise",
+        along=True,
+        shape=(3, 2),
+    ),
+    row(
+        *("ops._unpick", unpicked, normal(2, 1), INDEX[:, 1:]),
+        axis=1,
+        mode="raise",
+        along=True,
+        shape=(2, 3),
+    ),
     *[
         row("ops.matmul", np.matmul, normal(*a), normal(*b))
         for a, b in (
@@ -349,6 +394,7 @@ PRIMITIVE_ROWS = [
     row("ops.sigmoid", tiny_sigmoid, normal(2, 3)),
     row("ops.silu", lambda x: x * tiny_sigmoid(x), normal(2, 3)),
     row("ops.softplus", lambda x: np.log1p(np.exp(x)), normal(2, 3)),
+    *same_broadcast("logaddexp", lambda a, b: np.log(np.exp(a) + np.exp(b))),
     row("ops.logit_crossentropy", lambda x, y: np.log1p(np.exp(x)) - x * y, normal(2, 3), 0.3),
     row("ops.logit_slope", lambda x, y: tiny_sigmoid(x) - y, normal(2, 3), 0.3),
     row("ops.softmax", tiny_softmax, normal(2, 3)),
@@ -402,6 +448,56 @@ COMPOSITE_ROWS = [
     row("cumsum", np.cumsum, normal(2, 3)),
     row("cumsum", np.cumsum, normal(2, 3), axis=0),
     row("cumsum", np.cumsum, normal(), axis=0),
+    row("cumprod", np.cumprod, normal(2, 3)),
+    row("cumprod", np.cumprod, normal(2, 9), axis=I64(1)),
+    row("cumprod", np.cumprod, ZERO),
+    row("cumprod", np.cumprod, TWO_ZEROS, axis=-1),
+    row("cumprod", np.cumprod, normal(0, 2), axis=0),
+    row("cumprod", np.cumprod, normal(), axis=0),
+    *[
+        row("diff", np.diff, normal(2, 5), **params)
+        for params in (
+            {},
+            {"n": 2, "axis": 0},
+            {"n": I64(3), "axis": I64(-1)},
+            {"n": 0},
+            {"n": 9},
+            {"prepend": 1.5, "append": np.float32(0.5)},
+        )
+    ],
+    both("diff", lambda m, x, y: m.diff(x, prepend=y, append=x[0, 0]), normal(1, 3), normal(1, 2)),
+    row("norm", tiny_length, normal(2, 3, 2)),
+    row("norm", tiny_length, normal(2, 3), "fro"),
+    row("norm", tiny_length, normal(2, 3, 2), axis=(0, -1), keepdims=True),
+    row("norm", tiny_length, normal(2, 3), ord=2, axis=I64(-1)),
+    row("norm", tiny_length, normal(3), 2),
+    row("norm", tiny_length, normal()),
+    *[
+        kinked("norm", np.linalg.norm, apart(2, 3) + 0.013, ord=ord, **params)
+        for ord in (1, np.inf, -np.inf)
+        for params in ({"axis": 1}, {"axis": (0,), "keepdims": True})
+    ],
+    kinked("norm", np.linalg.norm, apart(4), 1),
+    row("tile", np.tile, normal(2, 3), 2),
+    row("tile", np.tile, normal(2, 3), (I64(2), 1)),
+    both("vstack", lambda m, *xs: m.vstack(xs), normal(3), normal(2, 3), normal(1, 3)),
+    both("vstack", lambda m, *xs: m.vstack(xs), normal(), normal(1)),
+    both("hstack", lambda m, *xs: m.hstack(xs), normal(2, 1), normal(2, 3)),
+    both("hstack", lambda m, *xs: m.hstack(xs), normal(2), normal(3), normal()),
+    row("take", np.take, normal(2, 3), INDEX),
+    row("take", np.take, normal(2, 3, 2), [0, 0, -1], axis=I64(-2)),
+    row("take", np.take, normal(2, 3), 1, axis=0),
+    row("take", np.take, normal(3), np.array([-1, 7, 3]), mode="wrap"),
+    row("take", np.take, normal(3), np.array([-1, 7, 3]), 0, mode="clip"),
+    row("take", np.take, normal(3), np.zeros((0, 2), int)),
+    row("take_along_axis", np.take_along_axis, normal(3, 2), INDEX, axis=0),
+    row("take_along_axis", np.take_along_axis, normal(2, 3), INDEX.astype("uint8") % 3, axis=-1),
+    row("take_along_axis", np.take_along_axis, normal(1, 3), INDEX, axis=1),
+    row("take_along_axis", np.take_along_axis, normal(2, 3, 4), INDEX[:, None], axis=I64(2)),
+    row("take_along_axis", np.take_along_axis, normal(2, 3), INDEX.ravel(), axis=None),
+    kinked("sort", np.sort, apart(2, 4)),
+    kinked("sort", np.sort, apart(3, 2), axis=I64(0)),
+    kinked("sort", np.sort, apart(3, 2), axis=None),
     kinked("clip", np.clip, apart(5), -0.1, None),
     kinked("clip", np.clip, apart(5), a_min=None, a_max=np.float32(0.1)),
     kinked("clip", np.clip, apart(2, 3), small(3) - 1.2, 0.1),

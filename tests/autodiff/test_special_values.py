@@ -112,6 +112,22 @@ SINGULAR = {
     "max": lambda x: tnn.max(tnn.stack([1 / x, x]), axis=0),
     "maximum": lambda x: tnn.maximum(1 / x, tnn.log(x)),
     "prod": lambda x: tnn.prod(tnn.stack([1 / x, x, tnn.log(x)]), axis=0),
+    "cumprod": lambda x: tnn.cumprod(tnn.stack([1 / x, x, tnn.log(x), x]), axis=0)[2],
+    "log2": tnn.log2,
+    "log10": lambda x: x * tnn.log10(x),
+    "exp2(1/x)": lambda x: tnn.exp2(1 / x),
+    "arcsin(1/x)": lambda x: tnn.arcsin(1 / x),
+    "arccos(1/x)": lambda x: tnn.arccos(1 / x),
+    "arctan2": lambda x: tnn.arctan2(x, x * x),
+    "arctan2(1/x)": lambda x: tnn.arctan2(tnn.log(x), 1 / x),
+    "logaddexp": lambda x: tnn.logaddexp(tnn.log(x), 1 / x),
+    "logaddexp, equal": lambda x: tnn.logaddexp(1 / x, 1 / x),
+    "norm over axes": lambda x: tnn.norm(tnn.stack([x, x * x]), axis=0),
+    "norm 1": lambda x: tnn.norm(tnn.stack([x, 1 / x]), 1, axis=0),
+    "norm inf": lambda x: tnn.norm(tnn.stack([x, tnn.log(x)]), INF, axis=0),
+    "sort": lambda x: tnn.sort(tnn.stack([x, 1 / x, tnn.sqrt(x)]), axis=0)[1],
+    "diff": lambda x: tnn.diff(tnn.stack([x, 1 / x, tnn.log(x)]), n=2, axis=0)[0],
+    "take": lambda x: tnn.take(tnn.stack([x, 1 / x]), [1, 1], axis=0)[0],
 }
 AFTER = {
     "": lambda y: y,
@@ -203,6 +219,14 @@ def test_the_deviation_of_a_constant_row_has_gradient_0(value, count, f):
         (tnn.tanh, [INF, -INF], [1, -1], [0, 0]),
         (tnn.arctan, [INF, -INF], [math.pi / 2, -math.pi / 2], [0, 0]),
         (ops.erf, [INF, -INF], [1, -1], [0, 0]),
+        (tnn.exp2, [-INF, -2000.0], [0, 0], [0, 0]),
+        (tnn.log2, [INF], [INF], [0]),
+        (tnn.log10, [INF], [INF], [0]),
+        (lambda x: tnn.arctan2(x, 1.0), [INF, -INF], [math.pi / 2, -math.pi / 2], [0, 0]),
+        (lambda x: tnn.arctan2(1.0, x), [INF, -INF], [0, math.pi], [0, 0]),
+        (lambda x: tnn.logaddexp(x, 0.0), [INF, -INF, 1e4, -1e4], [INF, 0, 1e4, 0], [1, 0, 1, 0]),
+        (lambda x: tnn.logaddexp(x, -INF), [INF, 3.0, -INF], [INF, 3, -INF], [1, 1, 0]),
+        (lambda x: tnn.logaddexp(INF, x), [3.0, -INF], [INF, INF], [0, 0]),
         (lambda x: ops.logit_crossentropy(x, 0.0), [-INF, INF], [0, INF], [0, 1]),
         (lambda x: ops.logit_crossentropy(x, 1.0), [-INF, INF], [INF, 0], [-1, 0]),
         (lambda x: ops.logit_crossentropy(x, 0.3), [-INF, INF], [INF, INF], [-0.3, 0.7]),
@@ -252,3 +276,103 @@ def test_sums_and_extremes_of_infinity():
     np.testing.assert_array_equal(tnn.grad(tnn.max(x), x, INF)[0], [INF, 0, INF])
     y = leaf([INF, INF, 0.0])
     np.testing.assert_array_equal(tnn.grad(tnn.maximum(x, y).sum(), x)[0], [0.5, 0, 1])
+
+
+# ---------------------------------------------------------------- angles, norms, running products
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200, 1e-320])
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 2.5, math.pi, -0.7, -math.pi / 2, -3.0])
+def test_the_slope_of_an_angle_is_right_at_every_length(angle, scale):
+    sine, cosine = (0.0 if abs(v) < 1e-15 else v for v in (math.sin(angle), math.cos(angle)))
+    y, x = leaf(sine * scale), leaf(cosine * scale)
+    found = np.array(tnn.grad(tnn.arctan2(y, x), [y, x]))
+    if scale > 1e-300:
+        np.testing.assert_allclose(found * scale, [cosine, -sine], rtol=1e-13)
+    else:  # beyond the largest number
+        assert np.isinf(found).any()
+
+
+def test_angles_in_half_precision_do_not_overflow():
+    y, x = (tnn.Tensor(v, dtype=np.float16, requires_grad=True) for v in ([300.0], [400.0]))
+    slopes = tnn.grad(tnn.arctan2(y, x), [y, x], [100.0])
+    np.testing.assert_allclose(slopes, [[0.16], [-0.12]], rtol=2e-3)
+
+
+def test_the_origin_has_no_angle_and_a_sphere_no_corner_but_at_0():
+    y, x = leaf([0.0, 1.0]), leaf([0.0, 0.0])
+    for slope in tnn.grad(tnn.arctan2(y, x).sum(), [y, x]):
+        assert np.isnan(slope).tolist() == [True, False]
+    hessian = tnn.hessian(lambda v: tnn.arctan2(v[0], v[1]))(np.array([3.0, 4.0]))
+    np.testing.assert_allclose(hessian * 625, [[-24, -7], [-7, 24]], rtol=1e-12)
+    hessian = tnn.hessian(lambda v: tnn.arctan2(v[0], v[1]))(np.array([2.0, 2.0]))
+    np.testing.assert_allclose(hessian * 8, [[-1, 0], [0, 1]], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("ord", [None, 1, 2, INF, -INF])
+def test_the_norm_of_a_zero_vector_has_gradient_0(ord):
+    x = leaf([[0.0, 0.0], [3.0, 4.0]])
+    [slope] = tnn.grad(tnn.norm(x, ord, axis=1).sum(), x)
+    np.testing.assert_array_equal(slope[0], 0)
+    assert np.abs(slope[1]).max() > 0.5
+    if ord in (None, 2):
+        found = tnn.hessian(lambda v: tnn.norm(v, ord) ** 2)(np.zeros(2))
+        assert not np.isfinite(found).all() or np.allclose(found, 2 * np.eye(2))
+
+
+def test_logaddexp_of_equal_infinities_is_logsumexp():
+    for value, share in ((INF, 0.5), (-INF, 0.0), (1.0, 0.5)):
+        a, b = leaf([value]), leaf([value])
+        np.testing.assert_array_equal(tnn.grad(tnn.logaddexp(a, b), [a, b]), [[share], [share]])
+        rows = tnn.stack([a, b])
+        np.testing.assert_array_equal(tnn.grad(tnn.logsumexp(rows), [a, b]), [[share], [share]])
+    hessian = tnn.hessian(lambda v: tnn.logaddexp(v[0], v[1]))(np.ones(2))  # equal, but finite
+    np.testing.assert_allclose(hessian, [[0.25, -0.25], [-0.25, 0.25]])
+
+
+@pytest.mark.parametrize("zeros", [[], [0], [3], [1, 4], [0, 1, 2, 3, 4]])
+def test_running_products_with_zeros_to_third_order(zeros):
+    x = np.random.default_rng(0).normal(size=5)
+    x[zeros] = 0
+    w = np.array([1.0, -2.0, 0.5, 3.0, 1.5])
+
+    found, expected = leaf(x), leaf(x)
+    y = (tnn.cumprod(found) * w).sum()
+    z = sum(w[i] * tnn.prod(expected[: i + 1]) for i in range(5))
+    for _ in range(3):
+        [y] = tnn.grad(y, found, create_graph=True)
+        [z] = tnn.grad(z, expected, create_graph=True)
+        np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-12, atol=1e-13)
+        y, z = ((g * (w + 1)).sum() for g in (y, z))
+
+
+def test_a_running_product_does_not_overflow_before_its_time():
+    x = np.array([1e-200, 1e200, 1e200, 1e-200])
+    np.testing.assert_array_equal(tnn.cumprod(leaf(x)).numpy(), np.cumprod(x))
+
+
+def test_of_equal_elements_sort_keeps_the_order():
+    x = leaf([2.0, 1.0, 2.0, 1.0, NAN])
+    np.testing.assert_array_equal(tnn.sort(x).numpy(), [1, 1, 2, 2, NAN])
+    [slope] = tnn.grad(tnn.sort(x), x, [1.0, 2.0, 3.0, 4.0, 5.0])
+    np.testing.assert_array_equal(slope, [3, 1, 4, 2, 5])
+
+
+def test_an_element_that_is_taken_twice_gets_both_gradients():
+    x = leaf([[1.0, 2.0, 3.0]])
+    [slope] = tnn.grad(tnn.take(x, [[2, 2], [0, -1]], axis=1).sum(), x)
+    np.testing.assert_array_equal(slope, [[1, 0, 3]])
+    [slope] = tnn.grad(tnn.take_along_axis(x, [[1, 1, 1, 0]], axis=1).sum(), x)
+    np.testing.assert_array_equal(slope, [[1, 3, 0]])
+    [slope] = tnn.grad(tnn.take_along_axis(x, [[1], [1]], axis=1).sum(), x)  # rows that broadcast
+    np.testing.assert_array_equal(slope, [[0, 2, 0]])
+
+
+def test_inverse_sines_are_steep_at_their_ends_and_precise_beside_them():
+    x = leaf([1.0, -1.0, 1 - 3.3e-13])
+    below = 1 - x.numpy()[2]  # exact
+    for f, sign in ((tnn.arcsin, 1), (tnn.arccos, -1)):
+        slope = tnn.grad(f(x).sum(), x)[0] * sign
+        np.testing.assert_array_equal(slope[:2], INF)
+        assert slope[2] == pytest.approx(1 / math.sqrt(below * (2 - below)), rel=1e-14)
+        assert not np.isfinite(derivatives(f, [1.0])[2]).any()

@@ -21,7 +21,7 @@ def data(request, lesson):
 def fitted(lesson, model, training, rng):
     made, x, _ = training
     return lesson.trained(
-        model, lesson.windows(x, 500), lesson.windows(lesson.soft_labels(made.y), 500), 6, rng
+        model, lesson.windows(x, 500), lesson.windows(lesson.soft_labels(made), 500), 6, rng
     )
 
 

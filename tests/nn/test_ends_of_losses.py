@@ -76,6 +76,38 @@ def test_a_masked_class_takes_no_part(sparse):
     np.testing.assert_allclose(slope, [[0, share - 1, 1 - share], [0, 0, 0]], atol=1e-15)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_with_smoothing_a_masked_class_costs_without_end(sparse):
+    x, y = np.array([[-INF, 0.0, 1.0], [2.0, 0.0, 1.0]]), np.array([1, 2])
+    loss = losses.sparse_categorical_crossentropy if sparse else losses.categorical_crossentropy
+    target = y if sparse else np.eye(3)[y]
+    how = {"from_logits": True, "label_smoothing": 0.3}
+    cost, slope = cost_and_slope(loss, x, target, sample_weight=[0.0, 1.0], **how)
+    alone, _ = cost_and_slope(loss, x[1:], target[1:], **how)
+    np.testing.assert_array_equal(cost, [0, alone[0]])
+    assert np.isfinite(slope).all()
+    assert loss(x[:1], target[:1], **how) == INF
+    for z, cost in (([-INF, INF], [INF, INF]), ([-1e4, 1e4], [1500, 1500])):
+        found, slope = cost_and_slope(losses.binary_crossentropy, z, [0.0, 1.0], **how)
+        np.testing.assert_allclose(found, cost)
+        np.testing.assert_allclose(slope, [-0.15, 0.15])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_smoothing_keeps_the_dtype(dtype):
+    for name, target in (
+        ("binary_crossentropy", [[1, 0]]),
+        ("focal", [[1, 0]]),
+        ("categorical_crossentropy", [[1, 0]]),
+        ("sparse_categorical_crossentropy", [0]),
+    ):
+        p = np.array([[0.75, 0.25]], dtype)
+        exact, _ = cost_and_slope(losses.TABLE[name], p.astype(float), target, label_smoothing=0.1)
+        cost, slope = cost_and_slope(losses.TABLE[name], p, target, label_smoothing=0.1)
+        assert cost.dtype == slope.dtype == dtype
+        np.testing.assert_allclose(cost, exact, rtol=8 * float(np.finfo(dtype).eps))
+
+
 def test_a_class_of_certain_probability_costs_nothing():
     p, y = np.array([[0.0, 1.0, 0.0]]), np.array([[0, 1, 0]])
     for loss, target in (

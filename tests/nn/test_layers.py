@@ -266,6 +266,11 @@ WEIGHT = tnn.Tensor(1.0, requires_grad=True)
         (lambda: tnn.Conv1d(1, kernel_size=3, out_channels=2), "'out_channels'. It is filters"),
         (lambda: tnn.MaxPool1d(kernel_size=2), "'kernel_size'. It is pool_size here."),
         (lambda: tnn.Dropout(p=0.5), "Dropout: there is no argument 'p'. It is rate here."),
+        (lambda: tnn.BatchNorm(num_features=2), "'num_features'. It is channels here."),
+        (lambda: tnn.LayerNorm(normalized_shape=2), "'normalized_shape'. It is features here."),
+        (lambda: tnn.UpSample1d(scale_factor=2), "'scale_factor'. It is size here."),
+        (lambda: tnn.Residual(layer=2), "Residual: there is no argument 'layer'. Give body."),
+        (lambda: tnn.Lambda(), "Write Lambda(f, ...)"),
         (lambda: tnn.Dense(1, 2, qqq=3), "no argument 'qqq'. Give in_features, units, activation,"),
         (
             lambda: tnn.Dense(10),
@@ -488,7 +493,9 @@ def test_summary_shows_activations_shapes_and_counts():
         tnn.Conv1d(8, 1, 9, strides=2),
     )
     lines = model.summary((100, 1)).splitlines()
-    assert lines[0].split() == ["layer", "type", "activation", "output", "parameters"]
+    columns = ["layer", "type", "activation", "output", "receptive field", "stride", "parameters"]
+    assert re.split("  +", lines[0]) == columns
+    assert [line.split()[-3:-1] for line in lines[1:4]] == [["9", "1"], ["10", "2"], ["26", "4"]]
     assert "relu" in lines[1]
     assert "(batch, 100, 8)" in lines[1]
     assert lines[1].endswith(" 80")

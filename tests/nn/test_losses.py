@@ -19,6 +19,9 @@ SIGMOID = 1 / (1 + np.exp(-REAL))
 SOFTMAX = np.exp(REAL) / np.exp(REAL).sum(-1, keepdims=True)
 
 
+SMOOTH = 0.9 * ONE_HOT + 0.1 / 4
+
+
 def crossentropy(p, y, w=1.0):
     return -(w * y * np.log(p) + (1 - y) * np.log(1 - p))
 
@@ -78,6 +81,42 @@ CASES = {
     "sparse, logits": (
         lambda p, t, **k: losses.sparse_categorical_crossentropy(p, t, from_logits=True, **k),
         *(REAL, np.array([0, 2, 3]), -np.log(SOFTMAX[np.arange(3), [0, 2, 3]])),
+    ),
+    "binary, smoothed": (
+        lambda p, t, **k: losses.binary_crossentropy(
+            p, t, label_smoothing=0.2, pos_weight=3.0, **k
+        ),
+        *(PROBABILITY, BINARY, crossentropy(PROBABILITY, 0.8 * BINARY + 0.1, 3.0)),
+    ),
+    "binary, smoothed logits": (
+        lambda p, t, **k: losses.binary_crossentropy(
+            p, t, from_logits=True, label_smoothing=0.2, **k
+        ),
+        *(REAL, BINARY, crossentropy(SIGMOID, 0.8 * BINARY + 0.1)),
+    ),
+    "focal, smoothed": (
+        lambda p, t, **k: losses.focal(p, t, from_logits=True, label_smoothing=0.2, **k),
+        *(REAL, BINARY),
+        np.where(BINARY == 1, 0.9 * (1 - SIGMOID) + 0.1 * SIGMOID, 0.1 + 0.8 * SIGMOID) ** 2
+        * crossentropy(SIGMOID, 0.8 * BINARY + 0.1),
+    ),
+    **{
+        f"{name}, smoothed{', logits' if logits else ''}": (
+            lambda p, t, f=loss, logits=logits, **k: f(
+                p, t, from_logits=logits, label_smoothing=0.1, **k
+            ),
+            *(REAL if logits else SOFTMAX, target, -(SMOOTH * np.log(SOFTMAX)).sum(-1)),
+        )
+        for logits in (False, True)
+        for name, loss, target in (
+            ("categorical", losses.categorical_crossentropy, ONE_HOT),
+            ("sparse", losses.sparse_categorical_crossentropy, np.array([0, 2, 3])),
+        )
+    },
+    "dice": (
+        losses.dice,
+        *(PROBABILITY, SOFT),
+        1 - 2 * (PROBABILITY * SOFT).sum(1) / (PROBABILITY.sum(1) + SOFT.sum(1) + 1e-7),
     ),
 }
 
@@ -233,6 +272,27 @@ def test_a_target_that_requires_a_gradient_is_an_error():
             lambda: losses.huber([1.0], [1.0], delta=0),
             "delta must be a finite number above 0",
         ),
+        *(
+            (lambda s=s: losses.focal([0.5], [1.0], label_smoothing=s), f"label_smoothing .* {s}")
+            for s in (-0.1, 1.0, np.nan, "a")
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(SOFTMAX, [0, 1, 2], label_smoothing=1),
+            "^sparse_categorical_crossentropy: label_smoothing must be .* below 1, got 1",
+        ),
+        (
+            lambda: losses.dice([0.5], [1.0]),
+            r"^dice: prediction must be \(batch, \.\.\.\), .*x\[None\]",
+        ),
+        (
+            lambda: losses.dice([[3.0]], [[1.0]]),
+            r"^dice: prediction must lie .*tinynn\.sigmoid\(x\)",
+        ),
+        (lambda: losses.dice([[0.5]], [[3.0]]), "^dice: target must lie in"),
+        (
+            lambda: losses.dice(PROBABILITY, SOFT, sample_weight=np.ones((3, 1))),
+            r"sample_weight must broadcast to the loss's shape \(3,\), got \(3, 1\)",
+        ),
         (lambda: losses.focal([0.5], [1.0], alpha=2), "focal: alpha must be .* at most 1, got 2"),
         (
             lambda: losses.sparse_categorical_crossentropy(SOFTMAX, np.array([0, 1, 4])),
@@ -263,3 +323,33 @@ def test_the_other_loss_for_classes_is_named():
         losses.categorical_crossentropy(p, [0, 1, 1])
     with pytest.raises(ValueError, match=r"target\[\.\.\., 0\]; .* use categorical_crossentropy"):
         losses.sparse_categorical_crossentropy(p, [[0], [1], [1]])
+
+
+def test_dice_is_taken_over_each_sample():
+    p, y = RNG.random((2, 5, 3)), (RNG.random((2, 5, 3)) < 0.5) * 1.0
+    each = losses.dice(p, y, reduction="none")
+    assert each.shape == (2,)
+    for i in range(2):
+        expected = 1 - 2 * (p[i] * y[i]).sum() / (p[i].sum() + y[i].sum() + 1e-7)
+        assert each[i] == pytest.approx(expected)
+    assert losses.dice(p, y, sample_weight=[0.0, 2.0]) == pytest.approx(each[1])
+    x = tnn.Tensor(np.zeros((1, 4)), requires_grad=True)  # nothing there, nothing found
+    value = losses.dice(x, np.zeros((1, 4)))
+    assert value.item() == 1
+    np.testing.assert_array_equal(tnn.grad(value, x)[0], 0)
+    half = tnn.Tensor(np.full((1, 70000), 0.5, np.float16), requires_grad=True)
+    value = losses.dice(half, np.ones(half.shape))
+    assert value.dtype == np.float16
+    assert value.item() == pytest.approx(1 / 3, rel=1e-3)
+
+
+def test_no_smoothing_leaves_the_bits_alone():
+    for loss, target in (
+        (losses.binary_crossentropy, BINARY),
+        (losses.focal, BINARY),
+        (losses.categorical_crossentropy, ONE_HOT),
+        (losses.sparse_categorical_crossentropy, np.array([0, 2, 3])),
+    ):
+        plain = loss(REAL, target, from_logits=True, reduction="none")
+        smoothed = loss(REAL, target, from_logits=True, reduction="none", label_smoothing=0)
+        np.testing.assert_array_equal(smoothed, plain)

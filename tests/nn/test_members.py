@@ -269,4 +269,6 @@ def test_a_forward_written_anew_says_itself_what_it_does_to_samples():
     assert not tnn.Layer.per_sample
     own = (tnn.Dense, tnn.Conv1d, tnn.Activation, tnn.Flatten, tnn.Dropout, tnn.Sequential)
     pools = (tnn.MaxPool1d, tnn.AvgPool1d, tnn.GlobalMaxPool1d, tnn.GlobalAvgPool1d)
-    assert all(layer.per_sample for layer in (*own, *pools))
+    longer = (tnn.Conv1dTranspose, tnn.UpSample1d, tnn.ZeroPad1d, tnn.Residual, tnn.Parallel)
+    assert all(layer.per_sample for layer in (*own, *pools, *longer, tnn.LayerNorm))
+    assert not any(layer.per_sample for layer in (tnn.BatchNorm, tnn.Lambda))

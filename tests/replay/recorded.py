@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tinynn.autodiff.listening import heard_by
 from tinynn.replay.program import Program
-from tinynn.replay.tracing import Tracer, heard_by
+from tinynn.replay.tracing import Tracer
 
 
 def recorded(f, *arrays):

@@ -13,9 +13,10 @@ P = RNG.uniform(0.1, 0.9, (6, 3)).astype(np.float32)
 @pytest.mark.parametrize("name", tnn.losses.TABLE)
 def test_weights_that_change_in_place_are_seen(name, from_logits):
     loss, options = tnn.losses.TABLE[name], {}
-    weight, pos_weight = np.ones(6 if "categorical" in name else 3), np.ones(3)
+    weight, pos_weight = np.ones(6 if "categorical" in name or name == "dice" else 3), np.ones(3)
     if "entropy" in name or name == "focal":
         options["from_logits"] = from_logits
+        options["label_smoothing"] = 0.1
     if name == "binary_crossentropy":
         options["pos_weight"] = pos_weight
     y = RNG.integers(0, 2, (6, 3)).astype(np.float32)

@@ -88,8 +88,12 @@ def test_the_plain_template_wastes_most_of_the_signal_in_coloured_noise():
     ("arguments", "error", "words"),
     [
         (([0, 0], [1, 2], "white"), ValueError, "kernel must not be all zeros"),
-        ((np.ones((5, 1, 2)), [1, 2], "white"), ValueError, r"kernel must be 1-D .*\(5, 1, 2\)"),
-        (([], [1, 2], "white"), ValueError, "kernel must be 1-D with at least one sample"),
+        (
+            (np.ones((5, 1, 2)), [1, 2], "white"),
+            ValueError,
+            r"kernel must be \(K,\), .*\(5, 1, 2\)",
+        ),
+        (([], [1, 2], "white"), ValueError, "kernel must be .* with at least one sample"),
         (([1], [1, np.nan], "white"), ValueError, "template must be finite, got nan at index 1"),
         (([1], [1], [2.0]), ValueError, r"noise must be a stable recursion, got \(2.0,\)"),
         (([1], [1], "pink"), ValueError, "noise must be .white. or a sequence"),
@@ -101,8 +105,8 @@ def test_dprime_refuses_what_detects_nothing(arguments, error, words):
 
 
 def test_matched_filter_refuses_what_is_no_template():
-    with pytest.raises(ValueError, match=r"matched_filter: template must be 1-D .*shape \(2, 2\)"):
-        matched_filter(np.ones((2, 2)), "white")
+    with pytest.raises(ValueError, match=r"matched_filter: template must be .*shape \(2, 2, 1\)"):
+        matched_filter(np.ones((2, 2, 1)), "white")
     with pytest.raises(ValueError, match="matched_filter: noise must be a stable recursion"):
         matched_filter([1.0], [1.5])
 

@@ -160,7 +160,7 @@ def test_no_rate_no_spikes():
         ({"refractory": 1}, ValueError, "refractory=1 and a template of 25 .* more than 5,000"),
         ({"refractory": 6000, "rate": 1e-5}, ValueError, "Bring refractory closer to 25"),
         ({"noise": [1.0]}, ValueError, "noise must be a stable recursion"),
-        ({"template": np.ones((5, 1))}, ValueError, "template must be 1-D"),
+        ({"template": np.ones((5, 1, 1))}, ValueError, r"template must be \(K,\), or"),
     ],
 )
 def test_posterior_refuses_what_has_none(change, error, words):

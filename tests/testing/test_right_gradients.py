@@ -33,9 +33,12 @@ def fixed(*values):
 LARGE = np.random.default_rng(5).normal(size=10_000)
 CASES = {name: (getattr(tnn, name), normal((3, 4))) for name in (
     "exp sin cos tanh sinh cosh arctan square sigmoid softplus silu gelu expm1 softmax log_softmax "
-    "logsumexp cumsum prod mean var std sum"
+    "logsumexp cumsum cumprod exp2 diff norm sort prod mean var std sum"
 ).split()}  # fmt: skip
-CASES |= {name: (getattr(tnn, name), uniform(0.2, 3, (3, 4))) for name in ("log", "sqrt", "log1p")}
+CASES |= {
+    name: (getattr(tnn, name), uniform(0.2, 3, (3, 4)))
+    for name in "log sqrt log1p log2 log10".split()
+}
 CASES |= {
     name: (getattr(tnn, name), apart((3, 4)))
     for name in ("relu", "leaky_relu", "elu", "abs", "sign", "max", "min")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tracemalloc
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -33,7 +34,8 @@ PADDINGS = st.one_of(
 
 @st.composite
 def layers(draw, channels):
-    kind = draw(st.sampled_from(["conv", "conv", "conv", "max", "avg", "other"]))
+    kinds = ["conv", "conv", "conv", "max", "avg", "other", "transposed", "longer", "skip", "norm"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "conv":
         filters = draw(st.integers(1, 3))
         layer = tnn.Conv1d(
@@ -48,6 +50,33 @@ def layers(draw, channels):
             rng=draw(st.integers(0, 9)),
         )
         return layer, filters
+    if kind == "transposed":
+        padding = draw(st.sampled_from(["valid", "same", 1, (0, 2)]))
+        strides = draw(st.integers(1, 3))
+        layer = tnn.Conv1dTranspose(
+            *(channels, 2, draw(st.integers(2, 6))),
+            strides=strides,
+            padding=padding,
+            output_padding=draw(st.one_of(st.none(), st.integers(0, strides - 1))),
+            bias_initializer="ones",
+            dtype="float64",
+            rng=draw(st.integers(0, 9)),
+        )
+        return layer, 2
+    if kind == "longer":
+        ends = st.tuples(st.integers(0, 3), st.integers(0, 3))
+        size, pair = draw(st.integers(1, 3)), draw(ends)
+        return draw(st.sampled_from([tnn.UpSample1d(size), tnn.ZeroPad1d(pair)])), channels
+    if kind == "skip":
+        size = draw(st.integers(1, 3))
+        inner = tnn.Conv1d(channels, 2, 3, padding="same", dtype="float64", rng=0)
+        up = tnn.Conv1dTranspose(2, 2, size + 1, strides=size, padding="same", dtype="float64")
+        body = tnn.Sequential(tnn.MaxPool1d(size), inner, up)
+        return tnn.Parallel(tnn.Sequential(), body), channels + 2
+    if kind == "norm":
+        norm = tnn.BatchNorm(channels, dtype="float64").eval()
+        norm.moving_mean.data, norm.moving_variance.data = [1.0] * channels, [2.0] * channels
+        return tnn.Residual(tnn.Sequential(norm, tnn.LayerNorm(channels, dtype="f8"))), channels
     if kind != "other":
         pool = tnn.MaxPool1d if kind == "max" else tnn.AvgPool1d
         how = {
@@ -126,18 +155,30 @@ def test_whole_numbers_leave_nothing_to_round_so_pieces_are_exact():
         (tnn.Conv1d(1, 1, 4, padding="same_lower"), (1, 2, 1)),
         (tnn.Conv1d(1, 1, 25, dilation_rate=2, padding="causal"), (1, 48, 0)),
         (tnn.Conv1d(1, 1, 5, padding=(9, 0)), (1, 9, 0)),
-        (tnn.Conv1d(1, 1, 3, strides=2, padding="same"), (2, 1, 2, False)),
-        (tnn.Conv1d(1, 1, 3, strides=2, padding=1, padding_mode="reflect"), (2, 1, 1)),
+        (tnn.Conv1d(1, 1, 3, strides=2, padding="same"), (2, 1, 2, 1, False, 2)),
+        (tnn.Conv1d(1, 1, 3, strides=2, padding=1, padding_mode="reflect"), (2, 1, 1, 1, True, 2)),
         (tnn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), None),
         (tnn.Conv1d(1, 1, 3, activation=lambda x: x - x.mean()), None),
-        (tnn.MaxPool1d(3), (3, 0, 2)),
-        (tnn.AvgPool1d(2, padding="same"), (2, 0, 1)),
+        (tnn.MaxPool1d(3), (3, 0, 2, 1, True, 3)),
+        (tnn.AvgPool1d(2, padding="same"), (2, 0, 1, 1, True, 2)),
         (tnn.Dense(2, 1), (1, 0, 0)),
+        (tnn.BatchNorm(1), (1, 0, 0)),
+        (tnn.UpSample1d(3), (Fraction(1, 3), Fraction(2, 3), 0)),
+        (tnn.ZeroPad1d((2, 1)), (1, 2, 0)),
+        (tnn.Conv1dTranspose(1, 1, 5), (1, 4, 0)),
+        (tnn.Conv1dTranspose(1, 1, 5, padding="same"), (1, 2, 2)),
+        (
+            tnn.Conv1dTranspose(1, 1, 4, strides=2, padding="same"),
+            (Fraction(1, 2), 1, Fraction(1, 2)),
+        ),
+        (tnn.Conv1dTranspose(1, 1, 3, activation=lambda x: x - x.mean()), None),
+        (tnn.Sequential(tnn.MaxPool1d(2), tnn.UpSample1d(2)), (1, 1, 1, 1, True, 2)),
+        (tnn.Residual(tnn.Sequential(tnn.MaxPool1d(2), tnn.UpSample1d(2))), (1, 1, 1, 2, True, 2)),
         (tnn.Activation("softmax"), (1, 0, 0)),
         (tnn.Flatten(), None),
         (tnn.GlobalMaxPool1d(), None),
         (detector(), (1, 12, 12)),
-        (detector(strides=2, padding="causal"), (8, 56, 0)),
+        (detector(strides=2, padding="causal"), (8, 56, 0, 1, True, 8)),
     ],
     ids=lambda v: repr(v).replace("\n", "") if isinstance(v, tnn.Layer) else "",
 )
@@ -162,12 +203,94 @@ def test_a_layer_of_ones_own_says_its_reach():
     body = tnn.Conv1d(1, 1, 5, padding="same", rng=0)
     x = np.random.default_rng(0).normal(size=(90, 1)).astype(np.float32)
     model = tnn.Sequential(OpenResidual(body), OpenResidual(body))
-    assert model.reach() == (1, 4, 4, True)
+    assert model.reach() == (1, 4, 4, 1, True, 1)
     rounded(tnn.predict(model, x, piece_length=20), model(x).data)
     closed = tnn.Sequential(body, Residual(body))
     assert closed.reach() is None
     with pytest.raises(ValueError, match=r"output of layers\.1 \(Residual\) may depend on the who"):
         tnn.predict(closed, x, piece_length=20)
+
+
+class Coarse(tnn.Layer):
+    """The mean of each block of steps beside the steps: blocks must be whole."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def forward(self, x):
+        blocks = x.reshape(*x.shape[:-2], -1, self.size, x.shape[-1])
+        means = tnn.repeat(blocks.mean(axis=-2), self.size, axis=-2)
+        return tnn.concatenate([x, means], axis=-1)
+
+    def reach(self):
+        return 1, self.size - 1, self.size - 1, self.size
+
+
+def test_a_layer_of_ones_own_says_in_which_multiples_it_takes_a_series():
+    x = np.random.default_rng(0).normal(size=(2, 90, 1))
+    conv = tnn.Conv1d(2, 1, 5, padding="same", dtype="float64", rng=0)
+    for first in (tnn.Sequential(), tnn.MaxPool1d(3), tnn.UpSample1d(2)):
+        model = tnn.Sequential(first, Coarse(5), conv)
+        whole = model(x).data
+        for piece_length in (70, 71, 75, 89):
+            rounded(tnn.predict(model, x, piece_length=piece_length), whole)
+        scores = tnn.stream(model)
+        parts = [scores.push(x[:, i : i + 7]) for i in range(0, 90, 7)]
+        rounded(np.concatenate([*parts, scores.finish()], axis=1), whole)
+    with pytest.raises(ValueError, match="reshape"):
+        tnn.predict(Coarse(5), x[:, :83], piece_length=40)
+    Coarse.reach = lambda self: (1, 4, 4, True)
+    with pytest.raises(
+        TypeError, match=r"Coarse\.reach: multiple must be a positive integer, got T"
+    ):
+        tnn.predict(Coarse(5), x, piece_length=40)
+
+
+def unet():
+    def conv(a, b):
+        return tnn.Conv1d(a, b, 5, padding="same", activation="relu", rng=0)
+
+    deep = tnn.Sequential(tnn.MaxPool1d(2), conv(8, 8), tnn.BatchNorm(8), tnn.UpSample1d(2))
+    up = tnn.Conv1dTranspose(16, 4, 4, strides=2, padding="same", activation="relu", rng=1)
+    below = tnn.Sequential(tnn.MaxPool1d(2), conv(4, 8), tnn.Parallel(tnn.Sequential(), deep), up)
+    ends = conv(1, 4), tnn.Conv1d(8, 1, 5, padding="same", rng=2)
+    return tnn.Residual(tnn.Sequential(ends[0], tnn.Parallel(tnn.Sequential(), below), ends[1]))
+
+
+def test_a_unet_is_trained_and_predicts_a_long_series_in_pieces():
+    rng = np.random.default_rng(0)
+    model = unet()
+    clean = np.sin(np.arange(64) / 4 + rng.uniform(0, 6, (64, 1)))[..., None]
+    noisy = clean + 0.5 * rng.normal(size=clean.shape)
+    history = tnn.fit(
+        *(model, noisy, clean), loss="mean_squared_error", epochs=5, batch_size=8, rng=0,
+        optimizer=tnn.Adam(model.parameters(), 0.01), progress=False,
+    )  # fmt: skip
+    assert history.history["loss"][-1] < history.history["loss"][0] / 2
+    long = rng.normal(size=(100_000, 1)).astype(np.float32)
+    whole = model.eval()(long).data
+    rounded(tnn.predict(model, long), whole)
+    rounded(tnn.predict(model, long, piece_length=1000), whole)
+    scores = tnn.stream(model)
+    found = [scores.push(part) for part in np.array_split(long[:4000], 57)]
+    joined = np.concatenate([*found, scores.finish()])
+    rounded(joined, model(long[:4000]).data)
+    with pytest.raises(ValueError, match=r"Parallel: .* a multiple of the pools"):
+        tnn.predict(model, long[:4001])
+    scores.reset()
+    scores.push(long[:4001])
+    with pytest.raises(ValueError, match=r"Parallel: .* a multiple of the pools"):
+        scores.finish()
+
+
+def test_what_stands_in_the_way_is_found_in_branches():
+    centred = tnn.Lambda(lambda x: x - x.mean())
+    for model, where in (
+        (tnn.Residual(tnn.Sequential(tnn.Dense(1, 1), centred)), r"body\.layers\.1 \(Lambda\)"),
+        (tnn.Sequential(tnn.Parallel(tnn.Dense(1, 1), centred)), r"layers\.0\.layers\.1 \(L"),
+    ):
+        with pytest.raises(ValueError, match=rf"an output of {where}.* may depend on the whole"):
+            tnn.predict(model, np.ones((90, 1)), piece_length=20)
 
 
 def test_a_forward_written_anew_does_not_inherit_a_reach():
@@ -187,7 +310,9 @@ def test_a_forward_written_anew_does_not_inherit_a_reach():
     ):
         tnn.predict(wrong, np.ones((3, 1)), piece_length=2)
     wrong.said = 3
-    with pytest.raises(TypeError, match=r"Tuple.reach must return \(stride, left, right\) or None"):
+    with pytest.raises(
+        TypeError, match=r"Tuple.reach must return \(stride, left, right\), .* or None"
+    ):
         tnn.predict(tnn.Sequential(wrong), np.ones((5000, 1)))
 
 

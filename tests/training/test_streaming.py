@@ -26,6 +26,10 @@ PADDINGS = st.one_of(
 )
 
 
+def layer_same(seed):
+    return tnn.Conv1d(2, 2, 3, padding="same", dtype="float64", rng=seed)
+
+
 @st.composite
 def models(draw):
     parts = []
@@ -43,7 +47,16 @@ def models(draw):
         )
         pool = draw(st.sampled_from([tnn.MaxPool1d, tnn.AvgPool1d]))
         padding = draw(st.sampled_from(["valid", "same"]))
-        parts.append(draw(st.sampled_from([layer, layer, pool(2, padding=padding)])))
+        up = tnn.Conv1dTranspose(
+            *(2, 2, draw(st.integers(2, 5))),
+            strides=draw(st.integers(1, 3)),
+            padding=padding,
+            dtype="float64",
+            rng=i,
+        )
+        size = draw(st.integers(2, 3))
+        skip = tnn.Residual(tnn.Sequential(pool(size), layer_same(i), tnn.UpSample1d(size)))
+        parts.append(draw(st.sampled_from([layer, layer, pool(2, padding=padding), up, skip])))
     return tnn.Sequential(*parts)
 
 
@@ -86,6 +99,7 @@ def detector(**how):
         (detector(padding=(4, 0), strides=2), 4),
         (tnn.AvgPool1d(3), 2),
         (tnn.Dense(1, 1), 0),
+        (tnn.Sequential(tnn.BatchNorm(1), tnn.LayerNorm(1), tnn.ZeroPad1d(3)), 0),
     ],
 )
 def test_an_output_is_returned_with_the_step_that_the_delay_promises(model, delay):
@@ -95,6 +109,16 @@ def test_an_output_is_returned_with_the_step_that_the_delay_promises(model, dela
     for output in range(40 // stride):
         step = output * stride + delay
         assert counts[step] >= output + 1 > counts[step - 1] * (step > 0)
+
+
+def test_where_lengths_must_be_multiples_the_delay_is_the_longest():
+    pooled = tnn.Sequential(tnn.MaxPool1d(4), layer_same(0), tnn.UpSample1d(4))
+    model = tnn.Sequential(tnn.Conv1d(2, 2, 3, dtype="float64", rng=1), tnn.Residual(pooled))
+    scores, x = tnn.stream(model), np.random.default_rng(0).normal(size=(82, 2))
+    counts = np.cumsum([len(scores.push(row[None])) for row in x])
+    lags = [np.searchsorted(counts, output + 1) - output for output in range(50)]
+    assert max(lags) == scores.delay == 2 + (4 + 3) + 3  # a tap, a pool and a step, a block
+    assert counts[-1] + len(scores.finish()) == 80
 
 
 def test_it_keeps_only_what_later_outputs_see():

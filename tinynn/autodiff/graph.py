@@ -4,7 +4,6 @@ A :class:`Node` is an array with the record of how it came to be; :func:`grad` w
 from a result back to the nodes that it came from.
 """
 
-import inspect
 import itertools
 from collections.abc import Container, Iterable, Sequence
 from contextlib import ContextDecorator
@@ -105,13 +104,7 @@ class no_grad(ContextDecorator):
 
     def __call__(self, func: Any) -> Any:
         """Decorate ``func``; a generator or coroutine is refused, it would run outside."""
-        kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
-        if any(kind(func) for kind in kinds):
-            raise TypeError(
-                f"no_grad: {func.__name__} is a generator or coroutine, whose body runs after the "
-                "decorator has returned. Use 'with no_grad():' inside it."
-            )
-        return super().__call__(func)
+        return super().__call__(check.run_at_once("no_grad", func))
 
 
 # ---------------------------------------------------------------- the gradient

@@ -4,7 +4,8 @@ Without a listener everything is done as it is written. A listener is told of ea
 of each effect (a gradient is set, values are read, an optimizer steps) and does it in its own way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
@@ -24,6 +25,16 @@ class Listener(Protocol):
 
 
 listener: ContextVar[Listener | None] = ContextVar("tinynn_listener", default=None)
+
+
+@contextmanager
+def heard_by(heard: Listener | None) -> Iterator[None]:
+    """Let a listener, or nobody, listen to what this thread does inside."""
+    token = listener.set(heard)
+    try:
+        yield
+    finally:
+        listener.reset(token)
 
 
 def effect(plain: F, verb: str = "") -> F:

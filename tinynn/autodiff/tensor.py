@@ -340,6 +340,12 @@ class Tensor(graph.Node):
     def cumsum(self, axis: int | None = None) -> "Tensor":
         """See :func:`tinynn.cumsum`."""
         return ops.cumsum(self, axis)
+    def cumprod(self, axis: int | None = None) -> "Tensor":
+        """See :func:`tinynn.cumprod`."""
+        return ops.cumprod(self, axis)
+    def take(self, indices: Any, axis: int | None = None, mode: str = "raise") -> "Tensor":
+        """See :func:`tinynn.take`."""
+        return ops.take(self, indices, axis, mode)
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """See :func:`tinynn.argmax`."""
         return ops.argmax(self, axis, keepdims)

@@ -50,13 +50,11 @@ class Conv1d(Weighted):
         self.padding = conv.checked_padding("Conv1d", padding)
         self.padding_mode = check.choice("Conv1d", "padding_mode", padding_mode, conv.PADDING_MODES)
         self.dilation_rate = check.integer("Conv1d", "dilation_rate", dilation_rate, at_least=1)
-        self.groups = check.integer("Conv1d", "groups", groups, at_least=1)
-        for name in ("in_channels", "filters"):
-            if (n := getattr(self, name)) % self.groups:
-                raise ValueError(f"Conv1d: groups must divide {name}, got {self.groups} and {n}.")
+        sizes = {"in_channels": self.in_channels, "filters": self.filters}
+        self.groups = conv.checked_groups("Conv1d", groups, **sizes)
         shape = (self.kernel_size, self.in_channels // self.groups, self.filters)
         initial = kernel_initializer, bias_initializer
-        self._make(shape, activation, use_bias, *initial, dtype, rng)
+        self._make(shape, self.filters, activation, use_bias, *initial, dtype, rng)
 
     @property
     def receptive_field(self) -> int:
@@ -84,11 +82,9 @@ class Conv1d(Weighted):
         return steps * self.strides - left + self.dilation_rate * ((self.kernel_size - 1) // 2)
 
     def __repr__(self) -> str:
-        shown = {"strides": 1, "padding": "valid", "padding_mode": "zeros", "dilation_rate": 1}
-        shown["groups"] = 1
-        extra = [f"{k}={getattr(self, k)!r}" for k, v in shown.items() if getattr(self, k) != v]
-        sizes = [f"{self.in_channels}", f"{self.filters}", f"kernel_size={self.kernel_size}"]
-        return f"Conv1d({', '.join([*sizes, *extra, f'activation={self.activation_name!r}'])})"
+        return self._shown(
+            strides=1, padding="valid", padding_mode="zeros", dilation_rate=1, groups=1
+        )
 
     def forward(self, x: Any) -> Tensor:
         """Return activation(convolution of x with the kernel + bias)."""

@@ -4,7 +4,9 @@ An initializer is a function ``(shape, rng) -> array``; a caller's own will do a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,11 +69,35 @@ TABLE: "dict[str, Initializer]" = {
 }
 
 
+_room: ContextVar[list[int] | None] = ContextVar("tinynn_room", default=None)  # bytes left
+
+
+@contextmanager
+def at_most(nbytes: int) -> Iterator[None]:
+    """Refuse parameters that take more bytes than these together: a file may claim any size."""
+    token = _room.set([nbytes])
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+def demand_room(owner: str, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise ValueError if a parameter is larger than what :func:`at_most` leaves."""
+    if (room := _room.get()) is not None:
+        room[0] -= math.prod(shape) * dtype.itemsize
+        if room[0] < 0:
+            raise ValueError(
+                f"{owner}: the {name} of shape {shape} is larger than the weights that there are."
+            )
+
+
 def parameter(
     owner: str, name: str, shape: tuple[int, ...], initializer: "str | Initializer",
     rng: "np.random.Generator", dtype: np.dtype[Any],
 ) -> Tensor:  # fmt: skip
     """Return a new parameter of ``shape``, drawn by an initializer or its name."""
+    demand_room(owner, name, shape, dtype)
     name = f"{name}_initializer"
     if isinstance(initializer, str):
         initializer = TABLE[check.choice(owner, name, initializer, TABLE)]

@@ -1,7 +1,7 @@
 """The base class of layers and models: what it is made of, its state, its modes."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -80,11 +80,14 @@ class Layer:
             kwargs = {name: _entering(self, arg) for name, arg in kwargs.items()}
         return args, kwargs
 
-    def reach(self) -> ReceptiveField | tuple[int, int, int] | None:
+    def reach(self) -> ReceptiveField | tuple[Any, ...] | None:
         """Return (stride, left, right): output step i sees i stride - left to i stride + right.
 
         Say it in a layer of your own, and ``predict`` can cut a long series and ``stream`` take it
         in pieces: ``return self.body.reach()``, or 1, 0, 0 if each step is computed from itself.
+        A layer that repeats each step says Fraction(1, 2), 1, 0. If the input must come in
+        multiples of some steps, as where pooled steps are upsampled and joined to the input, say
+        so in a fourth number: 1, 8, 8, 4. Pieces then begin, and are as long, as in the whole.
         None, as for every ``forward`` written anew: an output may depend on the whole series. It
         holds in evaluation, between the ends, which the layer may pad as it likes.
         """
@@ -130,7 +133,10 @@ class Layer:
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable Tensors, each once, in order of assignment."""
-        return [tensor for _, tensor in self.named_parameters()]
+        named = self.named_parameters()
+        found = Parameters(tensor for _, tensor in named)
+        found.named = named
+        return found
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all Tensors' values by dotted path, such as ``layers.0.kernel``."""
@@ -151,7 +157,7 @@ class Layer:
         values = {}
         for path in tensors.keys() & state.keys():
             try:
-                values[path] = _fitted(path, state[path], tensors[path])
+                values[path] = fitted(path, state[path], tensors[path])
             except ValueError as error:
                 faults.append(str(error))
         if faults:
@@ -187,6 +193,8 @@ class Layer:
     def summary(self, input_shape: Iterable[int | None]) -> str:
         """Return a table of the layers: activation, output shape, number of parameters.
 
+        Of a model on series it also shows how many input steps an output step sees, and how many
+        input steps lie from one output to the next (1/2 after upsampling; - if it is not known).
         ``input_shape``: the shape of one sample; a leading None stands for the batch axis. Notes
         follow on linear layers in a row. Raises ValueError if the model takes no such sample.
 
@@ -197,6 +205,12 @@ class Layer:
         8 parameters
         """
         return summary(self, input_shape)
+
+
+class Parameters(list[Tensor]):
+    """A list of Tensors; ``named`` are those of a model with their paths, for an optimizer."""
+
+    named: Sequence[tuple[str, Tensor]] = ()
 
 
 CONTAINERS = (tuple, list, dict)
@@ -273,13 +287,21 @@ def _hidden(
                     yield f"{at!r} {what}. Assign it in __init__: self.{name} = ..."
 
 
-def _fitted(path: str, value: Any, tensor: Tensor) -> np.ndarray:
+def fitted(path: str, value: Any, tensor: Tensor) -> np.ndarray:
     """Return the value in the tensor's dtype; raise ValueError if it does not fit."""
-    array = values(value)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"wrong type: {path} needs real numbers, got dtype {array.dtype}")
-    if array.shape != tensor.shape:
-        raise ValueError(f"wrong shape: {path} needs {tensor.shape}, got {array.shape}")
+    if isinstance(value, np.ndarray) and hasattr(value, "filled"):
+        raise ValueError(f"masked: {path} needs numbers without a mask; give .filled(value)")
+    given = value  # what has a shape and a dtype is not read before these fit
+    try:
+        if not isinstance(getattr(value, "dtype", None), np.dtype) or not hasattr(value, "shape"):
+            given = values(value)
+    except ValueError:
+        raise ValueError(f"ragged: {path} has nested lists of unequal lengths") from None
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"wrong type: {path} needs real numbers, got dtype {given.dtype}")
+    if given.shape != tensor.shape:
+        raise ValueError(f"wrong shape: {path} needs {tensor.shape}, got {given.shape}")
+    array = values(given)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(tensor.dtype)
     lost = np.isinf(cast) & np.isfinite(array) if tensor.dtype.kind == "f" else cast != array

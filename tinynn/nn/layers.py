@@ -17,7 +17,8 @@ from tinynn.nn.layer import Layer
 from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 
 
-def _float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
+def float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
+    """Return ``dtype`` as one of floating-point numbers, or raise TypeError."""
     try:
         resolved = np.dtype(object if dtype is None else dtype)
         if resolved.kind == "f":
@@ -58,20 +59,33 @@ class Weighted(Activated):
     """A linear map with kernel, bias or None, and an activation."""
 
     def _make(
-        self, shape: tuple[int, ...], activation: str | ActivationFunction | None, use_bias: bool,
-        kernel_initializer: "str | Initializer", bias_initializer: "str | Initializer", dtype: Any,
-        rng: "check.Seed",
+        self, shape: tuple[int, ...], units: int, activation: str | ActivationFunction | None,
+        use_bias: bool, kernel_initializer: "str | Initializer",
+        bias_initializer: "str | Initializer", dtype: Any, rng: "check.Seed",
     ) -> None:  # fmt: skip
         owner = type(self).__name__
         self.activation = activations.get(owner, activation)
-        self.dtype = _float_dtype(owner, dtype)
+        self.dtype = float_dtype(owner, dtype)
         use_bias = check.flag(owner, "use_bias", use_bias)
         rng = check.generator(owner, rng)
         make = initializers.parameter
         self.kernel = make(owner, "kernel", shape, kernel_initializer, rng, self.dtype)
         self.bias: Tensor | None = None
         if use_bias:
-            self.bias = make(owner, "bias", shape[-1:], bias_initializer, rng, self.dtype)
+            self.bias = make(owner, "bias", (units,), bias_initializer, rng, self.dtype)
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
+
+    def _shown(self, **usual: Any) -> str:
+        """Return the sizes of a convolution, and what is not as usual, as they are written."""
+        given = {name: getattr(self, name) for name in ("in_channels", "filters", "kernel_size")}
+        a, b, size = given.values()
+        extra = [f"{k}={getattr(self, k)!r}" for k, v in usual.items() if getattr(self, k) != v]
+        options = [f"kernel_size={size}", *extra, f"activation={self.activation_name!r}"]
+        return f"{type(self).__name__}({a}, {b}, {', '.join(options)})"
 
 
 class Dense(Weighted):
@@ -99,7 +113,7 @@ class Dense(Weighted):
         self.units = check.integer("Dense", "units", units, at_least=1)
         shape = (self.in_features, self.units)
         initial = kernel_initializer, bias_initializer
-        self._make(shape, activation, use_bias, *initial, dtype, rng)
+        self._make(shape, self.units, activation, use_bias, *initial, dtype, rng)
 
     def __repr__(self) -> str:
         return f"Dense({self.in_features}, {self.units}, activation={self.activation_name!r})"
@@ -197,7 +211,45 @@ class Dropout(Layer):
         return ReceptiveField()
 
 
-class Sequential(Layer):
+def as_layer(owner: str, name: str, layer: Any) -> Layer:
+    """Return ``layer`` if it is one; raise TypeError with what to do if not."""
+    if isinstance(layer, Layer):
+        return layer
+    advice = ""
+    if isinstance(layer, type):
+        advice = f" Call it with its sizes: {layer.__name__}(...)."
+    elif callable(layer):
+        advice = " Wrap a function as tinynn.Activation(f), or tinynn.Lambda(f) for other shapes."
+    elif isinstance(layer, str) and layer in activations.TABLE:
+        advice = f" Write an activation as tinynn.Activation({layer!r})."
+    raise TypeError(f"{owner}: {name} must be a Layer, got {check.shown(layer)}.{advice}")
+
+
+class Several(Layer):
+    """A layer made of a list of others. Iterable, with a length."""
+
+    def __init__(self, *layers: Layer | Iterable[Layer]) -> None:
+        owner = type(self).__name__
+        if len(layers) == 1 and not isinstance(layers[0], Layer):
+            if not isinstance(layers[0], Iterable) or isinstance(layers[0], (str, dict)):
+                raise TypeError(f"{owner}: give Layers, got {check.shown(layers[0])}.")
+            layers = tuple(layers[0])
+        self.layers: list[Any] = [
+            as_layer(owner, f"layers[{i}]", layer) for i, layer in enumerate(layers)
+        ]
+
+    def __repr__(self) -> str:
+        below = "".join(f"\n{layer!r}," for layer in self.layers).replace("\n", "\n  ")
+        return f"{type(self).__name__}({below}\n)"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+
+class Sequential(Several):
     """Layers one after the other; also from one list. Indexable, iterable, with a length.
 
     >>> model = Sequential(Dense(3, 4, activation="relu", rng=0), Dense(4, 1, rng=1))
@@ -206,23 +258,6 @@ class Sequential(Layer):
     """
 
     per_sample = True
-
-    def __init__(self, *layers: Layer | Iterable[Layer]) -> None:
-        if len(layers) == 1 and not isinstance(layers[0], Layer):
-            if not isinstance(layers[0], Iterable) or isinstance(layers[0], (str, dict)):
-                raise TypeError(f"Sequential: give Layers, got {check.shown(layers[0])}.")
-            layers = tuple(layers[0])
-        for i, layer in enumerate(layers):
-            if isinstance(layer, Layer):
-                continue
-            advice = " Wrap a function as tinynn.Activation(f)." if callable(layer) else ""
-            if isinstance(layer, type):
-                advice = f" Call it with its sizes: {layer.__name__}(...)."
-            elif isinstance(layer, str) and layer in activations.TABLE:
-                advice = f" Write an activation as tinynn.Activation({layer!r})."
-            got = check.shown(layer)
-            raise TypeError(f"Sequential: layers[{i}] must be a Layer, got {got}.{advice}")
-        self.layers: list[Any] = list(layers)
 
     def forward(self, x: Any) -> Tensor:
         """Return the last layer's output."""
@@ -239,15 +274,6 @@ class Sequential(Layer):
                 return None
             total = total.then(field)
         return total
-
-    def __repr__(self) -> str:
-        return "Sequential(" + "".join(f"\n  {layer!r}," for layer in self.layers) + "\n)"
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Layer]:
-        return iter(self.layers)
 
     def __getitem__(self, index: int | slice) -> Layer:
         found: Any = self.layers[index]

@@ -5,6 +5,8 @@ shapes, and returns a scalar, or with ``reduction="none"`` one loss per element.
 ``sample_weight`` multiplies the unreduced loss, against whose shape it broadcasts, and 0 leaves a
 loss out, whatever it is; ``reduction="mean"`` then divides by the number of losses, as Keras does.
 Losses are finite wherever the mathematics is: a logit of minus infinity with target 0 costs 0.
+``label_smoothing`` s, in [0, 1), mixes targets with the even chance of the n classes, y (1 - s) +
+s / n, where yes and no are two (Szegedy et al. 2016).
 Half precision is computed in single precision, and the result rounded once. They raise ValueError
 for shapes or values that do not fit, and TypeError for a target that requires a gradient.
 """
@@ -185,6 +187,12 @@ def huber(
     return _reduced("huber", loss, given, sample_weight, reduction)
 
 
+def _smoothed(owner: str, y: Any, label_smoothing: Any, classes: int) -> Any:
+    """Return targets mixed with the even chance of the classes."""
+    s = check.real(owner, "label_smoothing", label_smoothing, at_least=0, below=1)
+    return ops.add(ops.multiply(y, 1 - s), s / classes) if s else y
+
+
 def _crossentropy(x: Any, y: Any, positive: Any, logits: bool) -> Any:
     """Return -(positive log p + (1 - y) log(1 - p)), where a weight of 0 leaves out its log."""
     if logits:
@@ -205,7 +213,7 @@ def _weighed(weight: Any, cost: Any) -> Any:
 @mean_over_samples
 def binary_crossentropy(
     prediction: Array, target: Any, *, from_logits: bool = False, pos_weight: Any = None,
-    sample_weight: Any = None, reduction: str = "mean",
+    label_smoothing: float = 0.0, sample_weight: Any = None, reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
@@ -219,6 +227,7 @@ def binary_crossentropy(
     owner = "binary_crossentropy"
     given, x, y = _pair(owner, prediction, target)
     _within(owner, "target", y, LABELS, given.dtype)
+    y = _smoothed(owner, y, label_smoothing, 2)
     logits = _are_logits(owner, given, from_logits, "sigmoid")
     if pos_weight is not None:
         weight = _weight(owner, "pos_weight", pos_weight, "target", y, zero=False)
@@ -231,7 +240,8 @@ def binary_crossentropy(
 @mean_over_samples
 def focal(
     prediction: Array, target: Any, *, gamma: float = 2.0, alpha: float | None = None,
-    from_logits: bool = False, sample_weight: Any = None, reduction: str = "mean",
+    from_logits: bool = False, label_smoothing: float = 0.0, sample_weight: Any = None,
+    reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
@@ -243,6 +253,7 @@ def focal(
     gamma = check.real("focal", "gamma", gamma, at_least=0)
     given, x, y = _pair("focal", prediction, target)
     _within("focal", "target", y, LABELS, given.dtype)
+    y = _smoothed("focal", y, label_smoothing, 2)
     y = ops.clip(y, 0, 1)  # a rounding unit beyond would be a negative base of a power
     not_y = ops.subtract(1, y)
     if _are_logits("focal", given, from_logits, "sigmoid"):
@@ -271,8 +282,8 @@ def _log_probabilities(owner: str, given: Any, x: Any, from_logits: bool) -> Any
 
 @mean_over_samples
 def categorical_crossentropy(
-    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
-    reduction: str = "mean",
+    prediction: Array, target: Any, *, from_logits: bool = False, label_smoothing: float = 0.0,
+    sample_weight: Any = None, reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
@@ -286,6 +297,7 @@ def categorical_crossentropy(
     advice = "Give one-hot rows; for class numbers use the sparse loss."
     _within(owner, "target", y, advice, given.dtype)
     log_p = _log_probabilities(owner, given, x, from_logits)
+    y = _smoothed(owner, y, label_smoothing, given.shape[-1])
     weigh = _weighed if from_logits else ops.multiply  # a masked class has none
     loss = ops.negative(ops.sum(weigh(y, log_p), axis=-1))
     return _reduced(owner, loss, given, sample_weight, reduction)
@@ -293,8 +305,8 @@ def categorical_crossentropy(
 
 @mean_over_samples
 def sparse_categorical_crossentropy(
-    prediction: Array, target: Any, *, from_logits: bool = False, sample_weight: Any = None,
-    reduction: str = "mean",
+    prediction: Array, target: Any, *, from_logits: bool = False, label_smoothing: float = 0.0,
+    sample_weight: Any = None, reduction: str = "mean",
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
@@ -318,15 +330,46 @@ def sparse_categorical_crossentropy(
     last = given.shape[-1] - 1
     fault = f"{owner}: classes must lie in 0..{last}, got"
     _require(classes, lambda low, high: low >= 0 and high <= last, fault)
-    loss = ops.negative(ops._take_last(log_p, classes))
+    chosen = ops.take_along_axis(log_p, ops.expand_dims(classes, -1))
+    loss = ops.negative(ops.squeeze(chosen, -1))
+    if s := check.real(owner, "label_smoothing", label_smoothing, at_least=0, below=1):
+        even = ops.negative(ops.mean(log_p, axis=-1))
+        loss = ops.add(ops.multiply(1 - s, loss), ops.multiply(s, even))
     return _reduced(owner, loss, given, sample_weight, reduction)
+
+
+@mean_over_samples
+def dice(
+    prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
+) -> Array:
+    """Overlap that is missing: 1 - 2 sum(p y) / (sum p + sum y + 1e-7), over each sample.
+
+    ``prediction``, ``target``: probabilities and labels, (batch, ...); the unreduced loss is
+    (batch,). A sample without a yes costs 1, whatever is predicted (Milletari et al. 2016).
+
+    >>> round(float(dice(np.array([[0.5, 1.0, 0.0]]), [[1.0, 1.0, 0.0]])), 6)
+    0.142857
+    """
+    given, x, y = _pair("dice", prediction, target)
+    if given.ndim < 2:
+        raise ValueError(
+            f"dice: prediction must be (batch, ...), a loss for each sample, got shape "
+            f"{given.shape}. Add a batch axis: x[None]."
+        )
+    _within("dice", "prediction", given, "For raw scores give tinynn.sigmoid(x).", given.dtype)
+    _within("dice", "target", y, LABELS, given.dtype)
+    over = tuple(range(1, given.ndim))
+    both = ops.sum(ops.multiply(x, y), axis=over)
+    size = ops.add(ops.add(ops.sum(x, axis=over), ops.sum(y, axis=over)), 1e-7)
+    loss = ops.subtract(1, ops.divide(ops.multiply(2, both), size))
+    return _reduced("dice", loss, given, sample_weight, reduction)
 
 
 TABLE: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
     for loss in (
         *(mean_squared_error, mean_absolute_error, huber, binary_crossentropy, focal),
-        *(categorical_crossentropy, sparse_categorical_crossentropy),
+        *(categorical_crossentropy, sparse_categorical_crossentropy, dice),
     )
 }
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn._trees import tree_leaves
-from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.graph import LENT, PRIVATE, no_grad
 from tinynn.autodiff.primitive import shape_of, values
+from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations
 
 if TYPE_CHECKING:
@@ -72,15 +73,22 @@ def _watched(
 def observed(model: "Layer") -> Iterator[list[Call]]:
     """Collect every call of a layer inside, in the order in which they end.
 
-    It is a mere look: whatever attributes the layers have set are afterwards as they were before.
+    It is a mere look: whatever attributes the layers have set, and data their Tensors were given,
+    are afterwards as they were before.
     """
     calls: list[Call] = []
     layers = model.named_layers()
     attributes = [vars(layer).copy() for _, layer in layers]
+    held = [t for t in tree_leaves(attributes) if isinstance(t, Tensor) and t._trace is None]
+    data = [(tensor._data, tensor._ownership) for tensor in held]
     try:
         with _watched(layers, after=calls.append):
             yield calls
     finally:
+        for tensor, (array, owner) in zip(held, data, strict=True):
+            if tensor._data is not array:  # which the results may have kept
+                tensor._data = array
+                tensor._ownership = LENT if owner is PRIVATE else owner
         for (_, layer), before in zip(layers, attributes, strict=True):
             for name in vars(layer).keys() - before.keys():
                 del vars(layer)[name]

@@ -12,7 +12,7 @@ from tinynn.nn.layers import as_input
 from tinynn.nn.receptive_field import ReceptiveField, of_windows
 
 
-class _OverSteps(Layer):
+class OverSteps(Layer):
     """A layer that puts one value in the place of several steps."""
 
     takes_series = True
@@ -24,7 +24,7 @@ class _OverSteps(Layer):
         return x
 
 
-class _Pool1d(_OverSteps):
+class _Pool1d(OverSteps):
     per_sample = True
     _pool: ClassVar[Any]
 
@@ -78,7 +78,7 @@ class AvgPool1d(_Pool1d):
     _pool = staticmethod(conv.avg_pool1d)
 
 
-class _GlobalPool1d(_OverSteps):
+class _GlobalPool1d(OverSteps):
     per_sample = True
     _over: ClassVar[Any]
 

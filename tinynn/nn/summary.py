@@ -1,5 +1,6 @@
 """The table of a model's layers, and the notes on linear maps in a row."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from tinynn._trees import tree_leaves
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.observe import Call, mode, observed, takes_as_series, title
+from tinynn.nn.receptive_field import ReceptiveField, receptive_field_of
 
 if TYPE_CHECKING:
     from tinynn.nn.layer import Layer
@@ -22,8 +24,12 @@ def summary(model: "Layer", input_shape: Iterable[int | None]) -> str:
     shape: tuple[Any, ...] = tuple(input_shape)
     calls = _calls(model, shape[1:] if shape[:1] == (None,) else shape)
     counted: set[int] = set()
-    table: list[tuple[str, ...]] = [("layer", "type", "activation", "output", "parameters")]
-    for path, layer, _, output in calls:
+    series = any(layer.takes_series for _, layer, *_ in calls)
+    of_series = ("receptive field", "stride") if series else ()
+    table: list[tuple[str, ...]] = [
+        ("layer", "type", "activation", "output", *of_series, "parameters")
+    ]
+    for (path, layer, _, output), field in zip(calls, _fields(calls), strict=True):
         below = {id(t) for _, part in layer.named_layers()[1:] for t in part.parameters()}
         own = [t for t in layer.parameters() if id(t) not in below]
         if below and not own:
@@ -32,7 +38,12 @@ def summary(model: "Layer", input_shape: Iterable[int | None]) -> str:
         counted |= {id(t) for t in own}
         batched = ", ".join(["batch", *map(str, np.shape(output)[1:])])
         name = type(layer).__name__, getattr(layer, "activation_name", "-")
-        table.append((path or "(self)", *name, f"({batched})", f"{size:,}"))
+        seen = ("-", "-")
+        if field is not None:
+            seen = f"{math.floor(field.left + field.right) + 1:,}", str(field.stride)
+        table.append(
+            (path or "(self)", *name, f"({batched})", *(seen if series else ()), f"{size:,}")
+        )
     total = sum(t.size for t in model.parameters())
     return "\n".join([*_aligned(table), f"{total:,} parameters", *_linear_pairs(calls)])
 
@@ -59,6 +70,18 @@ def _calls(model: "Layer", shape: tuple[Any, ...]) -> list[Call]:
     if wrong is not None:
         raise ValueError(f"{fault} does not fit the model: {wrong}") from wrong
     return calls
+
+
+def _fields(calls: list[Call]) -> list[ReceptiveField | None]:
+    """Return, for each call, which steps of the model's input its output sees; None if unknown."""
+    known: dict[int, ReceptiveField | None] = {id(calls[-1][2]): ReceptiveField()}  # by result
+    found = []
+    for _, layer, x, y in calls:
+        before, reach = known.get(id(x)), receptive_field_of(layer)
+        if before is not None and reach is not None:
+            known[id(y)] = before.then(reach)
+        found.append(known.setdefault(id(y), None))
+    return found
 
 
 def _aligned(table: list[tuple[str, ...]]) -> list[str]:

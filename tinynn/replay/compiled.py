@@ -40,7 +40,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the function for these arguments; record it when they are of a new kind."""
-        if self._for_good or listener.get() is not None:  # inside another compiled function
+        if self._for_good or listener.get() is not None:  # in another compiled function, in debug()
             return self._function(*args, **kwargs)
         arrays: list[np.ndarray] = []
         structure = _flattened((args, kwargs), arrays)

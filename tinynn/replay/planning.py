@@ -152,13 +152,23 @@ class Planner:
             return Later(partial(_current_all, tuple(map(self._now, x))))
         return Later(self._large[id(x)]) if id(x) in self._large else x
 
+    def _here(self, x: Any) -> Any:
+        """Return an array that a convolution may take apart now: a large argument is copied."""
+        if id(x) not in self._large:
+            return x
+        array = np.empty(x.shape, x.dtype)
+        self._call(np.copyto, array, x)
+        return array
+
     def _value(self, x: Any) -> Any:
         return self.arrays[x.index] if isinstance(x, Ref) else x
 
     def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
         if step in self.layout.maps:
+            args = args[0], *map(self._here, args[1:])
             series, calls = self.layout.convolution(step, args, self._out(step))
-            self.calls += calls
+            for function, given in calls:
+                self._call(function, *given)
             if step.hidden:
                 self._call(check_finite, series)
         elif not self._is_view(step, args):

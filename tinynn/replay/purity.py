@@ -65,6 +65,13 @@ def is_own(thing: Any) -> bool:
     return found is thing
 
 
+def known_function(f: Any) -> bool:
+    """Tell whether a function is known to be pure; an object of ours is, if what it holds is."""
+    if is_own(type(f)):
+        return all(map(known_function, filter(callable, vars(f).values())))
+    return _in_function(f) is None
+
+
 def unknown_layer(model: Layer) -> str | None:
     """Return the part of a layer, or of one below, that is not known to be pure."""
     return next((p for _, layer in model.named_layers() if (p := _in_layer(layer))), None)

@@ -5,9 +5,10 @@ so are its gradients. Only a loss and a model that are known to be so are cut in
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from tinynn._trees import PLAIN, tree_leaves
 from tinynn.autodiff.graph import gradients
+from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
@@ -28,10 +30,10 @@ from tinynn.replay.plans import (
     rehearsed,
 )
 from tinynn.replay.program import NotFinite, Program
-from tinynn.replay.purity import is_own, trusted, unknown_part
-from tinynn.replay.tracing import NotReplayable, Tracer, heard_by
+from tinynn.replay.purity import is_own, known_function, trusted, unknown_part
+from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
-from tinynn.training.steps import scalar
+from tinynn.training.steps import Outcome, plain, scalar, weighed
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few fit a cache, and two pay a thread
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
@@ -39,7 +41,7 @@ LARGE = 2**18  # bytes of a batch, from which on that is worth the care
 RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
 SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
-Pieces = list[tuple[np.ndarray, np.ndarray]]
+Given = tuple[np.ndarray, ...]  # x, y, and weights if there are any
 
 _known: dict[int, list[Any]] = {}  # by id of the model: loss, parameters, their plans and sizes
 
@@ -50,7 +52,9 @@ def training_step(
 ) -> Any:  # fmt: skip
     """Return a step for fit: replayed, or ``eager_step`` with the reason in its ``eager``."""
     reason = "compile=False" if compile is False else None
-    if compile == "auto":
+    if listener.get() is not None:
+        reason = "each operation is looked at, as by tinynn.debug and tinynn.profile"
+    elif compile == "auto":
         reason = unknown_part(model, loss)
     if reason is not None:
         eager_step.eager = reason
@@ -59,7 +63,7 @@ def training_step(
 
 
 class ReplayedStep:
-    """A step from recordings; ``step(x, y)`` returns the loss before it.
+    """A step from recordings; it returns the loss before it, and the prediction if it is kept.
 
     ``eager``: None, or why steps run eagerly now. The optimizer's own ``zero_grad`` and ``step``
     are called each time, whatever they have become.
@@ -71,6 +75,7 @@ class ReplayedStep:
     ) -> None:  # fmt: skip
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
+        self.keep: bool = eager_step.keep
         self.eager: str | None = None
         self._known = kept_with(model, _known, lambda: [None, [], Plans("fit", RECORDINGS), {}])
         self._look_up()
@@ -94,6 +99,24 @@ class ReplayedStep:
         self.plans: Plans = self._known[2]
         self._sizes: dict[Any, int] = self._known[3]  # by shapes: samples a piece
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides whether later steps are replayed: these round in another way."""
+        kinds = [
+            [keep, [list(shape) for shape in rest[::2]], [dtype.str for dtype in rest[1::2]]]
+            for keep, *rest in self.plans.kinds()
+        ]
+        return {"eager": self.eager, "credit": self.plans.credit, "kinds": kinds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        if state:
+            self.eager = state["eager"]
+            kinds = []
+            for keep, shapes, dtypes in state["kinds"]:
+                arrays = zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True)
+                kinds.append((keep, *chain.from_iterable(arrays)))
+            self.plans.go_on(state["credit"], kinds)
+
     def begin_epoch(self) -> None:
         """Have the next step verified, if somebody's word is relied on."""
         self._epochs += 1
@@ -108,61 +131,69 @@ class ReplayedStep:
             self._pool.shutdown()
             self._pool = None
 
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+    def __call__(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Outcome:
         """Take a step, unless the loss is not finite."""
         self.optimizer.zero_grad()
-        key = _key(x, y)
+        given = (x, y) if weight is None else (x, y, weight)
+        key = self._key(*given)
         plans = self._ready.get(key)
         if plans is not None:
             self.plans.replayed()
         elif self.eager is None:
             try:
-                plans = self._prepared(x, y)
+                plans = self._prepared(given)
             except ReplayMismatch:
                 raise
             except (NotReplayable, Unrecorded) as error:
                 self.eager = str(error).removeprefix("compile: ")
                 self._ready.clear()
         if plans is None:
-            return float(self.eager_step.go_on(x, y))
+            return self.eager_step.go_on(*given)
         if self._alone:  # nobody else's code is run before the epoch ends
             self._ready[key] = plans
-        pieces = self._pieces(x, y)
+        pieces = self._pieces(given, key)
         self._steps += 1
         if len(plans) > 1:
             for plan in reversed(plans):
                 plan.forget_rehearsal()  # pieces draw one after the other
         plans[0].begin()
         try:
-            number, total = self._computed(plans, pieces, len(x))
+            number, total, kept = self._computed(plans, pieces, len(x))
         except NotFinite:
             self._ready.clear()
             with heard_by(Repeating(plans[0].program().drawn if len(plans) == 1 else [])):
-                return float(self.eager_step.go_on(x, y))
+                return self.eager_step.go_on(*given)
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
             self.optimizer.step()
-        return number
+        return number, kept
 
     # ------------------------------------------------------------ recording
 
-    def _pieces(self, x: np.ndarray, y: np.ndarray) -> Pieces:
-        size = self._piece_size(x, y)
-        return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+    def _key(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        key = self.keep, x.shape, x.dtype, y.shape, y.dtype
+        return key if weight is None else (*key, weight.shape, weight.dtype)
 
-    def _prepared(self, x: np.ndarray, y: np.ndarray) -> list[Plan]:
+    def _pieces(self, given: Given, key: Any) -> list[Given]:
+        size, samples = self._piece_size(given, key), len(given[0])
+        if size >= samples:
+            return [given]
+        return [tuple([a[i : i + size] for a in given]) for i in range(0, samples, size)]
+
+    def _prepared(self, given: Given) -> list[Plan]:
         """Return a plan, which holds, for each piece of a batch."""
         self._look_up()
-        pieces, plans = self._pieces(x, y), list[Plan]()
+        key = self._key(*given)
+        pieces, plans = self._pieces(given, key), list[Plan]()
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            plan = self.plans.get(_key(*piece), call, word=self._on_a_word, order=True)
+            plan = self.plans.get(self._key(*piece), call, word=self._on_a_word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
                 plan.forget_rehearsal()  # a layer has come that draws for whole batches
-                self._sizes[_key(x, y)] = len(x)
-                return self._prepared(x, y)
+                self._sizes[key] = len(given[0])
+                return self._prepared(given)
             plans.append(plan)
         if self._verify:
             self._verify, self._verified = False, self._steps
@@ -173,8 +204,8 @@ class ReplayedStep:
     def _on_a_word(self) -> bool:
         return not trusted(self.model, self.loss)
 
-    def _call(self, tracer: Tracer, piece: tuple[np.ndarray, np.ndarray]) -> Any:
-        """Compute loss and gradients of a piece, under a tracer."""
+    def _call(self, tracer: Tracer, piece: Given) -> Any:
+        """Compute loss and gradients of a piece, under a tracer; return the loss, what is kept."""
         if self._steps:  # a callback may have changed a part
             reason = None if self.by_word else unknown_part(self.model, self.loss)
             over = _over_samples(self.model, self.loss)
@@ -184,21 +215,24 @@ class ReplayedStep:
                 raise NotReplayable(reason)
         if isinstance(self.loss, partial):
             tracer.guards.value(self.loss, "the loss")
-        x, y = (tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece))
+        arrays = [tracer.argument(i, array, as_tensor=i == 0) for i, array in enumerate(piece)]
+        x, y, weight = arrays if len(arrays) == 3 else (*arrays, None)
         with differentiating(self.optimizer.parameters):
-            value = scalar(self.loss(self.model(x), y))
+            prediction = self.model(x)
+            value = scalar(weighed(self.loss, prediction, y, weight))
         for leaf, share in gradients("backward", value, None, None):
             tracer.leave_gradient(leaf, tracer.node(share))
-        return value.item()
+        return (value.item(), plain(prediction)) if self.keep else value.item()
 
-    def _piece_size(self, x: np.ndarray, y: np.ndarray) -> int:
+    def _piece_size(self, given: Given, key: Any) -> int:
         """Return how many samples of a batch to compute at a time; the same for equal shapes."""
+        x = given[0]
         if self.chunk != "auto":
             return self.chunk or len(x)
-        key = _key(x, y)
         if key not in self._sizes:
             part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
-            tracer = rehearsed(partial(self._call, piece=(x[:part], y[:part])))
+            piece = tuple([array[:part] for array in given])
+            tracer = rehearsed(partial(self._call, piece=piece))
             tracer.guards.undo_draws()
             each = max(spec.nbytes for spec in tracer.recording.specs) / part
             fitting = max(1, round(CHUNK_BYTES / each))
@@ -211,13 +245,14 @@ class ReplayedStep:
     # ------------------------------------------------------------ running
 
     def _computed(
-        self, plans: list[Plan], pieces: Pieces, samples: int
-    ) -> tuple[float, np.ndarray]:
-        """Return the loss of a batch and its gradients, side by side in a fresh array."""
+        self, plans: list[Plan], pieces: list[Given], samples: int
+    ) -> tuple[float, np.ndarray, np.ndarray | None]:
+        """Return the loss of a batch, its gradients side by side, what is kept; all fresh."""
         if len(plans) == 1:
             program = plans[0].program()
             program.refresh()
-            return _added([program], pieces, [1.0])
+            number, total, kept = _added([program], pieces, [1.0])
+            return number, total, kept[0]
         drawn = any(plan.draws for plan in plans)  # in one order
         workers = 1 if drawn else min(self._workers(), len(pieces))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
@@ -226,7 +261,8 @@ class ReplayedStep:
         mean = self.over_samples != "sum"
         weights = [len(piece[0]) / samples if mean else 1.0 for piece in pieces]
         if workers == 1:
-            return _added(programs, pieces, weights)
+            number, total, kept = _added(programs, pieces, weights)
+            return number, total, _joined(kept)
         if self._pool is None:
             self._pool = threads.pool(workers)
         tasks = [
@@ -239,8 +275,9 @@ class ReplayedStep:
         errors = [task.exception() for task in tasks]  # waits for all of them
         for error in filter(None, errors):
             raise error
-        numbers, totals = zip(*(task.result() for task in tasks), strict=True)
-        return math.fsum(numbers), np.add.reduce(totals, axis=0)
+        numbers, totals, parts = zip(*(task.result() for task in tasks), strict=True)
+        kept = [parts[i % workers][i // workers] for i in range(len(pieces))]
+        return math.fsum(numbers), np.add.reduce(totals, axis=0), _joined(kept)
 
     def _workers(self) -> int:
         if self.threads is not None:
@@ -249,17 +286,27 @@ class ReplayedStep:
 
 
 def _added(
-    programs: Sequence[Program], pieces: Pieces, weights: Sequence[float]
-) -> tuple[float, Any]:
-    """Replay pieces one after another; return the weighted sums of losses and gradients."""
-    number, total = 0.0, None
+    programs: Sequence[Program], pieces: Sequence[Given], weights: Sequence[float]
+) -> tuple[float, Any, list[Any]]:
+    """Replay pieces one after another; return weighted sums of losses and gradients, what is kept.
+
+    The sum of the gradients is a fresh array.
+    """
+    number, total, kept = 0.0, None, []
     for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
         program.execute()
-        number += weight * program.result()
+        result = program.result()
+        loss, prediction = result if isinstance(result, tuple) else (result, None)
+        number += weight * loss
+        kept.append(prediction)
         gradient: Any = program.flat_gradient
         total = gradient * weight if total is None else np.add(total, gradient * weight, out=total)
-    return number, total
+    return number, total, kept
+
+
+def _joined(kept: list[Any]) -> Any:
+    return None if kept[0] is None else np.concatenate(kept)
 
 
 def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
@@ -275,11 +322,12 @@ def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
 
 
 def _is_ours(optimizer: Any) -> bool:
-    """Tell whether no code but tinynn's runs in a step of an optimizer."""
+    """Tell whether no code runs in a step of an optimizer but tinynn's, or what is marked."""
     names = ("zero_grad", "step", "_step", "updated", "_updated")
     cls = type(optimizer)
     own = is_own(cls) and all(is_own(getattr(cls, name)) for name in names)
-    return own and vars(optimizer).keys().isdisjoint(names)
+    own = own and vars(optimizer).keys().isdisjoint(names)
+    return own and all(map(known_function, optimizer.schedules.values()))
 
 
 def _same_loss(a: Any, b: Any) -> bool:
@@ -289,10 +337,6 @@ def _same_loss(a: Any, b: Any) -> bool:
     options = [[p.args, *p.keywords, *p.keywords.values(), *p.args] for p in (a, b)]
     plain = all(type(value) in PLAIN for values in options for value in values[1:])
     return plain and repr(options[0]) == repr(options[1])  # 1 is not True, and nan is nan
-
-
-def _key(x: np.ndarray, y: np.ndarray) -> Any:
-    return x.shape, x.dtype, y.shape, y.dtype
 
 
 def _over_samples(model: Layer, loss: Any) -> str | None:

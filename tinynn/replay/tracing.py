@@ -7,10 +7,10 @@ Python or NumPy could use unheard, is refused.
 """
 
 import copy
+import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from traceback import walk_stack, walk_tb
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ import numpy as np
 from tinynn._trees import hidden_parts, tree_leaves, tree_map
 from tinynn.autodiff import graph, ops
 from tinynn.autodiff.graph import RELEASED, RESULT, Node, Trace
-from tinynn.autodiff.listening import listener
+from tinynn.autodiff.listening import heard_by
 from tinynn.autodiff.primitive import Primitive, primitive
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
@@ -37,7 +37,7 @@ from tinynn.replay.recording import (
     Update,
 )
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class NotReplayable(RuntimeError):
@@ -90,16 +90,6 @@ class Item:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _used
     __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = _used
     __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = __trunc__ = __ceil__ = _used
-
-
-@contextmanager
-def heard_by(tracer: Any) -> Iterator[None]:
-    """Let a tracer, or nobody, listen to what this thread does inside."""
-    token = listener.set(tracer)
-    try:
-        yield
-    finally:
-        listener.reset(token)
 
 
 class Tracer:
@@ -394,10 +384,19 @@ class Tracer:
 
         return tree_map(entering, plain(layer, args, kwargs))
 
-    def _do_setting(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
+    def _do__set(self, plain: Any, descriptor: Any, optimizer: Any, value: Any) -> None:
         if descriptor.name in vars(optimizer):  # it was made before
             self.refuse(f"it sets {type(optimizer).__name__}.{descriptor.name}")
         plain(descriptor, optimizer, value)
+
+    def _do__set_own(self, plain: Any, name: str, optimizer: Any, *args: Any) -> None:
+        self.refuse(f"it sets {name} of a group of {type(optimizer).__name__}")
+
+    def _do_read(self, plain: Any, setting: Any, optimizer: Any, schedule: Any) -> None:
+        self.refuse(f"it reads {type(optimizer).__name__}.{setting.name}, which a schedule changes")
+
+    def _do_listen(self, plain: Any, other: Any) -> NoReturn:
+        self.refuse("it looks at each operation, as tinynn.debug and tinynn.profile do")
 
     def _do__step(self, plain: Any, optimizer: Any) -> None:
         if any(id(p) in self._made for p in optimizer.parameters):

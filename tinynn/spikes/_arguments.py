@@ -10,8 +10,8 @@ from tinynn import _checks as check
 Array = NDArray[np.float64]
 
 
-def numbers(owner: str, name: str, value: Any, *, finite: bool = True) -> NDArray[Any]:
-    """Return ``value`` as an array of real numbers, none of them NaN."""
+def real_array(owner: str, name: str, value: Any) -> NDArray[Any]:
+    """Return ``value`` as an array of real numbers; it is not read."""
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
@@ -19,6 +19,12 @@ def numbers(owner: str, name: str, value: Any, *, finite: bool = True) -> NDArra
     if array.dtype.kind not in "iuf":
         kind = f"a {array.dtype} array" if isinstance(value, np.ndarray) else check.shown(value)
         raise TypeError(f"{owner}: {name} must be an array of real numbers, got {kind}.")
+    return array
+
+
+def numbers(owner: str, name: str, value: Any, *, finite: bool = True) -> NDArray[Any]:
+    """Return ``value`` as an array of real numbers, none of them NaN."""
+    array = real_array(owner, name, value)
     wrong = ~np.isfinite(array) if finite else np.isnan(array)
     if wrong.any():
         place = np.argwhere(wrong)[0].tolist()
@@ -39,9 +45,34 @@ def vector(owner: str, name: str, value: Any) -> Array:
     return array.astype(np.float64)
 
 
+def template_of(owner: str, value: Any, name: str = "template") -> Array:
+    """Return a template ``(K,)`` or ``(K, C)`` as float64 ``(K, C)``."""
+    array = numbers(owner, name, value).astype(np.float64)
+    if array.ndim not in (1, 2) or not array.size:
+        raise ValueError(
+            f"{owner}: {name} must be (K,), or (K, C) for C channels, with at least one sample, "
+            f"got shape {array.shape}."
+        )
+    return array.reshape(len(array), -1)
+
+
 def series(owner: str, name: str, value: Any, *, finite: bool = True) -> Array:
     """Return ``value``, in any shape that series come in, as float64 ``(n_series, length)``."""
-    array = numbers(owner, name, value, finite=finite)
+    return _rows(owner, name, numbers(owner, name, value, finite=finite)).astype(np.float64)
+
+
+def one_series(owner: str, name: str, value: Any) -> NDArray[Any]:
+    """Return ``value``, one series in any of its shapes, as ``(length,)``; it is not read."""
+    rows = _rows(owner, name, real_array(owner, name, value))
+    if len(rows) > 1:
+        raise ValueError(
+            f"{owner}: {name} must be one series, got shape {np.shape(value)}. "
+            f"Call it for each series, {name}[i], in a loop."
+        )
+    return rows[0]
+
+
+def _rows(owner: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
     rows = array[..., 0] if array.ndim in (2, 3) and array.shape[-1] == 1 else array
     rows = rows[np.newaxis] if rows.ndim == 1 else rows
     if rows.ndim != 2 or not rows.size:
@@ -49,7 +80,7 @@ def series(owner: str, name: str, value: Any, *, finite: bool = True) -> Array:
             f"{owner}: {name} must have shape (length,) or (n_series, length, 1) and at least one "
             f"sample, got shape {array.shape}."
         )
-    return rows.astype(np.float64)
+    return rows
 
 
 def times(owner: str, name: str, value: Any) -> NDArray[Any]:

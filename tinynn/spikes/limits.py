@@ -6,16 +6,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinynn import _checks as check
-from tinynn.spikes._arguments import Array, numbers, vector
+from tinynn.spikes._arguments import Array, numbers, template_of
 from tinynn.spikes.noise import Noise
 from tinynn.spikes.synthetic import waveform
 
 _POINTS = 2**14
 
 
-def matched_filter(template: ArrayLike, noise: ArrayLike) -> Array:
+def matched_filter(
+    template: ArrayLike, noise: ArrayLike, spatial: ArrayLike | None = None
+) -> Array:
     """Return w = Sigma^-1 s, the kernel that detects ``template`` s ``(K,)`` best in ``noise``.
 
+    Of a template ``(K, C)`` on C channels, whose noise has the covariance ``spatial`` across them
+    (default: independent), the kernel is ``(taps, C)``.
     In white noise it is the template, in AR(p) noise it has K + 2p taps. It correlates, as in
     ``Conv1d``; its centre tap, ``(len - 1) // 2``, falls on the template's centre sample. The
     output has variance d'^2, and mean d'^2 at a spike (Franke et al. 2015, doi
@@ -27,17 +31,20 @@ def matched_filter(template: ArrayLike, noise: ArrayLike) -> Array:
     [-0.67, 0.33, 2.67, -1.33]
     """
     owner = "matched_filter"
-    background = Noise(owner, noise)
-    white = background.whiten_template(vector(owner, "template", template))
-    # Sigma^-1 = F'F with F the whitening filter; F' is that filter run backwards.
-    return background.whiten_template(white[::-1])[::-1]
+    s = template_of(owner, template)
+    background = Noise(owner, noise, s.shape[1], spatial)
+    kernel = background.whiten_back(background.whiten_template(s))  # Sigma^-1 = F'F
+    return kernel if np.ndim(template) > 1 else kernel[:, 0]
 
 
-def dprime(kernel: ArrayLike, template: ArrayLike, noise: ArrayLike) -> float:
+def dprime(
+    kernel: ArrayLike, template: ArrayLike, noise: ArrayLike, spatial: ArrayLike | None = None
+) -> float:
     """Return d'(w) = w's / sqrt(w' Sigma w): how well ``kernel`` w tells ``template`` s from noise.
 
-    The kernel is ``(taps,)`` or, as in a ``Conv1d`` of one channel and one filter, ``(taps, 1,
-    1)``, the template ``(K,)``; their centres ``(taps - 1) // 2`` and ``(K - 1) // 2`` are laid on
+    The kernel is ``(taps,)``, or ``(taps, C)`` or, as in a ``Conv1d`` of one filter, ``(taps, C,
+    1)``, the template ``(K,)`` or ``(K, C)``; ``spatial`` is as in :func:`matched_filter`.
+    Their centres ``(taps - 1) // 2`` and ``(K - 1) // 2`` are laid on
     each other. The scale of the kernel does not matter, its sign does. A template of zeros has
     d' = 0. (d'(w) / d'(matched filter))^2 is the kernel's efficiency; AUC = Phi(d' / sqrt(2)) for
     spikes of known time. Raises ValueError for a kernel of zeros and for unstable noise.
@@ -48,35 +55,40 @@ def dprime(kernel: ArrayLike, template: ArrayLike, noise: ArrayLike) -> float:
     0.39
     """
     owner = "dprime"
-    w = numbers(owner, "kernel", kernel)
-    if w.ndim > 1 and w.size == len(w):
-        w = w.reshape(-1)
-    w, s = vector(owner, "kernel", w), vector(owner, "template", template)
-    background = Noise(owner, noise)
+    w, s = numbers(owner, "kernel", kernel), template_of(owner, template)
+    w = template_of(owner, w[..., 0] if w.ndim == 3 and w.shape[2] == 1 else w, "kernel")
+    if w.shape[1] != s.shape[1]:
+        raise ValueError(
+            f"{owner}: kernel and template must have as many channels, got {w.shape[1]} and "
+            f"{s.shape[1]} (shapes {np.shape(kernel)} and {np.shape(template)})."
+        )
+    background = Noise(owner, noise, s.shape[1], spatial)
     if not s.any():
         return 0.0
     if not w.any():
         raise ValueError(f"{owner}: kernel must not be all zeros: it tells nothing apart.")
     w = w / np.abs(w).max()
-    lag = (w.size - 1) // 2 - (s.size - 1) // 2
-    signal = np.correlate(w, s, "full")[lag + s.size - 1]
+    lag = (len(w) - 1) // 2 - (len(s) - 1) // 2
+    pairs = zip(w.T, s.T, strict=True)
+    signal = sum(np.correlate(v, c, "full")[lag + len(s) - 1] for v, c in pairs)
     return float(signal) / math.sqrt(background.variance(w))
 
 
 def predicted_f1(
     dprime: float, rate: float, *, tolerance: float = 2, template: ArrayLike | None = None,
-    noise: ArrayLike = "white",
+    noise: ArrayLike = "white", spatial: ArrayLike | None = None,
 ) -> float:  # fmt: skip
     """Return the F1 that theory predicts for the matched filter at its best threshold.
 
     Spikes of detectability ``dprime`` come at ``rate`` per sample without overlap; an event
     within ``tolerance`` samples of one counts. The filter's output z, over d', has variance 1 and
-    autocorrelation rho, that of the whitened ``template`` ``(K,)`` (of any scale; default
-    ``waveform()``); k samples from a spike its mean is d' rho_k. At threshold u a spike is found
+    autocorrelation rho, that of the whitened ``template`` ``(K,)`` or ``(K, C)`` (of any
+    scale; default ``waveform()``), ``spatial`` being as in :func:`matched_filter`;
+    k samples from a spike its mean is d' rho_k. At threshold u a spike is found
     with probability P(max of z_k > u, k from -tolerance to tolerance), and false alarms come one
     per up-crossing: P(z_0 <= u < z_1) per sample outside spikes (Rice's formula in discrete
     time). The best F1 over u >= 0 is returned; lower, maxima outnumber up-crossings. There is no
-    randomness in it, and it is good to about 1e-4.
+    randomness in it. It is good to about 1e-4, at tolerances above 4 to about 1e-3.
 
     Raises ValueError for a ``rate`` outside 0 to 1 / K: spikes would have to overlap.
 
@@ -84,27 +96,27 @@ def predicted_f1(
     [0.75, 0.9, 0.97]
     """
     owner = "predicted_f1"
-    s = waveform() if template is None else vector(owner, "template", template)
+    s = template_of(owner, waveform() if template is None else template)
     dprime = min(check.real(owner, "dprime", dprime, at_least=0), 40.0)  # F1 is 1 by then
     rate = check.real(owner, "rate", rate, above=0)
     reach = int(check.real(owner, "tolerance", tolerance, at_least=0))
-    background = Noise(owner, noise)
+    background = Noise(owner, noise, s.shape[1], spatial)
     if not s.any():
         raise ValueError(f"{owner}: template must not be all zeros.")
-    if rate * s.size >= 1:
+    if rate * len(s) >= 1:
         raise ValueError(
-            f"{owner}: rate must be below 1 / {s.size}, one spike per length of the template, got "
+            f"{owner}: rate must be below 1 / {len(s)}, one spike per length of the template, got "
             f"{rate:g}. Beyond it spikes overlap: score posterior() on a simulation instead."
         )
     white = background.whiten_template(s / np.abs(s).max())
-    rho = np.zeros(max(2 * reach + 1, white.size, 2))
-    rho[: white.size] = np.correlate(white, white, "full")[white.size - 1 :]
+    rho = np.zeros(max(2 * reach + 1, len(white), 2))
+    rho[: len(white)] = sum(np.correlate(c, c, "full")[len(white) - 1 :] for c in white.T)
     rho /= rho[0]
     low, high = 0.0, dprime + 6.0
     for _ in range(3):  # F1 is smooth in u: zoom in on its maximum
         u = np.linspace(low, high, 13)
         tp = rate * (1 - _all_below(u, dprime, rho, reach))
-        fp = _upcrossings(u, rho[1]) * (1 - rate * s.size)
+        fp = _upcrossings(u, rho[1]) * (1 - rate * len(s))
         f1 = 2 * tp / (rate + tp + fp)
         best = int(np.argmax(f1))
         low, high = u[max(best - 1, 0)], u[min(best + 1, u.size - 1)]

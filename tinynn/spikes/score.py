@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinynn import _checks as check
 from tinynn.spikes._arguments import Array, series, times, times_of_each
-from tinynn.spikes.detect import maxima
+from tinynn.spikes.events import maxima
 
 
 @dataclass(frozen=True, eq=False, repr=False)

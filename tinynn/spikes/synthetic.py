@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinynn import _checks as check
-from tinynn.spikes._arguments import Array, renewal, vector
+from tinynn.spikes._arguments import Array, renewal, template_of
 from tinynn.spikes.noise import Noise
 
 
@@ -50,10 +50,11 @@ def waveform(name: str = "biphasic", length: int = 25) -> Array:
 class Recording:
     """Simulated series and all that is needed to rebuild them and their theoretical limit.
 
-    ``x``, ``y``: ``(n_series, length, 1)``, the samples, and 1 at the centre of each spike, 0
-    elsewhere. ``times``: for every series, the centres as sorted sample indices. ``template``: the
-    spike as added, ``(K,)``; ``noise``: ``"white"`` or the tuple of AR coefficients; ``rate``: in
-    spikes per sample; ``refractory``: in samples.
+    ``x``: ``(n_series, length, C)``, the samples; ``y``: ``(n_series, length, 1)``, 1 at the centre
+    of each spike, 0 elsewhere. ``times``: for every series, the centres as sorted sample indices.
+    ``template``: the spike as added, ``(K,)`` or ``(K, C)``; ``noise``: ``"white"`` or the tuple of
+    AR coefficients; ``rate``: in spikes per sample; ``refractory``: in samples; ``spatial``: the
+    covariance of the channels' noise ``(C, C)``, None if they are independent.
     """
 
     x: NDArray[Any]
@@ -63,23 +64,28 @@ class Recording:
     noise: str | tuple[float, ...]
     rate: float
     refractory: int
+    spatial: Array | None = None
 
     def __repr__(self) -> str:
-        n_series, length, _ = self.x.shape
-        sizes = f"n_series={n_series}, length={length}, spikes={sum(map(len, self.times))}"
+        n_series, length, channels = self.x.shape
+        sizes = f"n_series={n_series}, length={length}, "
+        sizes += f"channels={channels}, " * (channels > 1) + f"spikes={sum(map(len, self.times))}"
         return f"Recording({sizes}, noise={self.noise!r})"
 
 
 def simulate(
     length: int, *, rate: float, dprime: float, template: ArrayLike | None = None,
     noise: ArrayLike = "white", refractory: int | None = None, n_series: int = 1,
-    amplitude_cv: float = 0.0, dtype: DTypeLike = "float32", rng: "check.Seed" = None,
+    amplitude_cv: float = 0.0, spatial: ArrayLike | None = None, dtype: DTypeLike = "float32",
+    rng: "check.Seed" = None,
 ) -> Recording:  # fmt: skip
     """Simulate ``n_series`` independent recordings of ``length`` samples with known spikes.
 
     Noise of unit variance, ``"white"`` or x_t = sum_i a_i x_{t-i} + e_t with the coefficients
     ``[a_1, a_2, ...]``, plus ``template`` ``(K,)`` (default: ``waveform()``) at every spike, scaled
     so that an isolated spike of known time has detectability ``dprime``: d'^2 = s' Sigma^-1 s.
+    A template ``(K, C)`` has a column for each of C channels, in whose noise e_t has the covariance
+    ``spatial`` ``(C, C)``, of unit diagonal (default: independent); s and Sigma are then of all.
     With ``amplitude_cv`` each spike has its own factor, log-normal with mean 1 and that
     coefficient of variation.
 
@@ -87,8 +93,8 @@ def simulate(
     so that there are ``rate`` spikes per sample. A spike is equally likely at every place where it
     fits, from the first sample on; none is cut by an edge.
 
-    Raises ValueError for ``rate * refractory >= 1``, unstable noise, a ``length`` below K or a
-    template of zeros (unless ``dprime`` is 0).
+    Raises ValueError for ``rate * refractory >= 1``, unstable noise, a ``length`` below K, a
+    template of zeros (unless ``dprime`` is 0) and a ``spatial`` that is no such covariance.
 
     >>> r = simulate(1000, rate=0.01, dprime=4, noise=[0.9], rng=0)
     >>> r
@@ -97,36 +103,36 @@ def simulate(
     ((1, 1000, 1), 'float32', [...])
     """
     owner = "simulate"
-    s = waveform() if template is None else vector(owner, "template", template)
+    s = template_of(owner, waveform() if template is None else template)
     length = check.integer(owner, "length", length, at_least=1)
     n_series = check.integer(owner, "n_series", n_series, at_least=1)
     dprime = check.real(owner, "dprime", dprime, at_least=0)
     spread = check.real(owner, "amplitude_cv", amplitude_cv, at_least=0)
-    background = Noise(owner, noise)
-    rate, refractory, chance = renewal(owner, rate, refractory, s.size)
+    background = Noise(owner, noise, s.shape[1], spatial)
+    rate, refractory, chance = renewal(owner, rate, refractory, len(s))
     kind = getattr(dtype, "__name__", str(dtype))
     kind = check.choice(owner, "dtype", kind, ("float32", "float64"))
     rng = check.generator(owner, rng)
     s = _scaled(owner, s, length, dprime, background)
     x = background.draw(n_series, length, rng)
-    row, onset = _onsets(n_series, length - s.size + 1, rate, refractory, chance, rng)
+    row, onset = _onsets(n_series, length - len(s) + 1, rate, refractory, chance, rng)
     log_variance = math.log1p(spread**2)
     amplitude = rng.lognormal(-log_variance / 2, math.sqrt(log_variance), onset.size)
     for age, value in enumerate(s):
-        x[row, onset + age] += amplitude * value
-    centre = onset + (s.size - 1) // 2
+        x[row, onset + age] += amplitude[:, np.newaxis] * value
+    centre = onset + (len(s) - 1) // 2
     y = np.zeros((n_series, length, 1), kind)
     y[row, centre] = 1
     times = np.split(centre, np.searchsorted(row, np.arange(1, n_series)))
-    x = x.astype(kind)[:, :, np.newaxis]
-    return Recording(x, y, times, s, background.spec, rate, refractory)
+    x, s = x.astype(kind), s if np.ndim(template) > 1 else s[:, 0]  # type: ignore[arg-type]
+    return Recording(x, y, times, s, background.spec, rate, refractory, background.spatial)
 
 
 def _scaled(owner: str, s: Array, length: int, dprime: float, background: Noise) -> Array:
     """Return the template at the size at which it has the detectability asked for."""
-    if length < s.size:
+    if length < len(s):
         raise ValueError(
-            f"{owner}: length must be at least the template's {s.size} samples, got {length}. "
+            f"{owner}: length must be at least the template's {len(s)} samples, got {length}. "
             f"A shorter series holds no whole spike."
         )
     if not s.any():

@@ -1,74 +1,220 @@
-"""Weights in files: NumPy's .npz, never pickle, and never half a file where a good one was."""
+"""Models in files: NumPy's .npz and JSON, never pickle, and never half a file for a good one."""
 
 import io
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, BinaryIO
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import numpy as np
+from tinynn import _checks as check
+from tinynn.nn.config import BUILD, build, describe
+from tinynn.nn.layer import Layer, fitted
+from tinynn.training.archive import (
+    Archive,
+    Damaged,
+    File,
+    is_path,
+    naming,
+    opened,
+    shown_name,
+    unreadable,
+    write,
+    write_whole,
+)
 
-from tinynn.nn.layer import Layer
+MADE = "tinynn.json"  # the part of a file that says how the model is made
+SLACK = 2**20  # bytes by which parameters may exceed the file, for a better message
+KIND = "weight file of tinynn.save"
+UNCHANGED = " The model was left as it was."
+M = TypeVar("M", bound=Layer)
 
-_File = str | bytes | os.PathLike[str] | BinaryIO
+
+@dataclass(frozen=True)
+class Loaded:
+    """What :func:`load` found: paths that were ``missing`` in the file, or ``unexpected``.
+
+    ``misshapen``: paths whose arrays do not fit, by their shape or because the model's dtype cannot
+    hold them. Their parameters are as they were. ``model``: the model that was loaded into.
+    """
+
+    model: Layer
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
 
 
-def save(path: _File, model: Layer) -> None:
-    """Write a model's state, an .npz archive with one array for each dotted path.
+def save(path: File, model: Layer) -> None:
+    """Write a model: an .npz archive with an array for each dotted path, and how it is made.
 
     ``path``: a path, or a binary file object such as io.BytesIO, which is written to where it
     stands. To a path the archive is written under another name and then renamed, so the path holds
-    either the old or the new weights, whole. Its name is taken as it is, a link is followed, and
-    the permissions of a file that is replaced are kept. Raises TypeError if ``model`` is no Layer
-    or the file is opened for text, OSError if it cannot be written.
+    either the old or the new model, whole. Its name is taken as it is, a link is followed, and
+    the permissions of a file that is replaced are kept.
+
+    Beside the weights it holds JSON: the classes and arguments of tinynn's own layers, and of those
+    with a method ``to_config()`` that returns a dict; what requires a gradient; what is in
+    evaluation. Functions of your own and states of generators are not kept. Raises TypeError if
+    ``model`` is no Layer or the file is opened for text, OSError if it cannot be written.
 
     >>> from tinynn import Dense
     >>> memory = io.BytesIO()
     >>> save(memory, Dense(2, 1, rng=0))
-    >>> load(memory, Dense(2, 1, rng=1)).bias.shape
-    (1,)
+    >>> load_model(memory)
+    Dense(2, 1, activation='linear')
     """
-    named = _is_path("save", path, model, "write")
-    state = model.state_dict()
-    if not named:
+    _check_arguments("save", path, model, "write")
+    state, texts = model.state_dict(), {MADE: json.dumps(describe(model), allow_nan=False)}
+    if not is_path(path):
         memory = io.BytesIO()
-        _write(memory, state)
+        write(memory, state, texts)
         path.write(memory.getvalue())  # type: ignore[union-attr]
         return
-    with _named("save", path):
-        _write_whole(os.path.realpath(os.fsdecode(path)), state)  # type: ignore[arg-type]
+    with naming("save", path):
+        write_whole(path, lambda file: write(file, state, texts))
 
 
-def load(path: _File, model: Layer) -> Layer:
-    """Read weights written by :func:`save` into ``model``, and return it.
+def load(path: File, model: Layer, strict: bool = True) -> Loaded:
+    """Read weights written by :func:`save` into ``model``; return what did not fit.
 
-    ``path``: a path, or a binary file object. Raises FileNotFoundError if there is no such file;
-    ValueError, naming the file, if it is not such an archive, is damaged, holds pickled objects,
-    or does not fit the model (every missing, unexpected or misshapen entry is listed). The model
-    is then left as it was.
+    ``path``: a path, or a binary file object. ``strict``: whether everything must fit. If not, what
+    fits is loaded. Raises FileNotFoundError if there is no such file; ValueError, naming the file,
+    if it is no such archive, is damaged, or holds pickled objects, and if it does not fit the model
+    while ``strict`` (every missing, unexpected or misshapen entry is listed). The model is then
+    left as it was. No array is read before its shape fits.
+
+    >>> from tinynn import Dense
+    >>> memory = io.BytesIO()
+    >>> save(memory, Dense(2, 1, rng=0))
+    >>> loaded = load(memory, Dense(2, 3, use_bias=False, rng=1), strict=False)
+    >>> loaded.missing, loaded.unexpected, loaded.misshapen
+    ([], ['bias'], ['kernel'])
     """
-    named, name = _is_path("load", path, model, "read"), _name(path)
-    if named and os.path.isdir(path):  # type: ignore[arg-type]
-        raise ValueError(f"load: {name} is a folder, not a file.")
-    with _named("load", path), open(path, "rb") if named else nullcontext(path) as opened:  # type: ignore
-        state = _read(opened, name)
-    try:
-        model.load_state_dict(state)
-    except ValueError as error:
-        raise ValueError(f"load: {name}: {error}") from None
+    _check_arguments("load", path, model, "read")
+    strict = check.flag("load", "strict", strict)
+    with opened("load", path, KIND, UNCHANGED) as archive:
+        _refuse_others("load", path, archive)
+        if strict:
+            try:
+                model.load_state_dict(archive.arrays)
+            except ValueError as error:
+                raise ValueError(f"load: {shown_name(path)}: {error}") from None
+            return Loaded(model, [], [], [])
+        return _load_what_fits(model, archive.arrays)
+
+
+def _load_what_fits(model: Layer, arrays: Mapping[str, Any]) -> Loaded:
+    tensors = dict(model._named_tensors())
+    found = Loaded(model, [], [path for path in arrays if path not in tensors], [])
+    state: dict[str, Any] = {}
+    for path, tensor in tensors.items():
+        state[path] = tensor._data
+        if path not in arrays:
+            found.missing.append(path)
+            continue
+        try:
+            state[path] = fitted(path, arrays[path], tensor)
+        except ValueError:
+            found.misshapen.append(path)
+    model.load_state_dict(state)
+    return found
+
+
+def load_model(
+    path: File, classes: Mapping[str, type] | None = None, *, rng: "check.Seed" = None
+) -> Any:
+    """Return the model in a file of :func:`save`: its layers, weights, dtypes and modes.
+
+    ``path``: a path, or a binary file object. ``classes``: your own classes by name, which have
+    ``to_config()`` and a classmethod ``from_config(config)`` (without it, the class is called with
+    the entries of the dict by name). The file holds no code. ``rng``: a Generator or a seed for all
+    layers that draw, such as Dropout, whose generators are not in the file. Raises
+    FileNotFoundError if there is no such file; ValueError, naming the file, if it is damaged, holds
+    weights alone, or layers that are unknown, and if weights do not fit the layers.
+
+    >>> from tinynn import Dense, Dropout, Sequential
+    >>> memory = io.BytesIO()
+    >>> save(memory, Sequential(Dense(2, 3, "relu", rng=0), Dropout(0.5)).eval())
+    >>> model = load_model(memory)
+    >>> model[0], model[1].training
+    (Dense(2, 3, activation='relu'), False)
+    """
+    _check_file("load_model", path, "read")
+    classes = {} if classes is None else classes
+    if not isinstance(classes, Mapping) or not all(isinstance(c, type) for c in classes.values()):
+        got = check.shown(classes)
+        raise TypeError(f"load_model: classes must be a dict {{name: class}}, got {got}.")
+    generator, name = check.generator("load_model", rng), shown_name(path)
+    with opened("load_model", path, KIND) as archive:
+        _refuse_others("load_model", path, archive)
+        try:
+            text = archive.text(MADE)
+            described = None if text is None else json.loads(text, parse_constant=_no_number)
+        except Exception as error:  # whatever hostile JSON makes Python raise
+            raise unreadable("load_model", name, KIND, error, "") from error
+        if described is None:
+            raise ValueError(
+                f"load_model: {name} holds weights alone, as older versions wrote them. {BUILD}"
+            )
+        archive.demand_backed()
+        nbytes = SLACK + sum(array.nbytes for array in archive.arrays.values())
+        try:
+            model = build(described, classes, generator, nbytes)
+            _take(model, archive)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"load_model: {name}: {error}") from error
     return model
 
 
-def _is_path(owner: str, file: Any, model: Any, method: str) -> bool:
-    """Tell a path from a file object, having checked both arguments of ``owner``."""
+def _take(model: Layer, archive: Archive) -> None:
+    """Give a model that was just built its weights, in the dtypes that they have in the file."""
+    tensors, arrays = dict(model._named_tensors()), archive.arrays
+    faults = [f"missing: {path}" for path in tensors if path not in arrays]
+    faults += [f"unexpected: {path}" for path in arrays if path not in tensors]
+    for path in tensors.keys() & arrays.keys():
+        for what in ("shape", "dtype"):
+            needed, got = (getattr(part[path], what) for part in (tensors, arrays))
+            if needed != got and (what == "shape" or needed.kind != got.kind):
+                faults.append(f"wrong {what}: {path} needs {needed}, got {got}")
+    if faults:
+        lines = "\n  ".join(sorted(faults))
+        raise ValueError(
+            f"its weights do not fit the model that it describes:\n  {lines}\nWas a parameter "
+            f"replaced or shared after its layer was made? {BUILD}"
+        )
+    for path, tensor in tensors.items():
+        array = arrays[path].read()
+        tensor._replace(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _refuse_others(owner: str, path: Any, archive: Archive) -> None:
+    """Refuse an archive that fit has written."""
+    if "checkpoint.json" in archive.texts:
+        raise ValueError(
+            f"{owner}: {shown_name(path)} is a checkpoint of a training, no file of tinynn.save. "
+            "Go on with it: tinynn.fit(..., checkpoint=path)."
+        )
+    for name in archive.texts:
+        if name != MADE:
+            raise Damaged(f"it holds {name!r}, which is no array")
+
+
+def _check_arguments(owner: str, file: Any, model: Any, method: str) -> None:
+    """Check the model and the file that ``owner`` was given."""
     if not isinstance(model, Layer):
         raise TypeError(
             f"{owner}: the second argument must be a Layer, got {type(model).__name__}. "
             f"The order is {owner}(path, model)."
         )
-    if isinstance(file, (str, bytes, os.PathLike)):
-        return True
+    _check_file(owner, file, method)
+
+
+def _check_file(owner: str, file: Any, method: str) -> None:
+    if is_path(file):
+        return
     if not hasattr(file, method):
         raise TypeError(
             f"{owner}: the first argument must be a path or a binary file object to {method}, got "
@@ -78,79 +224,3 @@ def _is_path(owner: str, file: Any, model: Any, method: str) -> bool:
         raise TypeError(
             f"{owner}: the file must be opened in binary mode, '{method[0]}b', not for text."
         )
-    return False
-
-
-def _name(file: Any) -> str:
-    """Return what a message calls the file."""
-    if isinstance(file, (str, bytes, os.PathLike)):
-        return os.fsdecode(file)
-    name = getattr(file, "name", None)
-    return name if isinstance(name, str) else f"the {type(file).__name__}"
-
-
-@contextmanager
-def _named(owner: str, file: Any) -> Iterator[None]:
-    """Raise errors inside in the name of the file that was asked for."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"{owner}: {error.strerror or error}", _name(file)) from error
-
-
-def _write_whole(target: str, state: dict[str, np.ndarray]) -> None:
-    """Replace the file ``target`` all at once."""
-    before = os.stat(target).st_mode if os.path.exists(target) else None
-    if before is not None and not stat.S_ISREG(before):
-        with open(target, "wb") as device:  # such as a pipe: it is not for us to replace
-            _write(device, state)
-        return
-    if before is not None and not os.access(target, os.W_OK):
-        raise PermissionError(13, "Permission denied, the file is read-only")
-    temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            if before is not None:
-                os.chmod(temporary, stat.S_IMODE(before))
-            _write(file, state)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _write(file: Any, state: dict[str, np.ndarray]) -> None:
-    """Write an .npz archive; numpy.savez would refuse an array named "file"."""
-    import zipfile  # costs a tenth of importing NumPy, and only files need it
-
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in state.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _read(file: Any, name: str) -> dict[str, np.ndarray]:
-    import zipfile
-
-    state: dict[str, np.ndarray] = {}
-    try:
-        if not file.seekable():
-            file = io.BytesIO(file.read())
-        with zipfile.ZipFile(file) as archive:
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            if len(members) != len(archive.namelist()):
-                raise ValueError("it holds two arrays of one name")
-            for path, name_inside in members.items():
-                with archive.open(name_inside) as member:
-                    state[path] = np.lib.format.read_array(member, allow_pickle=False)
-                    if member.read(1):  # also makes zipfile check the sum of what is read whole
-                        raise ValueError(f"{name_inside} has bytes after its array")
-            return state
-    except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
-        reason = str(error) or type(error).__name__
-        raise ValueError(
-            f"load: {name} is not a readable weight file of tinynn.save: {reason}. "
-            "The model was left as it was."
-        ) from error

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.branches import Parallel, Residual
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Sequential
 from tinynn.nn.observe import mode, one_series_refused, title
@@ -112,7 +114,7 @@ def _reach_for(model: Layer, x: np.ndarray, piece: Any) -> ReceptiveField:
     if piece < min(shortest := shortest_piece(reach), x.shape[-2]):
         raise ValueError(
             f"predict: piece_length must be at least {shortest} for this model, whose outputs see "
-            f"{reach.left} steps back and {reach.right} ahead, got {piece}."
+            f"{math.ceil(reach.left)} steps back and {math.ceil(reach.right)} ahead, got {piece}."
         )
     return reach
 
@@ -133,18 +135,29 @@ def known_reach(owner: str, model: Layer, otherwise: str) -> ReceptiveField:
 
 
 def first_layer(layer: Layer, test: Callable[[ReceptiveField | None], bool], path: str = "") -> str:
-    """Return the first layer whose reach is such; a Sequential's is that of its layers."""
-    if isinstance(layer, Sequential) and type(layer).reach is Sequential.reach:
-        for i, part in enumerate(layer):
+    """Return the first layer whose reach is such; a container's is that of its layers."""
+    if type(layer).reach in (Sequential.reach, Residual.reach, Parallel.reach):
+        for below, part in layer.named_layers()[1:]:
             if test(receptive_field_of(part)):
-                return first_layer(part, test, f"{path}.layers.{i}".lstrip("."))
+                return first_layer(part, test, f"{path}.{below}".lstrip("."))
     return title(path, layer)
 
 
 def shortest_piece(reach: ReceptiveField) -> int:
     """Return how long a piece must be to give an output that sees no cut, wherever it begins."""
-    back = -(-reach.left // reach.stride)
-    return (back + 2) * reach.stride + reach.right - 1
+    back = math.ceil(reach.left / reach.stride)
+    return math.ceil(back * reach.stride + 2 * reach.grid + reach.right) - 1
+
+
+def certain(reach: ReceptiveField, steps: int) -> int:
+    """Return how many outputs of a piece, from its first on, see no step behind its end."""
+    return math.floor((steps - 1 - reach.right) / reach.stride) + 1
+
+
+def begin(reach: ReceptiveField, output: int) -> int:
+    """Return the last input step at which a piece may begin that is to give an output."""
+    first = math.floor((output - math.ceil(reach.left / reach.stride)) * reach.stride)
+    return max(0, first // reach.grid * reach.grid)
 
 
 def _cuts(
@@ -152,18 +165,18 @@ def _cuts(
 ) -> Iterator[tuple[int, int, int, int | None]]:
     """Yield (start, stop, first, last): of x[start:stop] the outputs [first:last] are right.
 
-    A piece begins at a multiple of the stride, and its length has the same remainder by it as the
+    A piece begins at a multiple of the strides, and its length has the same remainder by it as the
     whole length: so every layer pads it and places its windows as in the whole series. Left out
     are the outputs that see a cut, where each layer has padded what in the whole series goes on.
     """
-    stride = reach.stride
-    back = -(-reach.left // stride)
-    start = stop = 0
+    start = stop = given = 0
     while stop < length:
-        stop = min(length, start + piece - (piece - length) % stride)
-        last = None if stop == length else (stop - start - 1 - reach.right) // stride + 1
-        yield start, stop, back if start else 0, last
-        start += ((last or 0) - back) * stride
+        stop = min(length, start + piece - (piece - length) % reach.grid)
+        last = None if stop == length else certain(reach, stop - start)
+        at = int(start / reach.stride)
+        yield start, stop, given - at, last
+        given = at + (last or 0)
+        start = begin(reach, given)
 
 
 class _Run(NamedTuple):
@@ -190,7 +203,7 @@ class _Run(NamedTuple):
             y = self.forward(x, worker)
             self.bar.update(_steps(x))
             return y
-        axis, length, stride = x.ndim - 2, x.shape[-2], self.reach.stride
+        axis, length, stride = x.ndim - 2, x.shape[-2], Fraction(self.reach.stride)
         cuts = list(_cuts(length, self.reach, self.piece))
         result: Any = None
 
@@ -202,9 +215,9 @@ class _Run(NamedTuple):
             start, stop, first, last = cuts[i]
             y = self.forward(x[steps(start, stop)], max(worker, thread))
             if result is None:  # the first piece shows shape and dtype
-                outputs = y.shape[axis] + (length - stop) // stride
+                outputs = y.shape[axis] + int((length - stop) / stride)
                 result = np.empty((*y.shape[:axis], outputs, *y.shape[axis + 1 :]), y.dtype)
-            at = start // stride
+            at = int(start / stride)
             kept = steps(at + first, None if last is None else at + last)
             result[kept] = y[steps(first, last)]
             self.bar.update(_steps(x[steps(cuts[i - 1][1] if i else 0, stop)]))

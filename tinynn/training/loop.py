@@ -1,72 +1,76 @@
-"""The training loop: fit() with progress bar, history and validation."""
+"""The training loop: fit() checks what it is given, and starts a run."""
 
-import math
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff.graph import no_grad
+from tinynn import metrics as measures
 from tinynn.nn import losses
 from tinynn.nn.layer import Layer
-from tinynn.nn.observe import first_nonfinite_layer, mode, one_series_refused
-from tinynn.training.batches import Batches, paired, shuffled
+from tinynn.training.callbacks import Callback, as_callbacks
+from tinynn.training.checkpoint import Checkpoint
+from tinynn.training.data import Weighing, training_data
+from tinynn.training.data import validation_data as validating
+from tinynn.training.history import History
 from tinynn.training.inference import check_model
 from tinynn.training.optimizers import Optimizer
-from tinynn.training.progress import progress_bar
-from tinynn.training.steps import EagerStep, Loss, quiet, scalar, training_step
-from tinynn.training.threads import one_blas_thread
-
-Callback = Callable[[int, dict[str, float]], Any]
-ADVICE = "Use a smaller learning rate, or tinynn.clip_grad_norm."
+from tinynn.training.resume import Kept, as_checkpoint
+from tinynn.training.run import Metrics, Run
+from tinynn.training.steps import training_step
 
 
-@dataclass
-class History:
-    """What :func:`fit` has seen: ``history["loss"]``, ``history["val_loss"]``, one per epoch.
-
-    ``eager``: why steps were not replayed, by the part that stood in the way; None if they were.
-    """
-
-    history: dict[str, list[float]] = field(default_factory=dict)
-    eager: str | None = None
-
-    def append(self, logs: dict[str, float]) -> None:
-        """Add the figures of one epoch."""
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-
-
+@check.with_hints
 def fit(
-    model: Layer, x: Any, y: Any, *, loss: str | Callable[..., Any], optimizer: Optimizer,
-    epochs: int, batch_size: int = 32, validation_data: tuple[Any, Any] | None = None,
-    shuffle: bool = True, rng: "check.Seed" = None, callbacks: Sequence[Callback] = (),
-    progress: bool = True, compile: bool | str = "auto", chunk: int | str | None = "auto",
-    threads: int | None = None,
+    model: Layer, x: Any, y: Any = None, *, loss: str | Callable[..., Any], optimizer: Optimizer,
+    epochs: int, batch_size: int = 32, validation_data: Any = None, validation_split: float = 0.0,
+    sample_weight: Any = None, class_weight: Mapping[int, float] | None = None,
+    metrics: Sequence[str | Callable[..., Any]] = (), shuffle: bool = True,
+    rng: "check.Seed" = None, callbacks: Sequence[Callback | Callable[..., Any]] = (),
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None, progress: bool = True,
+    compile: bool | str = "auto", chunk: int | str | None = "auto", threads: int | None = None,
 ) -> History:  # fmt: skip
-    """Train ``model`` on ``x``, ``y``: for each batch a forward pass, a backward pass, a step.
+    """Train ``model``: for each batch a forward pass, a backward pass, a step of ``optimizer``.
 
-    ``x``, ``y``: arrays (samples, ...); ``validation_data``: such a pair. ``loss``: a function of
-    (prediction, target) that returns a scalar, or the name of one of ``tinynn.losses``.
-    ``optimizer`` holds the model's parameters. ``rng``: Generator or seed of the shuffling.
-    ``callbacks``: functions ``(epoch, logs)``, called after each epoch, counted from 0; one that
-    returns True ends the training. ``progress``: a tqdm bar for each epoch, with the running loss.
+    ``x``, ``y``: arrays (samples, ...), of which each epoch takes batches in a new order, drawn
+    from ``rng``, a Generator or seed. Or ``x`` alone: a dataset with a length, over which one
+    iterates anew each epoch, of batches (x, y) or (x, y, weight), as PyTorch's DataLoader.
+    ``loss``: a function of (prediction, target) that returns a scalar, or the name of one of
+    ``tinynn.losses``. ``validation_data``: (x, y), (x, y, weight) or a dataset;
+    ``validation_split``: a share of the samples, the last before shuffling. ``sample_weight``:
+    (samples,), or (samples, length) for time steps. ``class_weight``: {class: weight} for integer
+    targets, one-hot rows of categorical_crossentropy, or 0 and 1; a class that is not named counts
+    1. Weights multiply, and the loss gets them as ``sample_weight``: of as many axes as the loss
+    before it is reduced, of a function of your own as many as the target. As in Keras, the mean
+    divides by the number of losses.
 
-    With ``compile="auto"`` the steps are recorded once and replayed, which is quicker and equal to
-    rounding, where every part is known to depend on its arguments and Tensors alone: tinynn's own
-    layers and losses, and what :func:`tinynn.pure` marks. All else runs as it is written, and the
-    History's ``eager`` says why. ``compile=True`` is your word that it holds for all parts; False:
-    never. ``chunk``: samples computed at a time where the loss is a mean over them, "auto" for as
-    many as fit the cache, None for the batch. ``threads``: how many chunks at a time, None for as
-    many as pay. Equal settings give equal numbers.
+    ``metrics``: names of ``tinynn.metrics``, or functions of arrays (prediction, target): the
+    mean over training batches, and ``val_...`` over the validation data as a whole.
+    ``callbacks``: :class:`Callback` objects, or functions ``(epoch, logs)``, called after each
+    epoch, counted from 0; a truthy answer ends the training. ``progress``: a tqdm bar an epoch; one
+    for all where the output is no terminal; "eager" there means that steps could be quicker.
 
-    Returns a History: the mean loss over the samples of each epoch, and the validation loss.
+    ``checkpoint``: a path, or a :class:`Checkpoint`, in which the whole state of the training is
+    kept after each epoch. A script that was killed and is started again goes on from there, and
+    ends in the same bits; one that had finished returns its History at once. Give each training a
+    path of its own. Other settings, data or models than those of the file are refused; more epochs
+    are not. Generators are kept that layers and data hold as attributes, and what callbacks and a
+    dataset return as their ``state_dict()``.
+
+    With ``compile="auto"`` steps are recorded once and replayed, equal to rounding, where every
+    part is known to depend on its arguments and Tensors alone: tinynn's own layers and losses, and
+    what :func:`tinynn.pure` marks. All else runs as it is written, and the History's ``eager`` says
+    why. True: your word that it holds for all parts; False: never. ``chunk``: samples computed
+    at a time where the loss is a mean over them, "auto" for as many as fit the cache, None for the
+    batch; where a layer couples them, as BatchNorm does, a batch is never cut. ``threads``: how
+    many chunks at a time, None for as many as pay.
+
+    Returns a History: the mean loss over the samples of each epoch, and all other figures.
+    Ctrl-C ends the training after the last whole step; pressed again, it raises KeyboardInterrupt.
     Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
-    batch (counted from 1, as on the bar) and place. Ctrl-C leaves the model in its last whole step.
+    batch (counted from 1) and place. An error raised on the way has the History as ``history``.
 
     >>> from tinynn import Dense, SGD
     >>> model = Dense(1, 1, rng=0)
@@ -76,128 +80,55 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
+    run, kept = _checked_run(**locals())
+    return run.train(None if kept is None else kept.state())
+
+
+def _checked_run(
+    model: Layer, x: Any, y: Any, *, loss: Any, optimizer: Any, epochs: Any, batch_size: Any,
+    validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, checkpoint: Any,
+    progress: Any, compile: Any, chunk: Any, threads: Any, **data: Any,
+) -> tuple[Run, Kept | None]:  # fmt: skip
+    """Return the run of one call of fit and its checkpoint, having checked the arguments."""
     check_model("fit", model)
-    pieces = shuffled("fit", x, y, batch_size, shuffle, rng)
-    given = losses.get("fit", loss)
+    loss = losses.get("fit", loss)
     epochs = check.integer("fit", "epochs", epochs, at_least=1)
-    check.flag("fit", "progress", progress)
-    _check_optimizer(model, optimizer)
+    progress = check.flag("fit", "progress", progress)
     how = _checked_compilation(compile, chunk, threads)
-    hooks = _checked_callbacks(callbacks)
-    held_out = None
+    file = as_checkpoint(checkpoint)
+    hooks, figures = as_callbacks(callbacks), _checked_metrics(metrics)
+    dtype = np.result_type(*[p.dtype for p in model.parameters()], np.float32)
+    unweighed = Weighing(loss, None, dtype)
+    weighing = unweighed if class_weight is None else Weighing(loss, class_weight, dtype)
+    training, held_out = training_data(x, y, weighing, unweighed, batch_size=batch_size, **data)
     if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            got = check.shown(validation_data)
-            raise TypeError(f"fit: validation_data must be a pair (x, y), got {got}.")
-        held_out = Batches(*paired("fit: validation_data", *validation_data), pieces.size)
-    step = training_step(model, given, optimizer, **how)
-    return _Run(model, given, step, epochs, progress).train(pieces, held_out, hooks)
+        if held_out is not None:
+            raise ValueError("fit: give validation_data or validation_split, not both.")
+        held_out = validating(validation_data, unweighed, batch_size)
+    _check_optimizer(model, optimizer)
+    step = training_step(model, loss, optimizer, keep=bool(figures), **how)
+    parts = training, held_out, figures, hooks, progress
+    run = Run(model, loss, optimizer, step, epochs, *parts)
+    run.keeper = kept = None if file is None else Kept(file, run)
+    return run, kept
 
 
-class _Run(NamedTuple):
-    """The epochs of one call of fit()."""
-
-    model: Layer
-    loss: Loss
-    step: EagerStep
-    epochs: int
-    progress: bool
-
-    def train(
-        self, pieces: Batches, held_out: Batches | None, hooks: Sequence[Callback]
-    ) -> History:
-        """Run the epochs, until a callback ends it."""
-        for data in filter(None, (pieces, held_out)):
-            with self._as_samples(data):
-                pass  # what is known without calling the model is said before anything is changed
-        for name in ("x", "y") if held_out else ():
-            ours, theirs = getattr(pieces, name).shape, getattr(held_out, name).shape
-            if len(ours) != len(theirs):
-                raise ValueError(
-                    f"fit: validation_data: {name} must have as many axes as {name}, {ours}, "
-                    f"got {theirs}."
-                )
-        history = History()
-        try:
-            with mode(self.model, training=True), one_blas_thread():
-                for epoch in range(self.epochs):
-                    logs = self._epoch(epoch, pieces, held_out)
-                    history.append(logs)
-                    answers = [hook(epoch, dict(logs)) for hook in hooks]
-                    if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
-                        break
-        finally:
-            history.eager = self.step.eager
-            self.step.close()
-        return history
-
-    def _as_samples(self, pieces: Batches) -> AbstractContextManager[None]:
-        """Refuse, at the model's first call inside, one series that is taken for samples."""
-        advice = "Add a batch axis: x[None] and y[None]."
-        return one_series_refused("fit", self.model, pieces.x, pieces.size, advice)
-
-    def _epoch(self, epoch: int, pieces: Batches, held_out: Batches | None) -> dict[str, float]:
-        """Take the steps of an epoch, return its figures."""
-        title, first = f"Epoch {epoch + 1}/{self.epochs}", not epoch
-        self.step.begin_epoch()
-        with progress_bar(self.progress, len(pieces), title) as bar, quiet():
-            logs = {"loss": self._mean("loss", self.step, pieces, title, first, bar)}
-            if path := _nonfinite_parameter(self.model):
-                what = f"fit: parameter {path} is no longer finite after {title.lower()}"
-                raise FloatingPointError(f"{what}. {ADVICE}")
-            if held_out is not None:
-                with no_grad(), mode(self.model, training=False):
-                    mean = self._mean("validation loss", self._validate, held_out, title, first)
-                    logs["val_loss"] = mean
-            bar.set_postfix({name: f"{value:.4g}" for name, value in logs.items()})
-        return logs
-
-    def _mean(
-        self, what: str, of: Loss, pieces: Batches, title: str, first: bool, bar: Any = None
-    ) -> float:
-        """Return the mean over the samples of the losses ``of(x, y)``, which must be finite."""
-        total, samples, shown = 0.0, 0, 0.0
-        for i, (x, y) in enumerate(pieces):
-            with self._as_samples(pieces) if first and not i else nullcontext():
-                number = of(x, y)
-            if not math.isfinite(number):
-                where = f"{title.lower()}, batch {i + 1}" + (
-                    "" if bar is None else f"/{len(pieces)}"
-                )
-                raise _nonfinite(self.model, x, y, f"fit: the {what} is {number} in {where}")
-            total += number * len(x)
-            samples += len(x)
-            if bar is None:
-                continue
-            if not bar.disable and time.monotonic() - shown > 0.1:
-                shown = time.monotonic()
-                bar.set_postfix({what: f"{total / samples:.4g}"}, refresh=False)
-            bar.update()
-        return total / samples
-
-    def _validate(self, x: np.ndarray, y: np.ndarray) -> Any:
-        return scalar(self.loss(self.model(x), y)).item()
-
-
-def _nonfinite_parameter(model: Layer) -> str | None:
-    named = model.named_parameters()
-    return next((path for path, p in named if not np.isfinite(p._data).all()), None)
-
-
-def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
-    """Return the error for a loss that is not finite, with the first place that explains it."""
-    for name, array in (("x", x), ("y", y)):
-        if not np.isfinite(array).all():
-            place = f"{name} itself is not finite in this batch. Clean the data."
-            return FloatingPointError(f"{what}: {place}")
-    if path := _nonfinite_parameter(model):
-        return FloatingPointError(f"{what}: parameter {path} is not finite. {ADVICE}")
-    layer = first_nonfinite_layer(model, x)
-    place = f"first in the output of layer {layer}"
-    if layer is None:
-        place = "all parameters and the outputs of all layers are finite, so it arises in the loss"
-        place += " itself"
-    return FloatingPointError(f"{what}: {place}. {ADVICE}")
+def _checked_metrics(given: Any) -> Metrics:
+    """Return metrics by name."""
+    if isinstance(given, (str, Mapping)) or not hasattr(given, "__iter__"):
+        got = check.shown(given)
+        raise TypeError(
+            f'fit: metrics must be a list of names and functions, such as ["accuracy"], got {got}.'
+        )
+    found = [measures.get("fit", metric) for metric in given]
+    names = ["loss", *(name for name, _ in found)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"fit: two metrics are called {name!r}. Give a function of your own another "
+                "__name__."
+            )
+    return found
 
 
 def _check_optimizer(model: Layer, optimizer: Any) -> None:
@@ -232,11 +163,3 @@ def _checked_compilation(compile: Any, chunk: Any, threads: Any) -> dict[str, An
         )
     compile = compile if automatic else bool(compile)
     return {"compile": compile, "chunk": chunk, "threads": threads}
-
-
-def _checked_callbacks(callbacks: Any) -> list[Callback]:
-    hooks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if callable(callbacks) or not all(map(callable, hooks)):
-        got = check.shown(callbacks)
-        raise TypeError(f"fit: callbacks must be a list of functions (epoch, logs), got {got}.")
-    return hooks

@@ -1,81 +1,30 @@
-"""Optimizers: rules that move parameters against their gradients."""
+"""The base of all optimizers: whole steps by a rule, and a complete state."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.listening import effect
-from tinynn.autodiff.primitive import inspected, primitive
-from tinynn.autodiff.tensor import Tensor
+from tinynn.training import schedules
+from tinynn.training.clipping import clipped
+from tinynn.training.groups import (
+    Given,
+    Group,
+    Held,
+    Part,
+    Slots,
+    checked,
+    flat,
+    is_setting,
+    parts,
+)
+from tinynn.training.settings import Limit, Scheduled
 
 JOINED = 2**15  # elements of all parameters, up to which one array of them is quicker than each
-
-Slots = dict[str, np.ndarray]
-
-
-def _checked_parameters(owner: str, given: Iterable[Tensor], *, frozen: bool) -> list[Tensor]:
-    if isinstance(given, (Tensor, set, frozenset)) or not isinstance(given, Iterable):
-        raise TypeError(  # a set has no order, and an optimizer's state goes by position
-            f"{owner}: parameters must be a list of Tensors, such as model.parameters(), "
-            f"got {check.shown(given)}."
-        )
-    tensors = list(given)
-    if not tensors:
-        raise ValueError(
-            f"{owner}: parameters is empty; give model.parameters(). A parameter of a Layer is an "
-            "attribute that is a Tensor(..., requires_grad=True), no ndarray and no result."
-        )
-    for i, tensor in enumerate(tensors):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"{owner}: parameters[{i}] must be a Tensor, got {check.shown(tensor)}. "
-                "Give model.parameters()."
-            )
-        if tensor._trace is not None or not (tensor.requires_grad or frozen):
-            raise ValueError(
-                f"{owner}: parameters[{i}], of shape {tensor.shape}, must be a leaf that requires "
-                "a gradient. Create it with Tensor(..., requires_grad=True)."
-            )
-    if len({id(tensor) for tensor in tensors}) != len(tensors):
-        raise ValueError(f"{owner}: a parameter is listed twice; it would be updated twice.")
-    return tensors
-
-
-class _Setting:
-    """A number within bounds, or a flag, checked when it is set; it is read from the own dict."""
-
-    def __init__(self, **bounds: float) -> None:
-        self.bounds = bounds
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def _set(self, instance: Any, value: Any) -> None:
-        checked = check.real if self.bounds else check.flag
-        owner = type(instance).__name__
-        vars(instance)[self.name] = checked(owner, self.name, value, **self.bounds)
-
-    __set__ = effect(_set, "setting")
-
-
-class _Misnamed:
-    """A setting's name elsewhere, which would be another attribute, unheeded."""
-
-    def __init__(self, meant: str) -> None:
-        self.meant = meant
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        who = (owner if instance is None else type(instance)).__name__
-        raise AttributeError(f"{who}: there is no setting {self.name!r}; it is {self.meant} here.")
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        self.__get__(instance, type(instance))
 
 
 class Optimizer:
@@ -83,11 +32,20 @@ class Optimizer:
 
     A step is taken as a whole or, if it is interrupted, not at all; ``iterations`` counts them.
 
+    ``parameters``: Tensors that require a gradient, such as ``model.parameters()``, or pairs
+    (path, Tensor). Or groups: dicts with "parameters" and settings of their own, for all other
+    settings are the constructor's. ``learning_rate``: a number, or a schedule: a function of
+    ``iterations`` that is asked at each step (:mod:`tinynn.schedules`). It can be set at any time;
+    when it is read, it is the number for the next step. ``clip_value``: bound of each element of
+    the gradients; ``clip_norm``: of the joint norm of all, after that. ``.grad`` stays as it is.
+
     What a class that writes the rule may say: ``slot_names``, of the arrays that it keeps for each
     parameter; ``elementwise = True`` if it treats each element alike and by itself, for then it may
     be given many parameters as one flat array. Every number or flag that is an attribute, such as
-    ``learning_rate``, is part of the state, unless its name begins with ``_``.
+    ``learning_rate``, is part of the state, unless its name begins with ``_``. Groups may have
+    their own of each that is an argument of the constructor; a rule finds that of its group.
 
+    >>> from tinynn import Tensor
     >>> class Signs(Optimizer):
     ...     def updated(self, w, g, slots):
     ...         return w - self.learning_rate * np.sign(g), {}
@@ -96,22 +54,57 @@ class Optimizer:
     Tensor([ 0.5, -1.5], requires_grad=True)
     """
 
-    learning_rate: float = _Setting(at_least=0)  # type: ignore[assignment]
+    learning_rate = Scheduled(at_least=0)
+    clip_norm: float | None = Limit(above=0)  # type: ignore[assignment]
+    clip_value: float | None = Limit(above=0)  # type: ignore[assignment]
     slot_names: tuple[str, ...] | None = None  # None: any that the rule returns
+    optional_slots: tuple[str, ...] = ()  # of these, those that may be missing
     elementwise = False
+    _schedulable: Mapping[str, Scheduled] = MappingProxyType({"learning_rate": learning_rate})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Scheduled)}
+        cls._schedulable = {**cls._schedulable, **own}
         if vars(cls).keys() & {"updated", "_updated"}:  # what it inherits may not hold
-            cls.elementwise = vars(cls).get("elementwise", False)
-            cls.slot_names = vars(cls).get("slot_names")
+            for said in ("elementwise", "slot_names", "optional_slots"):
+                setattr(cls, said, vars(cls).get(said, getattr(Optimizer, said)))
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
-        self.parameters = _checked_parameters(type(self).__name__, parameters, frozen=False)
+    def __init__(
+        self, parameters: Given, learning_rate: float | schedules.Schedule, *,
+        clip_norm: float | None = None, clip_value: float | None = None,
+    ) -> None:  # fmt: skip
+        self.parameters = parameters
+        self._scheduled: dict[str, schedules.Schedule] = {}  # settings that are schedules
         self.learning_rate = learning_rate
+        self.clip_norm, self.clip_value = clip_norm, clip_value
         self.iterations = 0
-        self._slots: list[Slots] = [{} for _ in self.parameters]
-        self._joined = False  # whether there is only one entry in them, for all parameters as one
+
+    @property
+    def parameters(self) -> Any:
+        """The Tensors of all groups, a tuple. If others are set, all slots begin anew."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, given: Given) -> None:
+        self._parts, self._paths = parts(type(self), given)
+        self._parameters = tuple([p for part in self._parts for p in part.parameters])
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of parameters, whose settings can be read and set; without any, one of all."""
+        return [Group(self, part) for part in self._parts]
+
+    @property
+    def schedules(self) -> dict[str, schedules.Schedule]:
+        """The settings that are schedules, by name; of groups as "groups.0.learning_rate"."""
+        owns = [(f"groups.{i}.", part.own) for i, part in enumerate(self._parts)]
+        return {
+            f"{prefix}{name}": value
+            for prefix, held in [("", vars(self)), *owns]
+            for name, value in held.items()
+            if callable(value) and (prefix or name in self._scheduled)
+        }
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -119,8 +112,15 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient; raise RuntimeError if none has."""
-        if all(p.grad is None for p in self.parameters):
+        """Move every parameter that has a gradient; raise RuntimeError if none has.
+
+        Raises FloatingPointError if ``clip_norm`` is set and the gradients are not finite, and
+        ValueError if a schedule gives no number in range; then nothing is changed.
+        """
+        for p in self._parameters:
+            if p.grad is not None:
+                break
+        else:
             raise RuntimeError(
                 f"{type(self).__name__}: no parameter has a gradient. Call loss.backward() before "
                 "step(). If you did, does the optimizer hold the parameters of another model, or "
@@ -133,8 +133,9 @@ class Optimizer:
 
         ``w``: the parameter's value; ``g``: its gradient, of w's shape and dtype; ``slots``: the
         arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape.
-        ``self.iterations`` is the number of steps before this one. Half precision comes, and its
-        slots are kept, in single precision.
+        ``self.iterations`` is the number of steps before this one; ``self.learning_rate`` and all
+        other settings are numbers: those of the parameter's group, at this step. Half precision
+        comes, and its slots are kept, in single precision.
         """
         raise NotImplementedError(f"{type(self).__name__}: write updated(self, w, g, slots).")
 
@@ -146,63 +147,87 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
-        weights = [p._data for p in self.parameters]
-        gradients = [getattr(p, "_grad", None) for p in self.parameters]
-        joined = self._may_join() and all(g is not None for g in gradients)
-        values: Sequence[np.ndarray | None]
-        if joined:
-            flat, slots = self._ruled(_flat(weights), _flat(gradients), self._slots_joined())
-            values, after = self._parts(flat), [slots]
-        else:
-            given = zip(weights, gradients, self._slots_apart(), strict=True)
-            new = [(None, s) if g is None else self._ruled(w, g, s) for w, g, s in given]
-            values, after = [value for value, _ in new], [slots for _, slots in new]
-        before = [(p._data, p._ownership) for p in self.parameters]
-        own = self._slots, self._joined, self.iterations
-        try:
-            self._slots, self._joined, self.iterations = after, joined, self.iterations + 1
-            for p, value in zip(self.parameters, values, strict=True):
-                if value is not None:
-                    p._replace(value)
-        except BaseException:
-            for p, held in zip(self.parameters, before, strict=True):
-                p._data, p._ownership = held
-            self._slots, self._joined, self.iterations = own
-            raise
-
-    def _may_join(self) -> bool:
-        """Tell whether all parameters may be given to the rule as one array, and it pays."""
-        if not self.elementwise or vars(self).keys() & {"updated", "_updated"}:
-            return False
-        return self._joined or (
-            len(self.parameters) > 1
-            and sum(p.size for p in self.parameters) <= JOINED
-            and len({p.dtype for p in self.parameters}) == 1
-            and all(slots.keys() == self._slots[0].keys() for slots in self._slots)
+        asked = {}
+        for name, schedule in self._scheduled.items():
+            asked[name] = self._schedulable[name].asked(self, schedule)
+        gradients = [getattr(p, "_grad", None) for p in self._parameters]
+        if self.clip_norm is not None or self.clip_value is not None:
+            gradients = clipped(type(self).__name__, gradients, self.clip_value, self.clip_norm)
+        shares = [gradients]
+        if len(self._parts) > 1:
+            given = iter(gradients)
+            shares = [list(islice(given, len(part.parameters))) for part in self._parts]
+        self._commit(
+            [
+                self._in_force(asked, part, share)
+                if asked or part.own
+                else self._ruled(part, share)
+                for part, share in zip(self._parts, shares, strict=True)
+            ]
         )
 
-    def _parts(self, flat: np.ndarray) -> list[np.ndarray]:
-        """Cut a flat array into parts of the parameters' shapes."""
-        parts, start = [], 0
-        for p in self.parameters:
-            data = p._data
-            stop = start + data.size
-            parts.append(flat[start:stop].reshape(data.shape))
-            start = stop
-        return parts
+    def _in_force(
+        self, asked: dict[str, Any], part: Part, gradients: list[Any]
+    ) -> tuple[list[Any], Held]:
+        """Apply the rule to a part, while the settings are numbers: those of the part."""
+        here, own, before = vars(self), part.own, self._scheduled
+        if own:
+            if lost := own.keys() - here.keys():
+                owner = type(self).__name__
+                raise AttributeError(f"{owner}: a group has a {lost.pop()}, {owner} itself none.")
+            before = {name: here[name] for name in asked | own}
+            asked = asked | own
+            for name in [name for name, value in own.items() if callable(value)]:
+                asked[name] = self._schedulable[name].asked(self, own[name])
+        try:
+            here.update(asked)
+            return self._ruled(part, gradients)
+        finally:
+            here.update(before)
 
-    def _slots_joined(self) -> Slots:
-        if self._joined:
-            return self._slots[0]
-        return {name: _flat([slots[name] for slots in self._slots]) for name in self._slots[0]}
+    def _ruled(self, part: Part, gradients: list[Any]) -> tuple[list[Any], Held]:
+        """Apply the rule to the parameters of a part, as one array or to each."""
+        if self._may_join(part) and not [None for g in gradients if g is None]:
+            array, slots = self._applied(part.flat_data(), flat(gradients), part.slots_joined())
+            values = part.cut(array)
+            return values, Held([slots], True, array, values)
+        given = zip(part.parameters, gradients, part.slots_apart(), strict=True)
+        new = [(None, s) if g is None else self._applied(p._data, g, s) for p, g, s in given]
+        return [value for value, _ in new], Held([slots for _, slots in new])
 
-    def _slots_apart(self) -> list[Slots]:
-        if not self._joined:
-            return self._slots
-        parts = {name: self._parts(flat) for name, flat in self._slots[0].items()}
-        return [{name: own[i] for name, own in parts.items()} for i in range(len(self.parameters))]
+    def _commit(self, after: list[tuple[list[Any], Held]]) -> None:
+        """Give each part its new values and slots; all, or none."""
+        before = [(p, p._data, p._ownership) for p in self._parameters]
+        held, iterations = [part.held for part in self._parts], self.iterations
+        try:
+            for part, (values, new) in zip(self._parts, after, strict=True):
+                part.held = new
+                for p, value in zip(part.parameters, values, strict=True):
+                    if value is not None:
+                        p._replace(value)
+            self.iterations = iterations + 1
+        except BaseException:
+            for p, data, ownership in before:
+                p._data, p._ownership = data, ownership
+            for part, old in zip(self._parts, held, strict=True):
+                part.held = old
+            self.iterations = iterations
+            raise
 
-    def _ruled(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
+    def _may_join(self, part: Part) -> bool:
+        """Tell whether all parameters may be given to the rule as one array, and it pays."""
+        here = vars(self)
+        if not self.elementwise or "updated" in here or "_updated" in here:
+            return False
+        slots = part.held.slots
+        return part.held.joined or (
+            len(part.parameters) > 1
+            and sum(p.size for p in part.parameters) <= JOINED
+            and len({p.dtype for p in part.parameters}) == 1
+            and all(own.keys() == slots[0].keys() for own in slots)
+        )
+
+    def _applied(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Apply the rule, in single precision to half precision, and check what it returns."""
         given = w, g
         if w.dtype == np.float16:
@@ -231,190 +256,141 @@ class Optimizer:
 
     def _settings(self) -> list[str]:
         kinds = (int, float, np.number, np.bool_)
-        return [k for k, v in vars(self).items() if k[0] != "_" and isinstance(v, kinds)]
+        return [
+            name
+            for name, value in vars(self).items()
+            if name[0] != "_" and (isinstance(value, kinds) or name in self._scheduled)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next step depends on, beside parameters and gradients.
 
-        Numbers and flags go by their names, arrays by "0.velocity": the parameter's place and the
-        slot's name; "optimizer" is the name of the class.
+        Numbers and flags go by their names; schedules as text, for a state holds no code; arrays
+        by "layers.0.kernel.velocity": the parameter's path and the slot's name. Where paths are
+        not known, or not all different, the parameter's place stands for it: "0.velocity". Paths
+        are known of ``model.parameters()``, and of groups of pairs (path, Tensor), such as
+        ``model.named_parameters()`` gives. "groups": how many parameters each has, if there are
+        groups; "groups.0.learning_rate": a setting of its own. "optimizer": the class's name.
         """
-        state: dict[str, Any] = {name: getattr(self, name) for name in self._settings()}
+        state: dict[str, Any] = {name: _filed(vars(self)[name]) for name in self._settings()}
         state["optimizer"] = type(self).__name__
-        for i, slots in enumerate(self._slots_apart()):
-            state |= {f"{i}.{name}": np.array(array) for name, array in slots.items()}
+        if len(self._parts) > 1 or self._parts[0].own:
+            state["groups"] = np.array(self._sizes())
+        for i, part in enumerate(self._parts):
+            state |= {f"groups.{i}.{name}": _filed(value) for name, value in part.own.items()}
+        slots = [own for part in self._parts for own in part.slots_apart()]
+        for name, own in zip(self._names(), slots, strict=True):
+            state |= {f"{name}.{slot}": np.array(array) for slot, array in own.items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`; raise ValueError and change nothing if it misfits."""
+        """Go on from a :meth:`state_dict`; raise ValueError and change nothing if it misfits.
+
+        The parameters may be in another order if their paths are known. A schedule must be the
+        one that is set here.
+        """
         owner = type(self).__name__
         if not isinstance(state, Mapping):
             raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
         fault = f"{owner}: the state does not fit this optimizer: "
         if (other := str(state.get("optimizer", owner))) != owner:
             fault += f"it is one of {other}; "
-        names = self._settings()
+        names = [name for name in self._settings() if name not in LIMITS]
         if missing := [name for name in names if name not in state]:
             raise ValueError(f"{fault}{', '.join(missing)} missing.")
-        slots: list[Slots] = [{} for _ in self.parameters]
-        for key in state.keys() - {*names, "optimizer"}:
-            place, _, name = str(key).partition(".")
-            known = name if self.slot_names is None else name in self.slot_names
-            if not (known and place.isdecimal() and int(place) < len(slots)):
-                raise ValueError(f"{fault}unexpected entry {key!r}.")
-            p, array = self.parameters[int(place)], np.array(state[key])
+        sizes = np.ravel(state.get("groups", len(self._parameters))).tolist()
+        if sizes != self._sizes():
+            raise ValueError(f"{fault}it has groups of {sizes} parameters, not {self._sizes()}.")
+        rest = {key: state[key] for key in state if key not in {*names, *LIMITS, *FACTS}}
+        owns = self._own_settings(fault, rest)
+        slots = iter(self._loaded_slots(fault, rest))
+        helds = [Held([next(slots) for _ in part.parameters]) for part in self._parts]
+        iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
+        before = vars(self).copy()
+        try:
+            for name in names:
+                setattr(self, name, _restored(fault, name, state[name], vars(self)[name]))
+            for name in LIMITS:
+                setattr(self, name, _restored(fault, name, state.get(name), None))
+        except (TypeError, ValueError):
+            vars(self).update(before)
+            raise
+        self.iterations = iterations
+        for part, own, held in zip(self._parts, owns, helds, strict=True):
+            part.own, part.held = own, held
+
+    def _sizes(self) -> list[int]:
+        return [len(part.parameters) for part in self._parts]
+
+    def _names(self) -> list[str]:
+        """Return what the parameters are called in a state."""
+        return self._paths or [str(i) for i in range(len(self._parameters))]
+
+    def _own_settings(self, fault: str, rest: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the settings of the groups in a state, and take them out of it."""
+        found: list[dict[str, Any]] = []
+        for i, part in enumerate(self._parts):
+            prefix, own = f"groups.{i}.", dict[str, Any]()
+            for key in [str(key) for key in rest if str(key).startswith(prefix)]:
+                name = key.removeprefix(prefix)
+                if name not in part.own and not is_setting(type(self), name):
+                    continue  # a slot, of a parameter below an attribute that is called groups
+                value = _restored(fault, key, rest.pop(key), part.own.get(name))
+                own[name] = checked(type(self), name, value)
+            if lost := [name for name, v in part.own.items() if callable(v) and name not in own]:
+                raise ValueError(f"{fault}{prefix}{lost[0]} missing.")
+            found.append(own)
+        return found
+
+    def _loaded_slots(self, fault: str, rest: dict[str, Any]) -> list[Slots]:
+        """Return the slots in a state for each parameter, by path or by place."""
+        places = {name: i for i, name in enumerate(self._names())}
+        places = {str(i): i for i in range(len(self._parameters))} | places
+        slots: list[Slots] = [{} for _ in self._parameters]
+        for key, value in rest.items():
+            name, _, slot = str(key).rpartition(".")
+            if name not in places:  # the slot of an own rule may have a dot in its name
+                name, _, slot = str(key).partition(".")
+            if name not in places or not (self.slot_names is None or slot in self.slot_names):
+                raise ValueError(f"{fault}unexpected entry {key!r}.{self._advice()}")
+            p, array, own = self._parameters[places[name]], np.array(value), slots[places[name]]
             if array.shape != p.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
                 raise ValueError(
                     f"{fault}{key} needs finite floats of shape {p.shape}, got shape "
                     f"{array.shape}, dtype {array.dtype}."
                 )
-            slots[int(place)][name] = array.astype(np.promote_types(p.dtype, np.float32))
-        if self.slot_names and any(s and s.keys() != set(self.slot_names) for s in slots):
-            raise ValueError(f"{fault}each parameter needs all of {self.slot_names}.")
-        iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
-        before = vars(self).copy()
-        try:
-            for name in names:
-                value, filed = state[name], isinstance(state[name], np.ndarray)
-                setattr(self, name, value.item() if filed and not value.ndim else value)
-        except (TypeError, ValueError):
-            vars(self).update(before)
-            raise
-        self.iterations, self._slots, self._joined = iterations, slots, False
+            if slot in own:
+                raise ValueError(f"{fault}{slot} of {self._names()[places[name]]} is there twice.")
+            own[slot] = array.astype(np.promote_types(p.dtype, np.float32))
+        needed = {*(self.slot_names or ())} - {*self.optional_slots}
+        if any(own and not needed <= own.keys() for own in slots):
+            raise ValueError(f"{fault}each parameter needs all of {', '.join(sorted(needed))}.")
+        return slots
+
+    def _advice(self) -> str:
+        return (
+            "" if self._paths else " If it is a path, make the optimizer with model.parameters()."
+        )
 
 
-def _flat(arrays: Sequence[Any]) -> np.ndarray:
-    return np.concatenate(arrays, axis=None)
+LIMITS = ("clip_norm", "clip_value")
+FACTS = ("optimizer", "groups")
 
 
-class SGD(Optimizer):
-    """Stochastic gradient descent with momentum. For each parameter w with gradient g, as Keras::
-
-        w = w - learning_rate * weight_decay * w               # decoupled decay
-        w = w - learning_rate * g                              # momentum 0
-        v = momentum * v - learning_rate * g;  w = w + v       # momentum
-        w = w + momentum * v - learning_rate * g               # the same, with nesterov
-
-    ``parameters``: Tensors that require a gradient. (PyTorch leaves the learning rate out of v,
-    the same while it is constant, and adds weight_decay * w to g, the same without momentum.)
-    Every setting can be set at any time; with momentum 0, v is forgotten.
-    Raises ValueError or TypeError for values out of range, and for nesterov without momentum.
-
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> sgd = SGD([w], learning_rate=0.5)
-    >>> (w * w).sum().backward(); sgd.step(); w
-    Tensor([0.], requires_grad=True)
-    """
-
-    momentum: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
-    nesterov: bool = _Setting()  # type: ignore[assignment]
-    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
-    lr = _Misnamed("learning_rate")
-    slot_names = ("velocity",)
-    elementwise = True
-
-    @check.with_hints
-    def __init__(
-        self, parameters: Iterable[Tensor], learning_rate: float = 0.01, *, momentum: float = 0.0,
-        nesterov: bool = False, weight_decay: float = 0.0,
-    ) -> None:  # fmt: skip
-        super().__init__(parameters, learning_rate)
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
-        if self.nesterov and not self.momentum:
-            raise ValueError("SGD: nesterov=True needs a momentum above 0, such as 0.9.")
-
-    def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
-        """Return the new value of a parameter and its velocity."""
-        rate = self.learning_rate
-        if self.weight_decay:
-            w = w - rate * self.weight_decay * w
-        if not self.momentum:
-            return w - rate * g, {}
-        v = -rate * g
-        if slots:
-            v += self.momentum * slots["velocity"]
-        return (w + self.momentum * v - rate * g if self.nesterov else w + v), {"velocity": v}
+def _filed(value: Any) -> Any:
+    """Return a setting as a state holds it."""
+    return schedules.shown(value) if callable(value) else value
 
 
-class Adam(Optimizer):
-    """Adaptive moments (Kingma and Ba 2015), with Keras's defaults. At step t, from 1::
-
-        m = beta_1 * m + (1 - beta_1) * g
-        v = beta_2 * v + (1 - beta_2) * g**2
-        w = w - learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)
-
-    ``weight_decay`` is decoupled, as in :class:`SGD`.
-
-    >>> w = Tensor([1.0], requires_grad=True)
-    >>> adam = Adam([w], learning_rate=0.5)
-    >>> (w * w).sum().backward(); adam.step(); round(w.item(), 4)
-    0.5
-    """
-
-    beta_1: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
-    beta_2: float = _Setting(at_least=0, below=1)  # type: ignore[assignment]
-    epsilon: float = _Setting(above=0)  # type: ignore[assignment]
-    weight_decay: float = _Setting(at_least=0)  # type: ignore[assignment]
-    lr = _Misnamed("learning_rate")
-    slot_names = ("m", "v")
-    elementwise = True
-
-    @check.with_hints
-    def __init__(
-        self, parameters: Iterable[Tensor], learning_rate: float = 0.001, *, beta_1: float = 0.9,
-        beta_2: float = 0.999, epsilon: float = 1e-7, weight_decay: float = 0.0,
-    ) -> None:  # fmt: skip
-        super().__init__(parameters, learning_rate)
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self.weight_decay = weight_decay
-
-    def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
-        """Return the new value of a parameter and its moments."""
-        t, rate = self.iterations + 1, self.learning_rate
-        if self.weight_decay:
-            w = w - rate * self.weight_decay * w
-        m, v = (1 - self.beta_1) * g, (1 - self.beta_2) * g * g
-        if slots:
-            m += self.beta_1 * slots["m"]
-            v += self.beta_2 * slots["v"]
-        rate *= math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        return w - rate * m / (np.sqrt(v) + self.epsilon), {"m": m, "v": v}
-
-
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients together so that their joint Euclidean norm is at most ``max_norm``.
-
-    Returns the norm before. Raises FloatingPointError if it is not finite, and leaves the
-    gradients as they are then.
-
-    >>> w = Tensor([3.0, 4.0], requires_grad=True)
-    >>> (w * w).sum().backward(); clip_grad_norm([w], 1.0), w.grad
-    (10.0, array([0.6, 0.8]))
-    """
-    tensors = _checked_parameters("clip_grad_norm", parameters, frozen=True)
-    limit = check.real("clip_grad_norm", "max_norm", max_norm, above=0)
-    norm = np.sqrt(sum((_energy(p.grad) for p in tensors if p.grad is not None), np.float64(0)))
-
-    def refuse(norm: Any) -> None:
-        if not math.isfinite(norm):
-            raise FloatingPointError(
-                f"clip_grad_norm: the norm of the gradients is {norm}. Look for the first value "
-                "that is not finite: a smaller learning rate, or input that holds nan?"
-            )
-
-    inspected(refuse, norm)
-    for p in tensors:
-        if p.grad is not None:
-            p.grad = _limited(p.grad, norm, limit)
-    return norm.item()
-
-
-@primitive(None)
-def _energy(g: Any) -> Any:
-    return np.sum(np.square(g, dtype=np.float64))
-
-
-@primitive(None, None)
-def _limited(g: Any, norm: Any, limit: float) -> Any:
-    """Scale ``g`` so that a joint norm of ``norm`` becomes at most ``limit``."""
-    return g * (1.0 if norm <= limit else float(limit / norm))
+def _restored(fault: str, name: str, value: Any, current: Any) -> Any:
+    """Return the setting that an entry of a state stands for; ``current``: what is set now."""
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()
+    if not (isinstance(value, str) or callable(current)):
+        return value
+    if value != _filed(current):
+        raise ValueError(
+            f"{fault}{name} is {value} there, {_filed(current)} here. A state holds no code: set "
+            "the same first, and another one afterwards."
+        )
+    return current

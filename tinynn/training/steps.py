@@ -4,43 +4,58 @@ These two functions are the only places that ask for the fast path, and each wor
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinynn.autodiff.graph import Node
 from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.training.optimizers import Optimizer
 
-Loss = Callable[[Any, Any], Any]
+Loss = Callable[..., Any]
 Forward = Callable[..., np.ndarray]
+Outcome = tuple[float, np.ndarray | None]  # the loss before a step, and the prediction if kept
+CHOSEN, ALONE = "compile=False", "tinynn.replay is not installed"  # why steps are eager
 
 
 class EagerStep:
-    """A training step as a user would write it. ``eager``: why it is not replayed, if it is not."""
+    """A training step as a user would write it. ``eager``: why it is not replayed, if it is not.
 
-    eager: str | None = "compile=False"
+    ``keep``: whether the predictions are wanted.
+    """
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+    eager: str | None = CHOSEN
 
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Take a step, unless the loss is not finite; return the loss before it."""
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, keep: bool = False) -> None:
+        self.model, self.loss, self.optimizer, self.keep = model, loss, optimizer, keep
+
+    def __call__(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Outcome:
+        """Take a step, unless the loss is not finite."""
         self.optimizer.zero_grad()
-        return self.go_on(x, y)
+        return self.go_on(x, y, weight)
 
-    def go_on(self, x: np.ndarray, y: np.ndarray) -> float:
+    def go_on(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Outcome:
         """Take the step whose ``zero_grad`` was called already."""
         with differentiating(self.optimizer.parameters):
-            value = trainable(self.loss(self.model(x), y))
+            prediction = self.model(x)
+            value = trainable(weighed(self.loss, prediction, y, weight))
         number = float(value.item())
+        kept = np.array(plain(prediction)) if self.keep else None
         if math.isfinite(number):
             value.backward()
             self.optimizer.step()
-        return number
+        return number, kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides how later steps are computed."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
 
     def begin_epoch(self) -> None:
         """Callbacks may have changed something, which is for steps that keep what they know."""
@@ -50,16 +65,17 @@ class EagerStep:
 
 
 def training_step(
-    model: Layer, loss: Loss, optimizer: Optimizer, *, compile: Any, chunk: Any, threads: Any
-) -> EagerStep:
+    model: Layer, loss: Loss, optimizer: Optimizer, *, keep: bool, compile: Any, chunk: Any,
+    threads: Any,
+) -> EagerStep:  # fmt: skip
     """Return the quickest step that these allow."""
-    eager = EagerStep(model, loss, optimizer)
+    eager = EagerStep(model, loss, optimizer, keep)
     if not compile:
         return eager
     try:
         from tinynn.replay import training_step as replayed
     except ImportError:
-        eager.eager = "tinynn.replay is not installed"
+        eager.eager = ALONE
         return eager
     return replayed(model, loss, optimizer, eager, compile=compile, chunk=chunk, threads=threads)
 
@@ -82,6 +98,21 @@ def quiet() -> np.errstate:
     """Silence NumPy where it would warn, for results that are checked as a whole."""
     warned = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
     return np.errstate(**warned)  # type: ignore[arg-type]
+
+
+def weighed(loss: Loss, prediction: Any, y: Any, weight: Any) -> Any:
+    """Return the loss, with weights if there are any."""
+    return loss(prediction, y) if weight is None else loss(prediction, y, sample_weight=weight)
+
+
+def plain(prediction: Any) -> Any:
+    """Return the values of a prediction that a metric is to be taken of."""
+    if isinstance(prediction, (Node, np.ndarray)):
+        return values(prediction)
+    raise TypeError(
+        f"fit: metrics are taken of a model's one output, got {type(prediction).__name__}. Write "
+        "a callback, such as tinynn.callbacks.Evaluate."
+    )
 
 
 def scalar(value: Any) -> Tensor:

@@ -1,5 +1,6 @@
 """stream(): a model's scores for a series that arrives piece by piece."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,14 @@ from tinynn.autodiff.graph import no_grad
 from tinynn.nn.layer import Layer
 from tinynn.nn.observe import mode
 from tinynn.training.batches import data
-from tinynn.training.inference import check_model, first_layer, known_reach, shortest_piece
+from tinynn.training.inference import (
+    begin,
+    certain,
+    check_model,
+    first_layer,
+    known_reach,
+    shortest_piece,
+)
 from tinynn.training.steps import forward
 
 
@@ -50,8 +58,11 @@ class Stream:
 
     @property
     def delay(self) -> int:
-        """How many input steps a score lags: output i is returned with step i stride + delay."""
-        return self._reach.right
+        """How many input steps a score lags: output i is returned with step i stride + delay.
+
+        At most so many, where a model takes its input in multiples of some steps (``Layer.reach``).
+        """
+        return math.ceil(self._reach.right) + self._reach.multiple - 1
 
     def __repr__(self) -> str:
         return f"Stream({self.model!r}, delay={self.delay})"
@@ -61,6 +72,7 @@ class Stream:
         self._kept: np.ndarray | None = None  # the input from step _start on
         self._none: np.ndarray | None = None  # no outputs, of their shape and dtype, once known
         self._start = self._given = 0  # input steps let go, output steps returned
+        self._beside = 0  # by how many steps the lengths that the model takes are no multiple
         self._ended = False
 
     def push(self, x: Any) -> np.ndarray:
@@ -72,30 +84,47 @@ class Stream:
         :meth:`finish`; then nothing has changed.
         """
         given, kept = self._joined(x)
-        stride, left, right = self._reach[:3]
-        certain = max(self._given, -(-(self._start + kept.shape[-2] - right) // stride))
-        try:
-            if certain > self._given:
-                scores = self._scores(kept, certain)
-            elif self._none is not None:
-                scores = self._none
-            else:  # too few steps: zeros in their place show shape and dtype of an output
-                steps = shortest_piece(self._reach)
-                trial = np.zeros((*given.shape[:-2], steps, given.shape[-1]), given.dtype)
-                with np.errstate(all="ignore"):
-                    scores = self._run(trial)[..., :0, :]
-        except ValueError as error:
-            if self._none is not None:
-                raise
-            raise ValueError(
-                f"Stream.push: x of shape {given.shape} does not fit the model: {error}"
-            ) from error
+        first, none = int(self._start / self._reach.stride), self._none
+        if none is None and self._reach.multiple > 1:
+            none = self._learn(given)
+        beyond = (kept.shape[-2] - self._beside) % self._reach.multiple
+        whole = max(0, kept.shape[-2] - beyond)
+        stop = max(self._given, first + certain(self._reach, whole))
+        if stop == self._given:
+            scores = self._learn(given) if none is None else none
+        else:
+            try:
+                scores = self._scores(kept[..., :whole, :], stop)
+            except ValueError as error:
+                if none is not None:
+                    raise
+                raise _unfit(given, error) from error
         # One output more than is needed, so that finish() never lacks the steps of a window.
-        start = max(self._start, (certain - 1 - -(-left // stride)) * stride)
+        start = max(self._start, begin(self._reach, stop - 1))
         self._kept = kept[..., start - self._start :, :].copy()
         self._none = scores[..., :0, :].copy()
-        self._start, self._given = start, certain
+        self._start, self._given = start, stop
         return scores
+
+    def _learn(self, given: np.ndarray) -> np.ndarray:
+        """Return no outputs, of the shape and dtype of an output, as zeros for steps show them.
+
+        Learn too by how many steps a length is no multiple: those that a layer without padding
+        takes away before the one that needs a multiple.
+        """
+        multiple, faults = self._reach.multiple, list[ValueError]()
+        steps = -(-shortest_piece(self._reach) // multiple) * multiple
+        for beside in range(multiple):
+            trial = np.zeros((*given.shape[:-2], steps + beside, given.shape[-1]), given.dtype)
+            try:
+                with np.errstate(all="ignore"):
+                    scores = self._run(trial)
+            except ValueError as error:
+                faults.append(error)
+                continue
+            self._beside = beside
+            return scores[..., :0, :]
+        raise _unfit(given, faults[0]) from faults[0]
 
     def finish(self) -> np.ndarray:
         """End the series, return the remaining scores, which see the padding at its end.
@@ -135,7 +164,7 @@ class Stream:
 
     def _scores(self, kept: np.ndarray, stop: int | None) -> np.ndarray:
         """Return the outputs from the first one not yet returned, up to ``stop``."""
-        first = self._start // self._reach.stride
+        first = int(self._start / self._reach.stride)
         last = None if stop is None else stop - first
         before = (slice(None),) * (kept.ndim - 2)
         return self._run(kept)[(*before, slice(self._given - first, last))].copy()
@@ -143,3 +172,8 @@ class Stream:
     def _run(self, x: np.ndarray) -> np.ndarray:
         with no_grad(), mode(self.model, training=False):
             return self._forward(x)
+
+
+def _unfit(given: np.ndarray, error: ValueError) -> ValueError:
+    what = f"x of shape {given.shape} does not fit the model"
+    return ValueError(f"Stream.push: {what}: {error}")

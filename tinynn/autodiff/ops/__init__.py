@@ -11,7 +11,8 @@ must know of it, and its row among the tests, tests/autodiff/test_ops.py will na
 """
 
 from tinynn.autodiff.ops.activations import (
-    elu, gelu, leaky_relu, logit_crossentropy, logit_slope, long_row, relu, sigmoid, silu, softplus,
+    elu, gelu, leaky_relu, logaddexp, logit_crossentropy, logit_slope, long_row, relu, sigmoid,
+    silu, softplus,
 )  # fmt: skip
 from tinynn.autodiff.ops.arithmetic import (
     add, all_finite, astype, divide, guarded_divide, guarded_multiply, multiply, negative,
@@ -20,16 +21,18 @@ from tinynn.autodiff.ops.arithmetic import (
 from tinynn.autodiff.ops.broadcasting import broadcast_to, elementwise, sum_to
 from tinynn.autodiff.ops.choices import clip, compare, equal, holds, maximum, minimum, where
 from tinynn.autodiff.ops.elementary import (
-    abs, arctan, cos, cosh, erf, exp, expm1, log, log1p, power, sign, sin, sinh, sqrt, square, tan,
-    tanh,
+    abs, arccos, arcsin, arctan, arctan2, cos, cosh, erf, exp, exp2, expm1, log, log10, log1p, log2,
+    power, sign, sin, sinh, sqrt, square, tan, tanh,
 )  # fmt: skip
-from tinynn.autodiff.ops.indexing import _put_last, _take_last, getitem
+from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.ops.linalg import dot, einsum, matmul, outer, tensordot
 from tinynn.autodiff.ops.reductions import (
-    argmax, argmin, cumsum, log_softmax, logsumexp, max, mean, min, prod, softmax, std, sum, var,
+    argmax, argmin, cumprod, cumsum, diff, log_softmax, logsumexp, max, mean, min, norm, prod,
+    softmax, std, sum, var,
 )  # fmt: skip
+from tinynn.autodiff.ops.selections import sort, take, take_along_axis
 from tinynn.autodiff.ops.shapes import (
-    Axis, concatenate, expand_dims, flip, moveaxis, pad, ravel, repeat, reshape, roll, split,
-    squeeze, stack, swapaxes, transpose,
+    Axis, concatenate, expand_dims, flip, hstack, moveaxis, pad, ravel, repeat, reshape, roll,
+    split, squeeze, stack, swapaxes, tile, transpose, vstack,
 )  # fmt: skip
 from tinynn.autodiff.primitive import values

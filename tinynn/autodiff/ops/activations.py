@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynn.autodiff.ops.arithmetic import guarded_multiply, zeros_kept
 from tinynn.autodiff.ops.broadcasting import elementwise, floats
-from tinynn.autodiff.ops.choices import compare, holds, where
+from tinynn.autodiff.ops.choices import compare, equal, holds, where
 from tinynn.autodiff.ops.elementary import abs, erf, tanh
 from tinynn.autodiff.primitive import as_array, operation
 
@@ -75,6 +75,27 @@ def _log1p(t: Any) -> Any:
     """log(1 + t) for t >= 0, five times as fast as numpy.log1p, and as precise."""
     u = 1 + t
     return np.log(u) + (t - (u - 1))  # what rounding lost, / u: that matters for u = 1 alone
+
+
+def _share(a: Any, b: Any) -> Any:
+    """Return exp(a) / (exp(a) + exp(b)); at equal infinities 1/2, or 0 of minus infinity."""
+    same = compare(equal(a, b), holds(a, np.isinf), np.logical_and)
+    shares = sigmoid(where(same, 0, a - b))
+    return where(compare(same, compare(a, 0, np.less), np.logical_and), 0, shares)
+
+
+@elementwise(
+    lambda g, y, a, b: guarded_multiply(g, _share(a, b)),
+    lambda g, y, a, b: guarded_multiply(g, _share(b, a)),
+    passes_nan=True,
+)
+def logaddexp(a: Any, b: Any) -> Any:
+    """``log(exp(a) + exp(b))``, elementwise, without overflow.
+
+    >>> logaddexp(np.array([0.0, 1000.0]), 0.0)
+    array([6.93147181e-01, 1.00000000e+03])
+    """
+    return np.logaddexp(a, b)
 
 
 @elementwise(

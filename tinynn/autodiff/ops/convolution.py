@@ -31,7 +31,7 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge",
 
 def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS) -> str | Pair:
     """Return a padding as one of ``words``, or as the pair of an int or pair."""
-    if isinstance(padding, str):
+    if isinstance(padding, str) and words:
         return check.choice(owner, "padding", padding, words)
     if isinstance(padding, np.ndarray):
         padding = padding.tolist()
@@ -43,10 +43,20 @@ def checked_padding(owner: str, padding: Any, words: tuple[str, ...] = PADDINGS)
             check.integer(owner, "padding[0]", left, at_least=0),
             check.integer(owner, "padding[1]", right, at_least=0),
         )
+    named = f"one of {', '.join(map(repr, words))}, " if words else ""
     raise TypeError(
-        f"{owner}: padding must be one of {', '.join(map(repr, words))}, a non-negative integer "
-        f"or a pair (left, right), got {check.shown(padding)}."
+        f"{owner}: padding must be {named}a non-negative integer or a pair (left, right), got "
+        f"{check.shown(padding)}."
     )
+
+
+def checked_groups(owner: str, groups: Any, **sizes: int) -> int:
+    """Return a number of groups that divides each of the sizes."""
+    groups = check.integer(owner, "groups", groups, at_least=1)
+    for name, n in sizes.items():
+        if n % groups:
+            raise ValueError(f"{owner}: groups must divide {name}, got {groups} and {n}.")
+    return groups
 
 
 @operation
@@ -176,7 +186,7 @@ def conv1d(
 @operation
 def conv1d_transpose(
     x: Any, kernel: Any, bias: Any = None, *, strides: int = 1, padding: Padding = "valid",
-    dilation_rate: int = 1, groups: int = 1,
+    output_padding: int | None = None, dilation_rate: int = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     """Add a scaled copy of the kernel for every step: the adjoint of :func:`conv1d` in x.
 
@@ -184,35 +194,81 @@ def conv1d_transpose(
     // groups, channels); ``bias``: (out_channels,). With Ke = dilation_rate (kernel_size - 1) + 1
     the output length is, as in Keras, length * strides + max(Ke - strides, 0) for "valid" and
     length * strides for "same" (max(0, Ke - strides) // 2 cropped on the left); an int or pair
-    crops that much from (length - 1) * strides + Ke. Returns (..., output length, out_channels).
+    crops that much from (length - 1) * strides + Ke. With ``output_padding``, below the stride, it
+    is (length - 1) * strides + Ke + output_padding, with Ke % 2 in place of Ke for "same" (half of
+    what is cropped, rounded down, on the left). Returns (..., output length, out_channels).
     Raises ValueError or TypeError for shapes that do not fit.
 
     >>> conv1d_transpose(np.array([[1.0], [0.0], [2.0]]), np.ones((2, 1, 1))).ravel()
     array([1., 1., 2., 2.])
     """
-    owner = "conv1d_transpose"
-    x, kernel = as_array(owner, x), as_array(owner, kernel)
-    strides, dilation, groups = _checked_sizes(owner, strides, dilation_rate, groups)
-    crop = checked_padding(owner, padding, ("valid", "same"))
-    biases = None if bias is None else shape_of(bias)
-    _check_shapes(owner, x.shape, kernel.shape, biases, groups, channels_at=2)
-    steps, extent = x.shape[-2], dilation * (kernel.shape[0] - 1) + 1
-    surplus = max(extent - strides, 0)
-    length = steps * strides + surplus
-    if not isinstance(crop, str):
-        length = (steps - 1) * strides + extent
-        if length <= sum(crop):
-            raise ValueError(
-                f"{owner}: padding={crop} crops all of the {length} output steps. Crop less."
-            )
-    else:
-        crop = (surplus // 2, surplus - surplus // 2) if crop == "same" else (0, 0)
-    how = {"strides": strides, "padding": crop, "dilation": dilation, "groups": groups}
-    single = len(x.shape) == 2
-    x = ops.expand_dims(x, 0) if single else x
-    y = conv_input(x, kernel, length=length - sum(crop), **how)
+    x, kernel = as_array("conv1d_transpose", x), as_array("conv1d_transpose", kernel)
+    how = strides, padding, output_padding, dilation_rate, groups
+    return transposed("conv1d_transpose", x, kernel, bias, *how)
+
+
+def transposed(
+    owner: str, x: Any, kernel: Any, bias: Any, strides: int, padding: Padding, *how: Any
+) -> Any:
+    """Return the transposed convolution for ``owner``; ``how``: its other settings in order."""
+    if type(padding) is not str:  # a pair of other types may be equal to one that has passed
+        padding = checked_padding(owner, padding, ("valid", "same"))
+    shapes = shape_of(x), shape_of(kernel), None if bias is None else shape_of(bias)
+    settings = _transposed_geometry(owner, *shapes, strides, padding, *how)
+    single = len(shapes[0]) == 2
+    y = conv_input(ops.expand_dims(x, 0) if single else x, kernel, **settings)
     y = y if bias is None else ops.add(y, bias)
     return ops.reshape(y, y.shape[1:]) if single else y
+
+
+def transposed_window(
+    extent: int, strides: int, padding: str | Pair, output_padding: int | None
+) -> Pair:
+    """Return what a transposed convolution crops on the left, and its length for one step."""
+    if isinstance(padding, str):
+        if output_padding is None:
+            length = strides if padding == "same" else max(extent, strides)
+        else:
+            length = (extent % 2 if padding == "same" else extent) + output_padding
+        return (max(0, extent - length) // 2 if padding == "same" else 0), length
+    return padding[0], extent + (output_padding or 0) - sum(padding)
+
+
+def checked_output_padding(owner: str, output_padding: Any, strides: int) -> int | None:
+    """Return a number of steps below the stride, or None."""
+    if output_padding is None:
+        return None
+    found = check.integer(owner, "output_padding", output_padding, at_least=0)
+    if found >= strides:
+        raise ValueError(
+            f"{owner}: output_padding must be below strides={strides}, got {found}. It chooses "
+            "between the lengths that a convolution with this stride makes equal."
+        )
+    return found
+
+
+@check.remembered
+def _transposed_geometry(
+    owner: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None,
+    strides: Any, padding: Padding, output_padding: Any, dilation_rate: Any, groups: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return, for the shapes of a transposed convolution, its checked settings and length."""
+    strides, dilation, groups = _checked_sizes(owner, strides, dilation_rate, groups)
+    padding = checked_padding(owner, padding, ("valid", "same"))
+    output_padding = checked_output_padding(owner, output_padding, strides)
+    _check_shapes(owner, x, kernel, bias, groups, channels_at=2)
+    extent, before = dilation * (kernel[0] - 1) + 1, (x[-2] - 1) * strides
+    left, length = transposed_window(extent, strides, padding, output_padding)
+    length += before
+    if length <= 0 and not isinstance(padding, str):
+        whole = before + extent + (output_padding or 0)
+        raise ValueError(
+            f"{owner}: padding={padding} crops all of the {whole} output steps. Crop less."
+        )
+    length = max(0, length)
+    pair = left, max(0, before + extent - left - length)
+    how = {"strides": strides, "padding": pair, "dilation": dilation, "groups": groups}
+    return how | {"length": length}
 
 
 def _checked_sizes(owner: str, strides: Any, dilation_rate: Any, groups: Any) -> tuple[int, ...]:

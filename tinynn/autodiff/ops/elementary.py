@@ -85,6 +85,16 @@ def exp(x: Any) -> Any:
     return np.exp(x)
 
 
+@elementwise(lambda g, y, x: guarded_multiply(g, y * math.log(2)), passes_nan=True)
+def exp2(x: Any) -> Any:
+    """Powers of two ``2 ** x``, elementwise.
+
+    >>> exp2(np.array([0.0, 3.0]))
+    array([1., 8.])
+    """
+    return np.exp2(x)
+
+
 @elementwise(lambda g, y, x: guarded_multiply(g, y + 1), passes_nan=True)
 def expm1(x: Any) -> Any:
     """``exp(x) - 1``, precise for small ``x``, elementwise.
@@ -103,6 +113,26 @@ def log(x: Any) -> Any:
     array([0., 1.])
     """
     return np.log(x)
+
+
+@elementwise(lambda g, y, x: guarded_divide(g, x * math.log(2)), passes_nan=True)
+def log2(x: Any) -> Any:
+    """Logarithm to base 2, elementwise.
+
+    >>> log2(np.array([1.0, 8.0]))
+    array([0., 3.])
+    """
+    return np.log2(x)
+
+
+@elementwise(lambda g, y, x: guarded_divide(g, x * math.log(10)), passes_nan=True)
+def log10(x: Any) -> Any:
+    """Logarithm to base 10, elementwise.
+
+    >>> log10(np.array([1.0, 1000.0]))
+    array([0., 3.])
+    """
+    return np.log10(x)
 
 
 @elementwise(lambda g, y, x: guarded_divide(g, 1 + x), passes_nan=True)
@@ -145,6 +175,26 @@ def tan(x: Any) -> Any:
     return np.tan(x)
 
 
+@elementwise(lambda g, y, x: guarded_divide(g, sqrt((1 - x) * (1 + x))), passes_nan=True)
+def arcsin(x: Any) -> Any:
+    """Inverse sine in radians, elementwise. Its slope is infinite at -1 and 1.
+
+    >>> arcsin(np.array([0.0, 1.0]))
+    array([0.        , 1.57079633])
+    """
+    return np.arcsin(x)
+
+
+@elementwise(lambda g, y, x: -guarded_divide(g, sqrt((1 - x) * (1 + x))), passes_nan=True)
+def arccos(x: Any) -> Any:
+    """Inverse cosine in radians, elementwise. Its slope is minus infinity at -1 and 1.
+
+    >>> arccos(np.array([1.0, 0.0]))
+    array([0.        , 1.57079633])
+    """
+    return np.arccos(x)
+
+
 @elementwise(lambda g, y, x: guarded_divide(g, 1 + x * x), passes_nan=True)
 def arctan(x: Any) -> Any:
     """Inverse tangent in radians, elementwise.
@@ -153,6 +203,31 @@ def arctan(x: Any) -> Any:
     array([0.        , 0.78539816])
     """
     return np.arctan(x)
+
+
+def _arctan2_slope(y: Any, x: Any, of_y: bool) -> Any:
+    """Return x / (x^2 + y^2) or -y / (x^2 + y^2), whose squares may not overflow."""
+    flat = compare(abs(x), abs(y), np.greater_equal)
+    long = where(flat, x, y)
+    ratio = where(flat, y, x) / long
+    slope = 1 / (long * (1 + ratio * ratio))
+    return where(flat, slope, ratio * slope) if of_y else -where(flat, ratio * slope, slope)
+
+
+@elementwise(
+    lambda g, angle, y, x: guarded_multiply(g, _arctan2_slope(y, x, True)),
+    lambda g, angle, y, x: guarded_multiply(g, _arctan2_slope(y, x, False)),
+    passes_nan=True,
+)
+def arctan2(y: Any, x: Any) -> Any:
+    """Angle of the point ``(x, y)`` in radians, from -pi to pi, elementwise.
+
+    At the origin there is no derivative, and the gradient is nan.
+
+    >>> arctan2(np.array([0.0, 1.0]), np.array([-1.0, 1.0]))
+    array([3.14159265, 0.78539816])
+    """
+    return np.arctan2(y, x)
 
 
 @elementwise(lambda g, y, x: guarded_multiply(g, cosh(x)), passes_nan=True)

@@ -28,7 +28,12 @@ def _getitem(x: Any, index: Any) -> Any:
 @primitive(lambda g, y, x, index, shape: _getitem(g, index), passes_nan=True)
 def _scatter(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Put ``x`` into zeros of ``shape`` at ``index``, adding where one place is named twice."""
-    if _selects_once(index):
+    return put_at(x, index, shape, once=_selects_once(index))
+
+
+def put_at(x: Any, index: Any, shape: tuple[int, ...], once: bool) -> Any:
+    """Put an array into zeros at ``index``; ``once``: no place is named twice."""
+    if once:
         y = np.zeros(shape, x.dtype)
         y[index] = x
         return y
@@ -51,17 +56,3 @@ def _selects_once(index: Any) -> bool:
     """Tell whether no element can be selected twice: no integer array in the index."""
     parts = index if isinstance(index, tuple) else (index,)
     return not any(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in parts)
-
-
-@primitive(lambda g, y, x, index: _put_last(g, index, size=x.shape[-1]), None, passes_nan=True)
-def _take_last(x: Any, index: Any) -> Any:
-    """Select one element of the last axis at each place: x (..., n), integers (...) -> (...)."""
-    return np.take_along_axis(x, index[..., None], -1)[..., 0]
-
-
-@primitive(lambda h, y, x, index, size: _take_last(h, index), None, passes_nan=True)
-def _put_last(x: Any, index: Any, size: int) -> Any:
-    """Adjoint of :func:`_take_last`: each element of x in a row of zeros of ``size``."""
-    y = np.zeros((*x.shape, size), x.dtype)
-    np.put_along_axis(y, index[..., None], x[..., None], -1)
-    return y

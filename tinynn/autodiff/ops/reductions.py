@@ -7,14 +7,15 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from tinynn import _checks as check
 from tinynn.autodiff.ops.arithmetic import all_finite, astype, guarded_divide, guarded_multiply
 from tinynn.autodiff.ops.broadcasting import add_up, broadcast_to, floats, widened
-from tinynn.autodiff.ops.choices import equal, where
-from tinynn.autodiff.ops.elementary import exp, square
+from tinynn.autodiff.ops.choices import compare, equal, where
+from tinynn.autodiff.ops.elementary import abs, exp, square
 from tinynn.autodiff.ops.indexing import getitem
-from tinynn.autodiff.ops.shapes import Axis, concatenate, flip, ravel, reshape, transpose
+from tinynn.autodiff.ops.shapes import Axis, concatenate, flip, pad, ravel, reshape, transpose
 from tinynn.autodiff.primitive import Operation, as_array, operation, primitive, shape_of, values
 
 
@@ -107,6 +108,43 @@ def _norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
+_ORDERS: dict[int, tuple[Any, ...]] = {  # by the number of axes: of a vector, of a matrix
+    1: (None, 1, 2, math.inf, -math.inf),
+    2: (None, "fro"),
+}
+
+
+@in_single
+def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Length of the vectors along ``axis``; by default the root of the sum of all squares.
+
+    ``ord``: 2 or None for that, 1 for the sum of absolute values, inf and -inf for the largest and
+    the smallest. Of matrices (two axes) None or "fro". The gradient of the zero vector is 0. As
+    numpy.linalg.norm; raises ValueError for its other orders.
+
+    >>> norm(np.array([[3.0, 4.0], [0.0, 1.0]]), axis=1)
+    array([5., 1.])
+    """
+    if x.dtype.kind in "iub":
+        x = astype(x, np.float64)
+    if axis is None and ord is None:
+        return _norm(x, None, keepdims)
+    axes = _axes(axis, x.ndim)
+    known = _ORDERS.get(len(axes), ())
+    if ord not in known:
+        allowed = f"ord must be one of {known}" if known else "there must be one or two axes"
+        raise ValueError(
+            f"norm: over {len(axes)} axes {allowed}, got ord={ord!r}. For norms of vectors give "
+            "their axis, as axis=-1; for that of all elements x.ravel()."
+        )
+    if ord in (None, 2, "fro"):
+        return _norm(x, axes, keepdims)
+    if ord == math.inf and not x.size:
+        ord = 1  # the largest of nothing is 0, as in NumPy
+    reduce = {1: sum, math.inf: max, -math.inf: min}[ord]
+    return reduce(abs(x), axes, keepdims)
+
+
 @primitive(None)
 def _first(x: Any, axis: Axis) -> Any:
     """The first element over ``axis``, as a constant: without gradient."""
@@ -184,6 +222,79 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 @primitive(lambda g, y, x, axis: flip(_cumsum(flip(g, axis), axis), axis), passes_nan=True)
 def _cumsum(x: Any, axis: int) -> Any:
     return np.cumsum(x, axis=axis)
+
+
+def _cumprod_vjp(g: Any, y: Any, x: Any, axis: int) -> Any:
+    """Return P_k S_k: the product before k, and S_k = g_k + x_(k+1) S_(k+1), found by doubling.
+
+    Nothing is divided by an element, so that it is exact at zeros, and so are its derivatives.
+    """
+    n = x.shape[axis]
+    before = _moved(y, -1, axis, 1)
+    factor, step = _moved(x, 1, axis), 1  # the product of as many elements after k as summed
+    while step < n:
+        g = g + guarded_multiply(_moved(g, step, axis), factor)
+        factor = _moved(factor, step, axis) * factor
+        step *= 2
+    return guarded_multiply(g, before)
+
+
+def _moved(x: Any, steps: int, axis: int, fill: float = 0) -> Any:
+    """Move elements ``steps`` places to the front, or to the back, filling up."""
+    before = (slice(None),) * (axis % x.ndim)
+    width = [(0, 0)] * len(before) + [(builtins.max(-steps, 0), builtins.max(steps, 0))]
+    width += [(0, 0)] * (x.ndim - len(width))
+    kept = slice(steps, None) if steps > 0 else slice(None, x.shape[axis])
+    return getitem(pad(x, width, constant_values=fill), (*before, kept))
+
+
+@in_single
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """Running product along ``axis``; None runs over the flattened array.
+
+    Gradients of every order are exact at zeros too.
+
+    >>> cumprod(np.array([1.0, 2.0, 3.0]))
+    array([1., 2., 6.])
+    """
+    if axis is None or not shape_of(x):
+        return _cumprod(ravel(x), axis or 0)
+    return _cumprod(x, axis)
+
+
+@primitive(_cumprod_vjp, passes_nan=True)
+def _cumprod(x: Any, axis: int) -> Any:
+    return np.cumprod(x, axis=axis)
+
+
+@operation
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """Differences of neighbours along ``axis``, taken ``n`` times.
+
+    ``prepend`` and ``append``: what is joined on before, numbers or arrays; None for nothing.
+
+    >>> diff(np.array([1.0, 4.0, 9.0])), diff(np.array([1.0, 4.0, 9.0]), n=2)
+    (array([3., 5.]), array([2.]))
+    """
+    n, x = check.integer("diff", "n", n, at_least=0), as_array("diff", x)
+    if not x.ndim:
+        raise ValueError("diff: x must have an axis, got a scalar.")
+    axis = normalize_axis_index(axis, x.ndim)
+    edge = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    parts = []
+    for part in (prepend, x, append):
+        if isinstance(part, (int, float)):
+            part = np.asarray(part, np.result_type(x.dtype, part))  # weak, as everywhere
+        if part is not None:
+            part = as_array("diff", part)
+            parts.append(part if part.ndim else broadcast_to(part, edge))
+    x = concatenate(parts, axis) if len(parts) > 1 else x
+    before = (slice(None),) * axis
+    for _ in range(n):
+        later = getitem(x, (*before, slice(1, None)))
+        earlier = getitem(x, (*before, slice(None, -1)))
+        x = compare(later, earlier, np.not_equal) if x.dtype == bool else later - earlier
+    return x
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:

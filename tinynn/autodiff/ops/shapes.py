@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from tinynn import _checks as check
+from tinynn.autodiff.ops.broadcasting import sum_to
 from tinynn.autodiff.ops.indexing import getitem
 from tinynn.autodiff.primitive import as_array, operation, primitive, shape_of, variadic
 
@@ -107,8 +109,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     (3, 3)
     """
     arrays = [ravel(x) if axis is None else as_array("concatenate", x) for x in arrays]
-    if not arrays:
-        raise ValueError("concatenate: give at least one array.")
+    _some("concatenate", arrays)
     axis = normalize_axis_index(axis or 0, len(shape_of(arrays[0])))
     # Where each array ends; one with too few axes is refused by NumPy below.
     ends = itertools.accumulate(math.prod(shape_of(x)[axis : axis + 1]) for x in arrays)
@@ -139,6 +140,36 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
             f"stack: give at least one array, and all of the same shape, got shapes {shapes}."
         )
     return concatenate([expand_dims(x, axis) for x in arrays], axis=axis)
+
+
+@operation
+def vstack(arrays: Sequence[Any]) -> Any:
+    """Join along the first axis; vectors are rows.
+
+    >>> vstack([np.ones(3), np.zeros((2, 3))]).shape
+    (3, 3)
+    """
+    arrays = [as_array("vstack", x) for x in arrays]
+    rows = [reshape(x, (1, -1)) if len(shape_of(x)) < 2 else x for x in arrays]
+    return concatenate(_some("vstack", rows))
+
+
+@operation
+def hstack(arrays: Sequence[Any]) -> Any:
+    """Join along the second axis; vectors along the only one.
+
+    >>> hstack([np.ones((2, 1)), np.zeros((2, 3))]).shape
+    (2, 4)
+    """
+    arrays = [as_array("hstack", x) for x in arrays]
+    parts = _some("hstack", [x if shape_of(x) else reshape(x, (1,)) for x in arrays])
+    return concatenate(parts, axis=0 if len(shape_of(parts[0])) == 1 else 1)
+
+
+def _some(owner: str, arrays: list[Any]) -> list[Any]:
+    if not arrays:
+        raise ValueError(f"{owner}: give at least one array.")
+    return arrays
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
@@ -236,3 +267,27 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     axis = normalize_axis_index(axis, len(shape_of(x)))
     index = np.repeat(np.arange(shape_of(x)[axis]), repeats)
     return getitem(x, (*(slice(None),) * axis, index))
+
+
+def _tile_vjp(g: Any, y: Any, x: Any, reps: Any) -> Any:
+    ndim = max(len(reps), x.ndim)
+    counts = (1,) * (ndim - len(reps)) + reps
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    copies = reshape(g, [n for pair in zip(counts, shape, strict=True) for n in pair])
+    return reshape(sum_to(copies, tuple(n for length in shape for n in (1, length))), x.shape)
+
+
+@operation
+def tile(x: Any, reps: int | Sequence[int]) -> Any:
+    """Repeat the whole of ``x`` as many times as ``reps`` says for each axis, the last ones first.
+
+    >>> tile(np.array([1, 2]), 2), tile(np.array([1, 2]), (2, 1)).shape
+    (array([1, 2, 1, 2]), (2, 2))
+    """
+    counts: Any = reps if np.ndim(reps) else [reps]
+    return _tile(x, tuple(check.integer("tile", "reps", n, at_least=0) for n in counts))
+
+
+@primitive(_tile_vjp, passes_nan=True)
+def _tile(x: Any, reps: tuple[int, ...]) -> Any:
+    return np.tile(x, reps)

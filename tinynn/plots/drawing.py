@@ -1,32 +1,26 @@
-"""Pictures of recordings, scores, kernels and training; Matplotlib is imported when one is drawn.
+"""Pictures of recordings, scores, kernels and training, and the look that they share."""
 
-Every function draws into the ``ax`` it is given, or makes a figure of its own, returns what it drew
-on, and leaves showing and saving to you: ``ax.figure.savefig("spikes.png")``. Needs the extra
-``plots``. Colours are those of Okabe and Ito (2008), for colour-blind eyes; lines differ too.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinynn import _checks as check
-from tinynn.autodiff.ops import convolution as conv
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
 from tinynn.spikes.score import PrecisionRecall, match
 from tinynn.spikes.synthetic import Recording
-from tinynn.training.loop import History
+from tinynn.training.history import History
 
 if TYPE_CHECKING:
-    from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, GRAY, BLUE, ORANGE = "#333333", "#999999", "#0072B2", "#D55E00"
 SKY, GREEN, PINK, AMBER = "#56B4E9", "#009E73", "#CC79A7", "#E69F00"
+MANY = 24  # kernels, up to which each is a line
 CYCLE = (ORANGE, BLUE, GREEN, PINK, INK)
 STYLES = ("-", "--", "-.", ":")
 
@@ -87,6 +81,32 @@ def _series(owner: str, name: str, x: Any, series: int = 0, *, finite: bool = Tr
     return array.astype(float)
 
 
+def _traces(owner: str, name: str, x: Any, series: int) -> np.ndarray:
+    """Return one recording (length, channels) of ``x``."""
+    array = numbers(owner, name, x)
+    if array.ndim != 3 and not (array.ndim == 2 and 1 < array.shape[1] < len(array)):
+        return _series(owner, name, x, series)[:, np.newaxis]
+    if not array.size or (array.ndim == 3 and series >= len(array)):
+        raise ValueError(
+            f"{owner}: {name} must be (n_series, length, channels) with a series {series}, got "
+            f"shape {array.shape}."
+        )
+    return (array[series] if array.ndim == 3 else array).astype(float)
+
+
+def _stacked(ax: "Axes", x: np.ndarray) -> np.ndarray:
+    """Return channels (length, channels) one below the other, and name them beside the axis."""
+    n = x.shape[1]
+    if n == 1:
+        ax.set_ylabel("amplitude")
+        return x
+    places = -1.05 * (np.ptp(x, axis=0).max() or 1.0) * np.arange(n)
+    shown = np.arange(0, n, -(-n // 16))
+    ax.set_yticks(places[shown], [str(i) for i in shown])
+    ax.set_ylabel("channel")
+    return x - np.median(x, axis=0) + places
+
+
 def recording(
     recording: Recording | ArrayLike, found: ArrayLike | None = None,
     score: ArrayLike | None = None, threshold: float | None = None, ax: "Axes | None" = None, *,
@@ -96,7 +116,8 @@ def recording(
     """Draw a recording with its true and found events; with ``score``, that in a panel below.
 
     ``recording``: a :class:`~tinynn.spikes.Recording`, of which ``series`` is drawn, or its
-    samples, (length,), (length, 1) or (n_series, length, 1). ``found``: event times (n_found,) in
+    samples, (length,), (length, channels) or (n_series, length, channels); channels are drawn one
+    below the other, on one scale. ``found``: event times (n_found,) in
     samples, whole or not. ``score``: as long as the series; ``threshold``: drawn across it.
     ``labels``: times like those of ``found``, in the place of the Recording's true events.
     ``start``, ``stop``: the excerpt, in samples; ``rate``: samples a second, None to count samples.
@@ -112,7 +133,7 @@ def recording(
     owner = "plots.recording"
     series = check.integer(owner, "series", series, at_least=0)
     given: Any = recording.x if isinstance(recording, Recording) else recording
-    x = _series(owner, "recording", given, series)
+    x = _traces(owner, "recording", given, series)
     events = _times(owner, "found", found, len(x))
     true = _times(owner, "labels", labels, len(x))
     if true is None and isinstance(recording, Recording):
@@ -127,20 +148,22 @@ def recording(
         raise ValueError(f"{owner}: threshold is drawn across the score, so give score too.")
     window, below = slice(start, min(stop, len(x))), None
     if score is None:
-        ax = _own(owner, ax)
+        ax = _own(owner, ax, height=min(2.1 + 0.3 * x.shape[1], 9))
     else:
         values = _series(owner, "score", score, series, finite=False)
         if len(values) != len(x):
             lengths = f"{len(values)} and {len(x)} samples; padding='same' makes it so"
             raise ValueError(f"{owner}: score must be as long as the series, got {lengths}.")
         level = None if threshold is None else check.real(owner, "threshold", threshold)
-        ax, below = figure(2, height=2, sharex=True)[1] if ax is None else _split(owner, ax)
+        tall = min(1.7 + 0.3 * x.shape[1], 6)
+        ax, below = figure(2, height=tall, sharex=True)[1] if ax is None else _split(owner, ax)
         _score(below, values, level, events, window, per_unit)
         ax.tick_params(labelbottom=False)
-    ax.plot(np.arange(window.start, window.stop) / per_unit, x[window], color=INK, linewidth=0.7)
+    shown = _stacked(ax, x[window])
+    ax.plot(np.arange(window.start, window.stop) / per_unit, shown, color=INK, linewidth=0.7)
     rows = "true" if labels is None else "labels", "found"
-    _events(ax, x[window], true, events, window, per_unit, tolerance, rows)
-    ax.set(ylabel="amplitude", xmargin=0.005, ymargin=0.08)
+    _events(ax, shown, true, events, window, per_unit, tolerance, rows)
+    ax.set(xmargin=0.005, ymargin=0.08)
     (below or ax).set_xlabel("time (samples)" if rate is None else "time (s)")
     return ax
 
@@ -182,7 +205,7 @@ def _events(
         n, fn, fp = len(_inside(true, window)), len(missed), len(alarms)
         title = f"{n - fn} of {n} events found{' (circled:' if fn or fp else ','} {fn} missed, "
         title += f"{fp} false{')' * bool(fn or fp)}"
-    low, span = x.min(), np.ptp(x) or 1.0
+    low, span = x.min(), (np.ptp(x) or 1.0) / math.sqrt(x.shape[1])
     rows = ((true, missed, BLUE, 0.12), (found, alarms, ORANGE, 0.28))
     for name, (at, circled, color, depth) in zip(names, rows, strict=True):
         if at is None:
@@ -221,7 +244,8 @@ def kernels(
     (kernel_size, channels, filters). ``templates``: (length,), (n_templates, length), or a dict of
     such (length,) by name; drawn broad and pale behind the kernels, centred on the centre tap.
     ``names``: one for each kernel; ``rate``: samples a second, None to count samples. Raises
-    ValueError for shapes that do not fit or a model without Conv1d.
+    ValueError for shapes that do not fit or a model without Conv1d. More than 24 kernels are an
+    image, a row for each template and kernel.
 
     >>> from tinynn import Conv1d
     >>> ax = kernels(Conv1d(1, 3, 9, rng=0))  # doctest: +SKIP
@@ -235,6 +259,9 @@ def kernels(
     ax = _own(owner, ax, height=3)
 
     curves = [*shapes.items(), *zip(labels, lines, strict=True)]
+    unit = "samples" if rate is None else "ms"
+    if len(lines) > MANY:
+        return _image(ax, curves, per_unit, f"from the centre tap ({unit})")
     for i, (name, values) in enumerate(curves):
         look = {**_look(i - len(shapes)), "marker": ".", "markersize": 4, "linewidth": 1.4}
         if i < len(shapes):
@@ -243,13 +270,31 @@ def kernels(
         t = (np.arange(len(values)) - (len(values) - 1) // 2) / per_unit
         ax.plot(t, values / (np.linalg.norm(values) or 1), label=name, **look)
     ax.axhline(0, color=GRAY, linewidth=0.5, zorder=0)
-    unit = "samples" if rate is None else "ms"
     ax.set(xlabel=f"from the centre tap ({unit})", ylabel="weight (unit norm)")
     # Beside the lines if there are many: among them there is no room.
     aside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-len(curves) // 16)}
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize=8, handlelength=3, **(aside if len(curves) > 4 else {}))
     _title(ax, "Kernel" if len(lines) == 1 else f"{len(lines)} kernels")
+    return ax
+
+
+def _image(ax: "Axes", curves: list[tuple[str, np.ndarray]], per_unit: float, along: str) -> "Axes":
+    """Draw many kernels as the rows of an image, centred on each other."""
+    longest = max(len(values) for _, values in curves)
+    rows = np.zeros((len(curves), longest))
+    for row, (_, values) in zip(rows, curves, strict=True):
+        start = (longest - 1) // 2 - (len(values) - 1) // 2
+        row[start : start + len(values)] = values / (np.linalg.norm(values) or 1)
+    left, most = -((longest - 1) // 2), np.abs(rows).max()
+    place = (left - 0.5) / per_unit, (left + longest - 0.5) / per_unit, len(rows) - 0.5, -0.5
+    how = {"aspect": "auto", "cmap": "RdBu_r", "interpolation": "nearest"}
+    drawn = ax.imshow(rows, extent=place, vmin=-most, vmax=most, **how)
+    every = -(-len(rows) // 32)
+    ax.set_yticks(range(0, len(rows), every), [name for name, _ in curves[::every]], fontsize=7)
+    ax.set_xlabel(along)
+    ax.figure.colorbar(drawn, ax=ax, label="weight (unit norm)")
+    _title(ax, f"{len(rows)} kernels")
     return ax
 
 
@@ -284,102 +329,14 @@ def _templates(owner: str, templates: Any) -> dict[str, np.ndarray]:
     return {str(name): _series(owner, str(name), t) for name, t in (templates or {}).items()}
 
 
-def sliding(
-    x: ArrayLike, kernel: ArrayLike, position: int | None = None, padding: conv.Padding = "same",
-    *, interval: int = 120,
-) -> "Figure | FuncAnimation":  # fmt: skip
-    """Show one kernel at one location of a series, or sliding over all of them.
-
-    ``x``: (length,); ``kernel``: (kernel_size,); ``padding``: as for Conv1d. Three panels: the
-    input with the neighbourhood that output ``position`` selects, its products with the weights,
-    and the feature map so far, by :func:`tinynn.conv1d`; the axes are the same at all positions.
-    With a ``position`` (from 0) returns a Figure; with None a FuncAnimation over all of them,
-    ``interval`` milliseconds each: keep a reference, and ``save("sliding.gif")`` it. Raises
-    ValueError for a position that does not exist, NaN, or shapes that do not fit.
-
-    >>> x, kernel = [0, 1, 3, 1, 0], [1, 2, 1]
-    >>> sliding(x, kernel, position=2).savefig("sliding.png")  # doctest: +SKIP
-    """
-    owner = "plots.sliding"
-    signal, weights = _series(owner, "x", x), _series(owner, "kernel", kernel)
-    padding = conv.checked_padding(owner, padding)
-    y = conv.conv1d(signal[:, None], weights[:, None, None], padding=padding)[:, 0]
-    left, right = conv.padding_pair(padding, len(signal), len(weights), 1)
-    first = 0 if position is None else check.integer(owner, "position", position, at_least=0)
-    if first >= len(y):
-        raise ValueError(f"{owner}: position must be below {len(y)} outputs, got {position}.")
-    page, draw = _sliding_page(signal, weights, y, left, right)
-    draw(first)
-    if position is not None:
-        return page
-    from matplotlib.animation import FuncAnimation
-
-    animation = FuncAnimation(page, draw, frames=len(y), interval=interval)
-    page.draw_without_rendering()
-    page.set_layout_engine("none")  # settled once, not anew for each frame
-    return animation
-
-
-def _room(values: np.ndarray) -> tuple[float, float]:
-    low, high = min(0.0, values.min()), max(0.0, values.max())
-    room = 0.12 * (high - low) or 1.0
-    return low - room, high + room
-
-
-def _sliding_page(
-    x: np.ndarray, kernel: np.ndarray, y: np.ndarray, left: int, right: int
-) -> tuple[Any, Callable[[int], list[Any]]]:
-    """Return the figure of :func:`sliding` and the function that draws output j into it."""
-    taps = len(kernel)
-    padded = np.pad(x, (left, right))
-    steps = np.arange(len(padded)) - left
-    centre = steps[: len(y)] + (taps - 1) // 2  # the input step under each output's centre tap
-    windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
-    page, (top, middle, bottom) = figure(3, height=2, sharex=True)
-    weight = _clean(middle.twinx())
-    for ax in (top, middle, bottom):
-        ax.axhline(0, color=GRAY, linewidth=0.5, zorder=0)
-    inside = (steps >= 0) & (steps < len(x))
-    top.plot(steps[inside], x, color=INK, marker=".", linewidth=0.8)
-    top.plot(steps[~inside], padded[~inside], "o", color=GRAY, mfc="white", ms=5, zorder=3)
-    top.set(ylabel="input", ylim=_room(x), xlim=(steps[0] - 0.7, steps[-1] + 0.7))
-    reach, largest = (1.15 * (np.abs(v).max() or 1.0) for v in (windows * kernel, kernel))
-    middle.set(ylabel="product (bars)", ylim=(-reach, reach))
-    weight.set(ylabel="weight (line)", ylim=(-largest, largest))
-    weight.yaxis.label.set_color(ORANGE)
-    weight.tick_params(colors=ORANGE)
-    bottom.set(ylabel="feature map", ylim=_room(y), xlabel="location (samples)")
-    moving: list[Any] = []
-
-    def draw(j: int) -> list[Any]:
-        while moving:
-            moving.pop().remove()
-        at, products = steps[j : j + taps], windows[j] * kernel
-        moving.append(top.axvspan(at[0] - 0.5, at[-1] + 0.5, color=SKY, alpha=0.3, lw=0))
-        seen = inside[j : j + taps]
-        moving.extend(top.plot(at[seen], windows[j][seen], "o", color=BLUE, ms=5))
-        moving.append(middle.bar(at, products, width=0.7, color=SKY))
-        moving.extend(weight.plot(at, kernel, color=ORANGE, marker=".", lw=1.2))
-        moving.extend(bottom.plot(centre[: j + 1], y[: j + 1], color=INK, marker=".", lw=0.8))
-        moving.extend(bottom.plot(centre[j], y[j], "o", color=ORANGE, ms=7))
-        zeros = taps - int(seen.sum())
-        span = f"inputs {at[seen][0]} to {at[seen][-1]}" if zeros < taps else "no input"
-        extra = f" and {zeros} padded zero{'s' * (zeros > 1)} (open circles)" if zeros else ""
-        _title(top, f"Output {j} sees {span}{extra}")
-        _title(middle, f"Each input times its weight: the products (bars) sum to {y[j]:.3g}")
-        _title(bottom, f"The feature map so far: output {j} is {y[j]:.3g}")
-        return moving
-
-    return page, draw
-
-
 def history(
     history: History | Mapping[str, Any], ax: "Axes | None" = None, *, log: bool = True
 ) -> "Axes":
     """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
 
     A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
-    second}``. ``log``: a logarithmic loss axis, where all values are positive.
+    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points of a History
+    are joined over epochs without a figure.
 
     >>> from tinynn import History
     >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
@@ -390,16 +347,19 @@ def history(
         raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
     if not given:
         raise ValueError(f"{owner}: history is empty: nothing was trained.")
-    curves = {}
+    curves, epochs = {}, {}
     for name, c in given.items():
         values = c.history.get("loss", ()) if isinstance(c, History) else c
+        if given is not history:  # of a History, where nan stands for no figure
+            epochs[str(name)] = [i for i, value in enumerate(values, 1) if not np.isnan(value)]
+            values = [value for value in values if not np.isnan(value)]
         curves[str(name)] = _series(owner, str(name), values)
     check.flag(owner, "log", log)
     ax = _own(owner, ax, height=3)
     words = {"loss": "training", "val_loss": "validation"}
     for i, (name, curve) in enumerate(curves.items()):
         look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
-        ax.plot(np.arange(1, len(curve) + 1), curve, **look)
+        ax.plot(epochs.get(name, np.arange(1, len(curve) + 1)), curve, **look)
     _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
     if len(curves) > 1:
         ax.legend(frameon=False, fontsize=8, handlelength=3)

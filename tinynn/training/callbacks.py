@@ -1,0 +1,381 @@
+"""Callbacks: what happens between the epochs of a training, and ends it.
+
+Give them to :func:`tinynn.fit`. All that one depends on is in its ``state_dict``, so a training
+that goes on later is the same one. In their place a function ``(epoch, logs)`` will do.
+"""
+
+import math
+import operator
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinynn import _checks as check
+from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.tensor import Tensor
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import mode
+from tinynn.training.files import save
+from tinynn.training.history import History, as_figure, write_table
+from tinynn.training.optimizers import Optimizer
+
+__all__ = ["CSVLogger", "EarlyStopping", "Evaluate", "ReduceOnPlateau", "SaveBest"]
+
+RISING = "accuracy", "auc", "f1"  # in the names of figures that are better when they are larger
+
+
+class Callback:
+    """Base of the callbacks: subclass it and write the methods that you need.
+
+    ``model``, ``optimizer`` and ``history`` (the :class:`~tinynn.History` so far) are set by
+    ``fit`` before ``on_train_begin``. ``logs`` holds the figures of the epoch, "loss", "val_loss"
+    and metrics, or the means so far at the end of a batch. What a callback adds to it at the end
+    of an epoch is seen by those after it, and kept in the History. A truthy answer of
+    ``on_epoch_end`` or ``on_batch_end`` ends the training; after a batch, the epoch is ended first.
+
+    >>> class Patient(Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         return logs["loss"] < 0.1
+    """
+
+    model: Layer
+    optimizer: Optimizer
+    history: History
+
+    def on_train_begin(self) -> Any:
+        """Begin anew: called once, before the first epoch, also when the training is resumed."""
+
+    def on_epoch_begin(self, epoch: int) -> Any:
+        """Before the first batch of an epoch, counted from 0."""
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> Any:
+        """After a batch, counted from 0, with the means over the epoch so far."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> Any:
+        """After an epoch and its validation."""
+
+    def on_train_end(self) -> Any:
+        """After the last epoch, or when the training is ended otherwise."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that later calls depend on: numbers, strings, arrays, None, nested at will."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`; called after ``on_train_begin``."""
+
+
+class _Monitor(Callback):
+    """Follows one figure; ``_state`` names the attributes that are its state."""
+
+    _state: tuple[str, ...] = ("best", "seen")
+    min_delta = 0.0
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self._owner = type(self).__name__
+        if not isinstance(monitor, str):
+            got = check.shown(monitor)
+            raise TypeError(f"{self._owner}: monitor must be a name in the logs, got {got}.")
+        self.monitor = monitor
+        self.mode = check.choice(self._owner, "mode", mode, ("auto", "min", "max"))
+        rising = any(word in monitor.lower() for word in RISING)
+        self._sign = -1 if mode == "max" or (mode == "auto" and rising) else 1
+        self.on_train_begin()
+
+    def on_train_begin(self) -> None:
+        """Forget what was best."""
+        self.best: float | None = None
+        self.seen = False  # whether the figure was there before: Evaluate may leave epochs out
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what later calls depend on."""
+        return {name: getattr(self, name) for name in self._state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        for name in self._state:
+            setattr(self, name, state[name])
+
+    def _current(self, epoch: int, logs: Mapping[str, float]) -> float | None:
+        """Return the figure, or None in an epoch without it."""
+        if self.monitor not in logs:
+            if self.seen:
+                return None
+            check.choice(self._owner, "monitor", self.monitor, logs)  # raises, with all that is
+        self.seen = True
+        value = as_figure(self._owner, self.monitor, logs[self.monitor])
+        if not math.isfinite(value):
+            self.history.notes.append(
+                f"epoch {epoch + 1}: {self._owner} follows {self.monitor}, which is {value}: "
+                "no improvement"
+            )
+        return value
+
+    def _improves(self, value: float) -> bool:
+        """Tell whether a value is the best so far, and keep it then."""
+        if not math.isfinite(value):
+            return False
+        moved = value + self._sign * self.min_delta  # rounds as in Keras
+        better = operator.lt if self._sign > 0 else operator.gt
+        if self.best is not None and not better(moved, self.best):
+            return False
+        self.best = value
+        return True
+
+
+class EarlyStopping(_Monitor):
+    """Ends the training when a figure has not improved for ``patience`` epochs, as in Keras.
+
+    ``monitor``: its name in the logs. ``mode``: "min" or "max", which is better; "auto": "max" for
+    names with accuracy, auc or f1, "min" otherwise. ``patience``: 0 acts as 1. ``min_delta``: what
+    a better value must be better by. ``restore_best``: in the end, however it comes, the model gets
+    the weights of the best epoch. A figure that is not finite is no improvement, and is noted in
+    ``History.notes``. Raises ValueError, with the names there are, if the logs have no such figure.
+    """
+
+    _state = ("best", "seen", "wait", "weights")
+
+    @check.with_hints
+    def __init__(
+        self, monitor: str = "val_loss", mode: str = "auto", patience: int = 0,
+        min_delta: float = 0.0, restore_best: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(monitor, mode)
+        self.patience = check.integer(self._owner, "patience", patience, at_least=0)
+        self.min_delta = abs(check.real(self._owner, "min_delta", min_delta))
+        self.restore_best = check.flag(self._owner, "restore_best", restore_best)
+
+    def on_train_begin(self) -> None:
+        """Begin anew."""
+        super().on_train_begin()
+        self.wait = 0
+        self.weights: dict[str, np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Tell whether it is enough."""
+        value = self._current(epoch, logs)
+        if value is None:
+            return False
+        better = self._improves(value)
+        if self.restore_best and (better or self.weights is None):
+            self.weights = self.model.state_dict()
+        self.wait = 0 if better else self.wait + 1
+        return self.wait >= max(self.patience, 1) and epoch > 0
+
+    def on_train_end(self) -> None:
+        """Give the model its best weights."""
+        if self.weights is not None:
+            self.model.load_state_dict(self.weights)
+
+
+class SaveBest(_Monitor):
+    """Writes the model's weights to ``path``, by :func:`tinynn.save`, after each best epoch.
+
+    ``monitor``, ``mode``: as of :class:`EarlyStopping`. The file is replaced as a whole. Raises
+    OSError if it cannot be written.
+    """
+
+    @check.with_hints
+    def __init__(
+        self, path: str | os.PathLike[str], monitor: str = "val_loss", mode: str = "auto"
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.path = _checked_path(self._owner, path)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Save the model if it is the best so far."""
+        value = self._current(epoch, logs)
+        if value is not None and self._improves(value):
+            save(self.path, self.model)
+
+
+class ReduceOnPlateau(_Monitor):
+    """Multiplies the learning rate by ``factor`` when a figure has not improved, as in Keras.
+
+    ``monitor``, ``mode``, ``min_delta``: as of :class:`EarlyStopping`. ``factor``: between 0 and 1.
+    ``patience``: epochs without an improvement, after which the rate is reduced, and counted anew.
+    ``min_learning_rate``: it goes no lower. Rates that groups of parameters have of their own
+    are reduced, too. The optimizer's is in the logs, as "learning_rate". Raises TypeError if a rate
+    is a schedule.
+    """
+
+    _state = ("best", "seen", "wait")
+
+    @check.with_hints
+    def __init__(
+        self, monitor: str = "val_loss", mode: str = "auto", factor: float = 0.1,
+        patience: int = 10, min_delta: float = 1e-4, min_learning_rate: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(monitor, mode)
+        self.factor = check.real(self._owner, "factor", factor, above=0, below=1)
+        self.patience = check.integer(self._owner, "patience", patience, at_least=0)
+        self.min_delta = check.real(self._owner, "min_delta", min_delta, at_least=0)
+        self.min_learning_rate = check.real(
+            self._owner, "min_learning_rate", min_learning_rate, at_least=0
+        )
+
+    def on_train_begin(self) -> None:
+        """Begin anew."""
+        super().on_train_begin()
+        self.wait = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Reduce the rate if it is time."""
+        if any(name.endswith("learning_rate") for name in self.optimizer.schedules):
+            raise TypeError(
+                f"{self._owner}: the optimizer's learning_rate is a schedule. Give it a number."
+            )
+        logs["learning_rate"] = self.optimizer.learning_rate
+        value = self._current(epoch, logs)
+        if value is None:
+            return
+        self.wait = 0 if self._improves(value) else self.wait + 1
+        if self.wait and self.wait >= self.patience:
+            holders: list[Any] = [self.optimizer]
+            holders += [group for group in self.optimizer.groups if "learning_rate" in group.own]
+            for holder in holders:
+                if holder.learning_rate > self.min_learning_rate:
+                    rate = max(holder.learning_rate * self.factor, self.min_learning_rate)
+                    holder.learning_rate = rate
+                    self.wait = 0
+
+
+class Evaluate(Callback):
+    """Adds ``f(model)``, a dict of figures by name, to the logs; it runs before all others.
+
+    ``f`` is called in evaluation mode and under ``no_grad``. ``every``: in epochs 0, ``every``,
+    2 ``every``, ...; the others have nan in the History, and what monitors such a figure leaves
+    them out. Raises TypeError unless ``f`` returns a dict of numbers, ValueError for a name that
+    the logs hold already.
+
+    >>> size = Evaluate(lambda model: {"norm": float(np.linalg.norm(model.kernel.data))})
+    """
+
+    @check.with_hints
+    def __init__(self, f: Callable[[Any], Mapping[str, Any]], every: int = 1) -> None:
+        if not callable(f):
+            raise TypeError(f"Evaluate: give a function of the model, got {check.shown(f)}.")
+        self.f, self.every = f, check.integer("Evaluate", "every", every, at_least=1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Evaluate the model, if it is time."""
+        if epoch % self.every:
+            return
+        with no_grad(), mode(self.model, training=False):
+            found = self.f(self.model)
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+            raise TypeError(
+                "Evaluate: the function must return a dict of numbers by name, such as "
+                f'{{"f1": 0.9}}, got {check.shown(found)}.'
+            )
+        for name, value in found.items():
+            if name in logs:
+                raise ValueError(f"Evaluate: the logs hold {name!r} already. Choose another name.")
+            logs[name] = as_figure("Evaluate", name, value)
+
+
+class CSVLogger(Callback):
+    """Writes the logs of each epoch as a row of a CSV file: the epoch, from 0, and the figures.
+
+    ``path``: a file, which is written anew. It sees what callbacks before it have added to the
+    logs. Raises OSError if it cannot be written.
+    """
+
+    @check.with_hints
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = _checked_path("CSVLogger", path)
+        self.on_train_begin()
+
+    def on_train_begin(self) -> None:
+        """Begin anew."""
+        self.rows: list[dict[str, float]] = []
+        self._written: list[str] | None = None  # the columns of the file, once it is ours
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Add a row; for a new column, or after a resume, write all of them."""
+        row = {name: as_figure("CSVLogger", name, value) for name, value in logs.items()}
+        self.rows.append({"epoch": epoch} | row)
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        if columns == self._written:
+            write_table(self.path, columns, self.rows[-1:], mode="a")
+        else:
+            write_table(self.path, columns, self.rows)
+        self._written = columns
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after such rows; what an interrupted run has written beyond them is dropped."""
+        self.rows = [dict(row) for row in state["rows"]]
+
+
+def _checked_path(owner: str, path: Any) -> str:
+    """Return a path to a file in a folder that is there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{owner}: path must be a path, got {check.shown(path)}.")
+    path = os.fsdecode(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{owner}: {path}: there is no folder {folder}. Make it first.")
+    return path
+
+
+# ---------------------------------------------------------------- what fit is given
+
+
+class Function(Callback):
+    """A function ``(epoch, logs)`` as a callback."""
+
+    def __init__(self, f: Callable[[int, dict[str, float]], Any]) -> None:
+        self.f = f
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> Any:
+        """Call it."""
+        return self.f(epoch, logs)
+
+
+def name_of(callback: Callback) -> str:
+    """Return what a callback is called: the name of its class or function."""
+    f = callback.f if isinstance(callback, Function) else type(callback)
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def as_callbacks(given: Any) -> list[Callback]:
+    """Return what ``fit`` was given as callbacks, those first that evaluate."""
+    listed = not (callable(given) or isinstance(given, (str, Callback))) and hasattr(
+        given, "__iter__"
+    )
+    hooks = list(given) if listed else [given]
+    for hook in hooks:
+        if isinstance(hook, type) and issubclass(hook, Callback):
+            raise TypeError(
+                f"fit: callbacks: {hook.__name__} is a class. Give an object: {hook.__name__}(...)."
+            )
+        if not listed or not (isinstance(hook, Callback) or callable(hook)):
+            raise TypeError(
+                "fit: callbacks must be a list of functions (epoch, logs) and tinynn.Callbacks, "
+                f"got {check.shown(given)}."
+            )
+    if len({id(hook) for hook in hooks if isinstance(hook, Callback)}) < sum(
+        isinstance(hook, Callback) for hook in hooks
+    ):
+        raise ValueError("fit: callbacks: one is listed twice. Make one object for each.")
+    found = [hook if isinstance(hook, Callback) else Function(hook) for hook in hooks]
+    return sorted(found, key=lambda hook: not isinstance(hook, Evaluate))  # stable
+
+
+def truth(callback: Callback, answer: Any) -> bool:
+    """Tell whether an answer says that the training is to end."""
+    try:
+        if isinstance(answer, (np.ndarray, Tensor)):
+            return bool(answer.item())
+        return bool(answer)
+    except (TypeError, ValueError, RuntimeError) as error:  # an array of several, or a table
+        raise TypeError(
+            f"fit: the callback {name_of(callback)} returned {check.shown(answer)}, which is "
+            "neither true nor false. Return True to end the training, None or False to go on."
+        ) from error

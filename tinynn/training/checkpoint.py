@@ -1,0 +1,103 @@
+"""Checkpoints: the state of a training in one file, which is whole whatever happens."""
+
+import os
+import time
+from typing import Any
+
+from tinynn import _checks as check
+from tinynn.training.archive import naming, opened, unreadable, write, write_whole
+from tinynn.training.nested import NotKept, flattened, restored
+
+STATE = "checkpoint.json"  # the part of the file that refers to the arrays
+VERSION = 1
+
+
+class Checkpoint:
+    """A file that keeps a state, so that a script which was killed goes on where it was.
+
+    For :func:`fit`, ``checkpoint=``: it keeps the training after every epoch and, if ``minutes``
+    are given, whenever so many have gone by within one. ``path``: the file; its folder must be
+    there. A new state replaces the old one all at once: whatever happens while it is written, the
+    file holds one of them, whole. Raises TypeError or ValueError for other arguments,
+    FileNotFoundError if there is no such folder.
+
+    A loop of your own keeps its state with :meth:`save` and goes on from :meth:`load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = Checkpoint(os.path.join(folder, "run"))
+    ...     print(checkpoint.load())
+    ...     checkpoint.save({"epoch": 3, "losses": [0.5, 0.25]})
+    ...     print(checkpoint.load())
+    None
+    {'epoch': 3, 'losses': [0.5, 0.25]}
+    """
+
+    @check.with_hints
+    def __init__(self, path: str | os.PathLike[str], minutes: float | None = None) -> None:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"Checkpoint: path must be a path, got {check.shown(path)}.")
+        self.path = os.fsdecode(path)
+        folder = os.path.dirname(os.path.realpath(self.path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f"Checkpoint: {self.path}: there is no folder {folder}. Make it first."
+            )
+        if os.path.isdir(self.path):
+            raise ValueError(f"Checkpoint: {self.path} is a folder, not a file.")
+        self.minutes = minutes
+        if minutes is not None:
+            self.minutes = check.real("Checkpoint", "minutes", minutes, at_least=0)
+        self._saved = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, minutes={self.minutes})"
+
+    def due(self) -> bool:
+        """Tell whether ``minutes`` have gone by since the last save."""
+        return self.minutes is not None and time.monotonic() - self._saved >= 60 * self.minutes
+
+    def save(self, state: Any) -> None:
+        """Keep a state in place of the one before.
+
+        ``state``: dicts, lists, tuples, numbers, texts, None and arrays, nested at will. Raises
+        TypeError, with the path, for anything else; OSError that names the file if it cannot be
+        written, such as on a full disk. The state before is then still there.
+        """
+        try:
+            text, arrays = flattened({"version": VERSION, "state": state})
+        except NotKept as error:
+            raise TypeError(f"Checkpoint: {self.path}: {error}") from None
+        with naming("Checkpoint", self.path):
+            write_whole(self.path, lambda file: write(file, arrays, {STATE: text}), sweep=True)
+        self._saved = time.monotonic()
+
+    def load(self) -> Any:
+        """Return the state that is kept, equal in every bit and dtype; None if there is no file.
+
+        Raises ValueError, naming the file, if it is no checkpoint or damaged.
+        """
+        self._saved = time.monotonic()
+        if not os.path.exists(self.path):
+            return None
+        what = "Checkpoint", self.path, "checkpoint"
+        with opened(*what, REMOVE) as archive:
+            try:
+                text = archive.text(STATE)
+                if text is None:
+                    raise ValueError(f"it has no {STATE}")
+                arrays = archive.arrays
+                found = restored(text, lambda name: arrays.pop(name).read())
+                if arrays or not isinstance(found, dict) or found.keys() != {"version", "state"}:
+                    raise ValueError("it holds something else")
+            except Exception as error:  # whatever a damaged file makes Python raise
+                raise unreadable(*what, error, REMOVE) from error
+        if found["version"] != VERSION:
+            raise ValueError(
+                f"Checkpoint: {self.path} is of version {check.shown(found['version'])}, but this "
+                f"tinynn knows {VERSION}. Go on with the tinynn that wrote it."
+            )
+        return found["state"]
+
+
+REMOVE = " Give another path, or remove the file to begin anew."

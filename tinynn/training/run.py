@@ -1,0 +1,389 @@
+"""The epochs of one call of fit, and their state, from which a training can go on anywhere."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinynn._trees import tree_items
+from tinynn.autodiff.graph import no_grad
+from tinynn.nn.layer import Layer
+from tinynn.nn.observe import first_nonfinite_layer, mode, one_series_refused
+from tinynn.training.callbacks import Callback, Evaluate, name_of, truth
+from tinynn.training.data import Batch, Samples, Source
+from tinynn.training.history import History, as_figure
+from tinynn.training.interrupts import Interrupts
+from tinynn.training.optimizers import Optimizer
+from tinynn.training.progress import Bars
+from tinynn.training.steps import ALONE, CHOSEN, EagerStep, Loss, plain, quiet, scalar, weighed
+from tinynn.training.threads import one_blas_thread
+
+Metrics = Sequence[tuple[str, Callable[[np.ndarray, np.ndarray], Any]]]
+ADVICE = "Use a smaller learning rate, or tinynn.clip_grad_norm."
+CTRL_C = "Ctrl-C"
+
+
+class Keeper(Protocol):
+    """Keeps states of a run in a checkpoint."""
+
+    def due(self) -> bool:
+        """Tell whether it is time to keep one."""
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Keep a state in place of the one before."""
+
+
+class Run:
+    """A training: ``epoch``, and of it ``batch`` batches of ``samples`` samples, are done.
+
+    ``sums`` holds the loss and the metrics times the samples they were taken of, added up over the
+    epoch. Beside these, :meth:`state_dict` has all that the rest of the training depends on. The
+    state is whole, and may be kept, after each batch and after each epoch.
+    """
+
+    def __init__(
+        self, model: Layer, loss: Loss, optimizer: Optimizer, step: EagerStep, epochs: int,
+        data: Source, held_out: Source | None, metrics: Metrics, callbacks: Sequence[Callback],
+        progress: bool,
+    ) -> None:  # fmt: skip
+        self.model, self.loss, self.optimizer, self.step = model, loss, optimizer, step
+        self.epochs, self.data, self.held_out = epochs, data, held_out
+        self.metrics, self.callbacks = metrics, callbacks
+        self.history = History()
+        self.keeper: Keeper | None = None
+        self.epoch = self.batch = self.samples = 0
+        self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
+        self._bars = Bars(progress, epochs, len(data))
+        self._interrupts = Interrupts()
+        self._batches: Iterator[Batch] | None = None  # of an epoch that is resumed
+        self._began: dict[str, Any] = {}  # states of the data's generators when the epoch began
+        self._dataset: Any = None  # the dataset's own state then
+        self._first = True  # no batch has come yet
+        self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
+
+    # ------------------------------------------------------------ its state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the rest depends on: nested dicts and lists of numbers, strings, arrays.
+
+        ``order``: the states of the data's generators when the epoch began, which give the same
+        order again, and ``dataset`` the state of its own that a dataset had then; ``generators``:
+        the states of all of them, those of layers included, now.
+        """
+        history = self.history
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "samples": self.samples,
+            "sums": dict(self.sums),
+            "history": {name: list(values) for name, values in history.history.items()},
+            "notes": list(history.notes),
+            "stopped": history.stopped,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "order": self._began,
+            "dataset": self._dataset if self.batch else _own_state(self.data),
+            "validation": _own_state(self.held_out),
+            "generators": _states(self.generators()),
+            "step": self.step.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict` of a run with the same settings."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for callback, its in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(its)
+        self.epoch, self.batch, self.samples = state["epoch"], state["batch"], state["samples"]
+        self.sums = dict(state["sums"])
+        history = self.history
+        history.history = {name: list(values) for name, values in state["history"].items()}
+        history.notes, history.stopped = list(state["notes"]), state["stopped"]
+        _restore_own(self.data, state["dataset"])
+        _restore_own(self.held_out, state["validation"])
+        generators = self.generators()
+        if self.batch:
+            self._dataset = state["dataset"]
+            self._began = dict(state["order"])
+            _restore(generators, self._began)
+            self._batches = self.data.epoch(self.batch)
+        _restore(generators, state["generators"])
+        self.step.load_state_dict(state["step"])
+
+    def generators(self) -> dict[str, "np.random.Generator"]:
+        """Return all generators that a training draws from, by the names of their holders."""
+        return _generators(self._holders(everything=True))
+
+    def _keep(self, state: Mapping[str, Any] | None = None) -> None:
+        """Keep a state, by default that of now, if there is a checkpoint."""
+        if self.keeper is not None:
+            self.keeper.keep(self.state_dict() if state is None else state)
+
+    def _holders(self, everything: bool = False) -> list[tuple[str, Any]]:
+        """Return what may hold a generator that orders the data, or any other, by a name."""
+        holders = [("data", self.data), ("data", getattr(self.data, "batches", None))]
+        if everything:
+            holders += [("validation", getattr(self.held_out, "batches", None))]
+            holders += [("optimizer", self.optimizer)]
+            holders += [(f"model {path}", layer) for path, layer in self.model.named_layers()]
+        return holders
+
+    # ------------------------------------------------------------ training
+
+    def train(self, state: Mapping[str, Any] | None = None) -> History:
+        """Train until the epochs run out or somebody ends it, from a ``state`` if there is one."""
+        try:
+            with mode(self.model, training=True), one_blas_thread(), self._interrupts:
+                self._check_samples()
+                for callback in self.callbacks:
+                    callback.model, callback.optimizer = self.model, self.optimizer
+                    callback.history = self.history
+                    callback.on_train_begin()
+                if state is None:
+                    self._keep()  # also shows at once that it can be kept
+                else:
+                    self.load_state_dict(state)
+                self._until_stopped()
+                for callback in self.callbacks:
+                    callback.on_train_end()
+        except BaseException as error:
+            with suppress(AttributeError, TypeError):  # of an exception that takes no attributes
+                error.history = self.history  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._bars.close()
+            self.history.eager = self.step.eager
+            self.step.close()
+        return self.history
+
+    def _until_stopped(self) -> None:
+        """Run the epochs. Ctrl-C ends them after a whole step, and its epoch counts no more."""
+        try:
+            while self.epoch < self.epochs and self.history.stopped is None:
+                self._epoch()
+                if self._interrupts.pressed:
+                    self.history.stopped = CTRL_C
+        except KeyboardInterrupt:
+            if self._interrupts.pressed:
+                raise
+            self.history.stopped = CTRL_C
+
+    def _epoch(self) -> None:
+        """Go on with an epoch to its end, unless Ctrl-C comes before."""
+        title = f"Epoch {self.epoch + 1}/{self.epochs}"
+        if not self.batch:
+            self.samples, self.sums = 0, dict.fromkeys(self.sums, 0.0)
+            for callback in self.callbacks:
+                callback.on_epoch_begin(self.epoch)
+        self.step.begin_epoch()
+        with self._bars.epoch(title, self.epoch, self.batch):
+            with quiet():
+                self._train_batches(title)
+                # Validation may draw, so if it is interrupted, this is where to go on.
+                ended_early = self.keeper is None or self.history.stopped is not None
+                trained = None if ended_early else self.state_dict()
+                if path := _nonfinite_parameter(self.model):
+                    what = f"fit: parameter {path} is no longer finite after {title.lower()}"
+                    raise FloatingPointError(f"{what}. {ADVICE}")
+                logs = self._means()
+                if self.held_out is not None:
+                    logs |= self._validated(self.held_out, title)
+            if self._interrupts.pressed:
+                if trained is not None:
+                    self._keep(trained)
+                return
+            for callback in self.callbacks:
+                if isinstance(callback, Evaluate):
+                    callback.on_epoch_end(self.epoch, logs)
+            self._bars.show(logs, self._is_eager())
+        self._end_epoch(logs)
+
+    def _end_epoch(self, logs: dict[str, float]) -> None:
+        """Call the callbacks, and keep the figures, also if one of them raises."""
+        said = len(self.history.notes)
+        try:
+            for callback in self.callbacks:
+                if not isinstance(callback, Evaluate):
+                    self._heed(callback, callback.on_epoch_end(self.epoch, logs))
+        finally:
+            figures = {}
+            for name, value in logs.items():
+                figures[name] = as_figure("fit: logs", repr(name), value)
+            self.history.append(figures)
+        for note in self.history.notes[said:]:
+            self._bars.say(note)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._keep()
+
+    def _heed(self, callback: Callback, answer: Any) -> None:
+        if truth(callback, answer) and self.history.stopped is None:
+            self.history.stopped = name_of(callback)
+
+    def _train_batches(self, title: str) -> None:
+        """Take the steps of an epoch that are left."""
+        if self._batches is None:
+            self._dataset = _own_state(self.data)
+            self._began = _states(_generators(self._holders()))
+            self._batches = self.data.epoch()
+        batches, self._batches = self._batches, None
+        for x, y, weight in batches:
+            if self._first:
+                with self._at_first(x):
+                    number, prediction = self.step(x, y, weight)
+            else:
+                number, prediction = self.step(x, y, weight)
+            if not math.isfinite(number):
+                where = f"{title.lower()}, batch {self.batch + 1}/{len(self.data)}"
+                what = f"fit: the loss is {number} in {where}"
+                raise _nonfinite(self.model, x, y, what)
+            for name, metric in self.metrics:
+                self.sums[name] += self._figure(name, metric, prediction, y) * len(x)
+            self.sums["loss"] += number * len(x)
+            self.samples += len(x)
+            self.batch += 1
+            if self._bars.shown:
+                self._bars.update(self._means, self._is_eager())
+            if self._watching and self._after_batch():
+                return
+            if self._interrupts.pressed:
+                return
+            if self.keeper is not None and self.keeper.due():
+                self._keep()
+
+    def _after_batch(self) -> bool:
+        logs = self._means()
+        for callback in self._watching:
+            self._heed(callback, callback.on_batch_end(self.batch - 1, logs))
+        return self.history.stopped is not None
+
+    def _means(self) -> dict[str, float]:
+        return {name: total / self.samples for name, total in self.sums.items()}
+
+    def _validated(self, held_out: Source, title: str) -> dict[str, float]:
+        """Return the figures of held-out data: the mean loss, and metrics of them as a whole."""
+        total, samples, predictions, targets = 0.0, 0, [], []
+        with no_grad(), mode(self.model, training=False):
+            for i, (x, y, weight) in enumerate(held_out.epoch()):
+                with self._as_samples(x, len(x)) if not self.epoch and not i else nullcontext():
+                    prediction = self.model(x)
+                number = scalar(weighed(self.loss, prediction, y, weight)).item()
+                if not math.isfinite(number):
+                    what = f"fit: the validation loss is {number} in {title.lower()}, batch {i + 1}"
+                    raise _nonfinite(self.model, x, y, what)
+                total += number * len(x)
+                samples += len(x)
+                if self.metrics:
+                    predictions.append(np.array(plain(prediction)))
+                    targets.append(y)
+                if self._interrupts.pressed:
+                    return {}
+        logs = {"val_loss": total / samples}
+        if self.metrics:
+            whole = _joined(predictions), _joined(targets)
+            logs |= {f"val_{n}": self._figure(n, metric, *whole) for n, metric in self.metrics}
+        return logs
+
+    def _figure(self, name: str, metric: Callable[..., Any], prediction: Any, y: Any) -> float:
+        value = metric(prediction, y)
+        return value if type(value) is float else as_figure("fit", f"the metric {name}", value)
+
+    def _is_eager(self) -> bool:
+        """Tell whether steps are eager for a reason that the user can change."""
+        return self.step.eager not in (None, CHOSEN, ALONE)
+
+    # ------------------------------------------------------------ checks
+
+    def _check_samples(self) -> None:
+        """Say what is known without calling the model, before anything is changed."""
+        sources = [part for part in (self.data, self.held_out) if isinstance(part, Samples)]
+        for source in sources:
+            with self._as_samples(source.x, source.size):
+                pass
+        for name in ("x", "y") if len(sources) == 2 else ():
+            ours, theirs = (getattr(source, name).shape for source in sources)
+            if len(ours) != len(theirs):
+                raise ValueError(
+                    f"fit: validation_data: {name} must have as many axes as {name}, {ours}, "
+                    f"got {theirs}."
+                )
+
+    def _at_first(self, x: np.ndarray) -> AbstractContextManager[None]:
+        """Watch the first call of the model for one series that is taken for samples."""
+        self._first = False
+        shown = self.data.x if isinstance(self.data, Samples) else x
+        return self._as_samples(shown, len(x))
+
+    def _as_samples(self, x: np.ndarray, size: int) -> AbstractContextManager[None]:
+        advice = "Add a batch axis: x[None] and y[None]."
+        return one_series_refused("fit", self.model, x, size, advice)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    shapes = dict.fromkeys(part.shape[1:] for part in parts)
+    if len(shapes) > 1:
+        raise ValueError(
+            "fit: metrics are taken over the validation data as a whole, but its batches have "
+            f"samples of several shapes: {', '.join(map(str, shapes))}. Make them equally long, or "
+            "take such figures in a tinynn.callbacks.Evaluate."
+        )
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _overrides(callback: Callback, name: str) -> bool:
+    own = getattr(type(callback), name) is not getattr(Callback, name)
+    return own or name in vars(callback)
+
+
+def _own_state(source: Source | None) -> Any:
+    """Return the state that a dataset says it has."""
+    batches = getattr(source, "batches", None)
+    both = all(hasattr(batches, name) for name in ("state_dict", "load_state_dict"))
+    return batches.state_dict() if both else None  # type: ignore[union-attr]
+
+
+def _restore_own(source: Source | None, state: Any) -> None:
+    if state is not None:
+        source.batches.load_state_dict(state)  # type: ignore[union-attr]
+
+
+def _generators(holders: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the generators that are attributes, each once, by the name of its first holder."""
+    found: dict[int, tuple[str, Any]] = {}
+    for title, holder in holders:
+        for path, part in tree_items(getattr(holder, "__dict__", {})):
+            if isinstance(part, np.random.Generator):
+                found.setdefault(id(part), (f"{title}.{path}", part))
+    return dict(found.values())
+
+
+def _states(generators: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: generator.bit_generator.state for name, generator in generators.items()}
+
+
+def _restore(generators: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    for name, state in states.items():
+        generators[name].bit_generator.state = state
+
+
+def _nonfinite_parameter(model: Layer) -> str | None:
+    named = model.named_parameters()
+    return next((path for path, p in named if not np.isfinite(p._data).all()), None)
+
+
+def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
+    """Return the error for a loss that is not finite, with the first place that explains it."""
+    for name, array in (("x", x), ("y", y)):
+        if not np.isfinite(array).all():
+            place = f"{name} itself is not finite in this batch. Clean the data."
+            return FloatingPointError(f"{what}: {place}")
+    if path := _nonfinite_parameter(model):
+        return FloatingPointError(f"{what}: parameter {path} is not finite. {ADVICE}")
+    layer = first_nonfinite_layer(model, x)
+    place = f"first in the output of layer {layer}"
+    if layer is None:
+        place = "all parameters and the outputs of all layers are finite, so it arises in the loss"
+        place += " itself"
+    return FloatingPointError(f"{what}: {place}. {ADVICE}")
