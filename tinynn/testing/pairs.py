@@ -76,15 +76,21 @@ def check_backward(
         check_floats(OWNER, f"input {i}", x, allow_float32)
     pair = Pair(forward, backward, given, list(floats))
     arrays = {i: np.array(x) for i, x in floats.items()}
+    return concluded(_report(pair, arrays, settings), raise_on_fail)
+
+
+def _report(
+    pair: "Pair", arrays: dict[int, np.ndarray], settings: points.Settings
+) -> GradcheckReport:
+    """Check a pair; ``arrays``: the inputs of floats by their places."""
     try:
         with np.errstate(all="ignore"):
             settings, unchecked = pair.prepared(arrays, settings)
         kept = [x for i, x in arrays.items() if i in pair.places]
         report = checked(pair, kept, [f"input {i}" for i in pair.places], 1, settings)
-        report = replace(report, inputs=report.inputs + tuple(unchecked))
     except GradcheckError as error:  # one that makes comparisons pointless
-        report = error.report
-    return concluded(report, raise_on_fail)
+        return error.report
+    return replace(report, inputs=report.inputs + tuple(unchecked))
 
 
 def _floats_of(x: Any) -> np.ndarray | None:
