@@ -56,7 +56,7 @@ def check_backward(
     for name, f in (("forward", forward), ("backward", backward)):
         if not callable(f):
             raise TypeError(f"{OWNER}: {name} must be a function of arrays, got {check.shown(f)}.")
-    how = {"eps": eps, "rtol": rtol, "atol": atol, "mode": mode, "rng": rng}
+    how: dict[str, Any] = {"eps": eps, "rtol": rtol, "atol": atol, "mode": mode, "rng": rng}
     settings = settings_for(OWNER, **how, f="forward", rule="backward", g="dy")
     allow_float32 = check.flag(OWNER, "allow_float32", allow_float32)
     given = [values(x) if isinstance(x, Tensor) else x for x in inputs]
