@@ -17,6 +17,7 @@ from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.nn.observe import mode
+from tinynn.training.archive import checked_path
 from tinynn.training.files import save
 from tinynn.training.history import History, as_figure, write_table
 from tinynn.training.optimizers import Optimizer
@@ -182,7 +183,7 @@ class SaveBest(_Monitor):
         self, path: str | os.PathLike[str], monitor: str = "val_loss", mode: str = "auto"
     ) -> None:
         super().__init__(monitor, mode)
-        self.path = _checked_path(self._owner, path)
+        self.path = checked_path(self._owner, path)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model if it is the best so far."""
@@ -285,7 +286,7 @@ class CSVLogger(Callback):
 
     @check.with_hints
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = _checked_path("CSVLogger", path)
+        self.path = checked_path("CSVLogger", path)
         self.on_train_begin()
 
     def on_train_begin(self) -> None:
@@ -311,17 +312,6 @@ class CSVLogger(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after such rows; what an interrupted run has written beyond them is dropped."""
         self.rows = [dict(row) for row in state["rows"]]
-
-
-def _checked_path(owner: str, path: Any) -> str:
-    """Return a path to a file in a folder that is there."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{owner}: path must be a path, got {check.shown(path)}.")
-    path = os.fsdecode(path)
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{owner}: {path}: there is no folder {folder}. Make it first.")
-    return path
 
 
 # ---------------------------------------------------------------- what fit is given
