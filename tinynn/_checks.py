@@ -68,45 +68,30 @@ def integer(owner: str, name: str, value: Any, *, at_least: int | None = None) -
 
 
 def real(
-    owner: str,
-    name: str,
-    value: Any,
-    *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
-    at_most: float | None = None,
-) -> float:
+    owner: str, name: str, value: Any, *, above: float | None = None, at_least: float | None = None,
+    below: float | None = None, at_most: float | None = None,
+) -> float:  # fmt: skip
     """Return ``value`` as a finite float inside the bounds given."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    bounds = [
-        f"{word} {bound:g}"
-        for word, bound in (
-            ("above", above),
-            ("at least", at_least),
-            ("below", below),
-            ("at most", at_most),
-        )
-        if bound is not None
-    ]
-    fault = f"{owner}: {name} must be a finite number{' ' if bounds else ''}{' and '.join(bounds)}"
-    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{fault}, got {shown(value)}.")
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
     try:
-        number = float(value)
+        number = float(value) if is_number else math.nan
     except OverflowError:
         number = math.inf
-    inside = (
+    if (
         math.isfinite(number)
         and (above is None or number > above)
         and (at_least is None or number >= at_least)
         and (below is None or number < below)
         and (at_most is None or number <= at_most)
-    )
-    if not inside:
-        raise ValueError(f"{fault}, got {shown(value)}.")
-    return number
+    ):
+        return number
+    limits = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+    bounds = " and ".join(f"{word} {x:g}" for word, x in limits.items() if x is not None)
+    kind = f"a finite number {bounds}".rstrip()
+    fault = f"{owner}: {name} must be {kind}, got {shown(value)}."
+    raise (ValueError if is_number else TypeError)(fault)
 
 
 def unmasked(owner: str, x: Any) -> Any:

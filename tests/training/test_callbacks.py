@@ -195,7 +195,8 @@ def test_best_weights_are_restored_when_the_epochs_run_out():
 )
 def test_mode_auto_knows_what_is_better_when_larger(monitor, rises):
     stopping = cb.EarlyStopping(monitor)
-    assert [stopping._improves(v) for v in (1.0, 2.0, 0.5)] == [True, rises, not rises]
+    better = [stopping._improved(0, {monitor: v}) for v in (1.0, 2.0, 0.5)]
+    assert better == [True, rises, not rises]
 
 
 def test_a_figure_that_is_not_finite_is_no_improvement_and_is_said(capsys):

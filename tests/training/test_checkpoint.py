@@ -88,7 +88,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | A
 @given(st.recursive(LEAVES, lambda s: st.lists(s) | st.dictionaries(st.text() | st.integers(), s)))
 def test_any_state_comes_back(state):
     text, arrays = nested.flattened(state)
-    demand_same(nested.restored(text, lambda name: arrays[name]), state)
+    demand_same(nested.restored(json.loads(text), lambda name: arrays[name]), state)
 
 
 class Odd:

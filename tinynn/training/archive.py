@@ -2,6 +2,7 @@
 
 import glob
 import io
+import json
 import math
 import os
 import stat
@@ -12,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tinynn import _checks as check
+
 File = str | bytes | os.PathLike[str] | BinaryIO
 
 LONGEST_HEADER = 4096  # bytes that say an array's shape and dtype: enough for 64 axes
@@ -20,6 +23,15 @@ LONGEST_NAME = 200  # bytes of a file's name from which its temporary name can b
 
 class Damaged(Exception):
     """An archive is not what it should be."""
+
+
+@contextmanager
+def untrusted() -> Iterator[None]:
+    """Raise Damaged for whatever a damaged file makes Python, zipfile and NumPy raise inside."""
+    try:
+        yield
+    except Exception as error:
+        raise Damaged(str(error) or type(error).__name__) from error
 
 
 # ---------------------------------------------------------------- reading
@@ -53,15 +65,12 @@ class Stored:
 
     def read(self) -> np.ndarray:
         """Return the array."""
-        try:
-            with self._archive.open(self._info) as member:
-                array: np.ndarray = np.lib.format.read_array(
-                    member, allow_pickle=False, max_header_size=LONGEST_HEADER
-                )
-                if member.read(1):  # also makes zipfile check the sum of what is read whole
-                    raise Damaged(f"{self._info.filename!r} has bytes after its array")
-        except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
-            raise Damaged(str(error) or type(error).__name__) from error
+        with untrusted(), self._archive.open(self._info) as member:
+            array: np.ndarray = np.lib.format.read_array(
+                member, allow_pickle=False, max_header_size=LONGEST_HEADER
+            )
+            if member.read(1):  # also makes zipfile check the sum of what is read whole
+                raise Damaged(f"{self._info.filename!r} has bytes after its array")
         return array
 
 
@@ -97,12 +106,18 @@ class Archive:
         if claimed > self.size:
             raise Damaged(f"it claims to hold {claimed} bytes, but has only {self.size}")
 
-    def text(self, name: str) -> str | None:
-        """Return a text, or None if there is none of this name."""
+    def json(self, name: str) -> Any:
+        """Return what a text of JSON says, or None if there is none of this name."""
         if name not in self.texts:
             return None
         self.demand_backed()
-        return self._archive.read(self.texts[name]).decode("utf-8")
+        with untrusted():
+            text = self._archive.read(self.texts[name]).decode("utf-8")
+            return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 @contextmanager
@@ -116,24 +131,29 @@ def opened(owner: str, file: Any, kind: str, rest: str = "") -> Iterator[Archive
         raise ValueError(f"{owner}: {name} is a folder, not a file.")
     with naming(owner, file), open(file, "rb") if named else nullcontext(file) as stream:
         try:
-            archive = Archive(stream)
-        except Exception as error:  # whatever a damaged file makes zipfile and NumPy raise
-            raise unreadable(owner, name, kind, error, rest) from error
-        try:
+            with untrusted():
+                archive = Archive(stream)
             yield archive
         except Damaged as error:
-            raise unreadable(owner, name, kind, error, rest) from error
-
-
-def unreadable(owner: str, name: str, kind: str, error: Exception, rest: str) -> ValueError:
-    """Return the error for a file that cannot be read."""
-    reason = str(error) or type(error).__name__
-    return ValueError(f"{owner}: {name} is not a readable {kind}: {reason}.{rest}")
+            raise ValueError(f"{owner}: {name} is not a readable {kind}: {error}.{rest}") from error
 
 
 def is_path(file: Any) -> bool:
     """Tell a path from a file object."""
     return isinstance(file, (str, bytes, os.PathLike))
+
+
+def checked_path(owner: str, path: Any) -> str:
+    """Return the path of a file to write, in a folder that is there."""
+    if not is_path(path):
+        raise TypeError(f"{owner}: path must be a path, got {check.shown(path)}.")
+    path = os.fsdecode(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{owner}: {path}: there is no folder {folder}. Make it first.")
+    if os.path.isdir(path):
+        raise ValueError(f"{owner}: {path} is a folder, not a file.")
+    return path
 
 
 def shown_name(file: Any) -> str:

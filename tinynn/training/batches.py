@@ -1,6 +1,7 @@
 """Data as arrays, and mini-batches of them, shuffled by an explicit generator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,26 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys
 
 
+def cut(
+    arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0
+) -> Iterator[tuple[Any, ...]]:
+    """Yield copies of the batches of arrays of one length, in an ``order`` if there is one."""
+    for i in range(start, -(-len(arrays[0]) // size)):
+        chosen = slice(i * size, (i + 1) * size)
+        if order is None:
+            yield tuple([array[chosen].copy() for array in arrays])
+        else:
+            yield tuple([array[order[chosen]] for array in arrays])
+
+
 class Batches:
     """What :func:`batches` returns."""
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None" = None
-    ) -> None:
-        self.x, self.y, self.size, self.rng, self.drop_last = x, y, size, rng, False
+        self, x: np.ndarray, y: np.ndarray, size: int, rng: "np.random.Generator | None",
+        drop_last: bool,
+    ) -> None:  # fmt: skip
+        self.x, self.y, self.size, self.rng, self.drop_last = x, y, size, rng, drop_last
 
     def __len__(self) -> int:
         n = len(self.x)
@@ -70,20 +84,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = None if self.rng is None else self.rng.permutation(len(self.x))
-        for i in range(len(self)):
-            chosen = slice(i * self.size, (i + 1) * self.size)
-            if order is None:
-                yield self.x[chosen].copy(), self.y[chosen].copy()
-            else:
-                yield self.x[order[chosen]], self.y[order[chosen]]
-
-
-def shuffled(owner: str, x: Any, y: Any, batch_size: int, shuffle: bool, rng: Any) -> Batches:
-    """Return the batches, having checked what ``owner`` was given."""
-    xs, ys = paired(owner, x, y)
-    size = check.integer(owner, "batch_size", batch_size, at_least=1)
-    shuffle = check.flag(owner, "shuffle", shuffle)
-    return Batches(xs, ys, size, check.generator(owner, rng) if shuffle else None)
+        yield from islice(cut((self.x, self.y), self.size, order), len(self))
 
 
 def batches(
@@ -99,8 +100,11 @@ def batches(
     >>> [y.tolist() for x, y in batches(np.zeros((5, 2)), np.arange(5), 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     """
-    found = shuffled("batches", x, y, batch_size, shuffle, rng)
-    found.drop_last = check.flag("batches", "drop_last", drop_last)
+    xs, ys = paired("batches", x, y)
+    size = check.integer("batches", "batch_size", batch_size, at_least=1)
+    shuffle = check.flag("batches", "shuffle", shuffle)
+    drop_last = check.flag("batches", "drop_last", drop_last)
+    found = Batches(xs, ys, size, check.generator("batches", rng) if shuffle else None, drop_last)
     if not len(found):
         raise ValueError(
             f"batches: batch_size {found.size} is larger than the {len(found.x)} samples, and "

@@ -5,7 +5,6 @@ that goes on later is the same one. In their place a function ``(epoch, logs)`` 
 """
 
 import math
-import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from tinynn.autodiff.graph import no_grad
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.layer import Layer
 from tinynn.nn.observe import mode
+from tinynn.training.archive import checked_path
 from tinynn.training.files import save
 from tinynn.training.history import History, as_figure, write_table
 from tinynn.training.optimizers import Optimizer
@@ -70,7 +70,7 @@ class Callback:
 class _Monitor(Callback):
     """Follows one figure; ``_state`` names the attributes that are its state."""
 
-    _state: tuple[str, ...] = ("best", "seen")
+    _state: tuple[str, ...] = ("best", "seen", "wait")
     min_delta = 0.0
 
     def __init__(self, monitor: str, mode: str) -> None:
@@ -88,6 +88,7 @@ class _Monitor(Callback):
         """Forget what was best."""
         self.best: float | None = None
         self.seen = False  # whether the figure was there before: Evaluate may leave epochs out
+        self.wait = 0  # epochs since it has improved
 
     def state_dict(self) -> dict[str, Any]:
         """Return what later calls depend on."""
@@ -98,31 +99,25 @@ class _Monitor(Callback):
         for name in self._state:
             setattr(self, name, state[name])
 
-    def _current(self, epoch: int, logs: Mapping[str, float]) -> float | None:
-        """Return the figure, or None in an epoch without it."""
+    def _improved(self, epoch: int, logs: Mapping[str, float]) -> bool | None:
+        """Tell whether the figure is the best so far; None in an epoch without it."""
         if self.monitor not in logs:
             if self.seen:
                 return None
             check.choice(self._owner, "monitor", self.monitor, logs)  # raises, with all that is
         self.seen = True
         value = as_figure(self._owner, self.monitor, logs[self.monitor])
-        if not math.isfinite(value):
+        finite, sign = math.isfinite(value), self._sign
+        if not finite:
             self.history.notes.append(
                 f"epoch {epoch + 1}: {self._owner} follows {self.monitor}, which is {value}: "
                 "no improvement"
             )
-        return value
-
-    def _improves(self, value: float) -> bool:
-        """Tell whether a value is the best so far, and keep it then."""
-        if not math.isfinite(value):
-            return False
-        moved = value + self._sign * self.min_delta  # rounds as in Keras
-        better = operator.lt if self._sign > 0 else operator.gt
-        if self.best is not None and not better(moved, self.best):
-            return False
-        self.best = value
-        return True
+        moved = value + sign * self.min_delta  # rounds as in Keras
+        better = finite and (self.best is None or sign * moved < sign * self.best)
+        self.best = value if better else self.best
+        self.wait = 0 if better else self.wait + 1
+        return better
 
 
 class EarlyStopping(_Monitor):
@@ -150,18 +145,15 @@ class EarlyStopping(_Monitor):
     def on_train_begin(self) -> None:
         """Begin anew."""
         super().on_train_begin()
-        self.wait = 0
         self.weights: dict[str, np.ndarray] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Tell whether it is enough."""
-        value = self._current(epoch, logs)
-        if value is None:
+        better = self._improved(epoch, logs)
+        if better is None:
             return False
-        better = self._improves(value)
         if self.restore_best and (better or self.weights is None):
             self.weights = self.model.state_dict()
-        self.wait = 0 if better else self.wait + 1
         return self.wait >= max(self.patience, 1) and epoch > 0
 
     def on_train_end(self) -> None:
@@ -182,12 +174,11 @@ class SaveBest(_Monitor):
         self, path: str | os.PathLike[str], monitor: str = "val_loss", mode: str = "auto"
     ) -> None:
         super().__init__(monitor, mode)
-        self.path = _checked_path(self._owner, path)
+        self.path = checked_path(self._owner, path)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model if it is the best so far."""
-        value = self._current(epoch, logs)
-        if value is not None and self._improves(value):
+        if self._improved(epoch, logs):
             save(self.path, self.model)
 
 
@@ -200,8 +191,6 @@ class ReduceOnPlateau(_Monitor):
     are reduced, too. The optimizer's is in the logs, as "learning_rate". Raises TypeError if a rate
     is a schedule.
     """
-
-    _state = ("best", "seen", "wait")
 
     @check.with_hints
     def __init__(
@@ -216,11 +205,6 @@ class ReduceOnPlateau(_Monitor):
             self._owner, "min_learning_rate", min_learning_rate, at_least=0
         )
 
-    def on_train_begin(self) -> None:
-        """Begin anew."""
-        super().on_train_begin()
-        self.wait = 0
-
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce the rate if it is time."""
         if any(name.endswith("learning_rate") for name in self.optimizer.schedules):
@@ -228,11 +212,7 @@ class ReduceOnPlateau(_Monitor):
                 f"{self._owner}: the optimizer's learning_rate is a schedule. Give it a number."
             )
         logs["learning_rate"] = self.optimizer.learning_rate
-        value = self._current(epoch, logs)
-        if value is None:
-            return
-        self.wait = 0 if self._improves(value) else self.wait + 1
-        if self.wait and self.wait >= self.patience:
+        if self._improved(epoch, logs) is False and self.wait >= self.patience:
             holders: list[Any] = [self.optimizer]
             holders += [group for group in self.optimizer.groups if "learning_rate" in group.own]
             for holder in holders:
@@ -285,7 +265,7 @@ class CSVLogger(Callback):
 
     @check.with_hints
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = _checked_path("CSVLogger", path)
+        self.path = checked_path("CSVLogger", path)
         self.on_train_begin()
 
     def on_train_begin(self) -> None:
@@ -313,17 +293,6 @@ class CSVLogger(Callback):
         self.rows = [dict(row) for row in state["rows"]]
 
 
-def _checked_path(owner: str, path: Any) -> str:
-    """Return a path to a file in a folder that is there."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{owner}: path must be a path, got {check.shown(path)}.")
-    path = os.fsdecode(path)
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{owner}: {path}: there is no folder {folder}. Make it first.")
-    return path
-
-
 # ---------------------------------------------------------------- what fit is given
 
 
@@ -346,9 +315,8 @@ def name_of(callback: Callback) -> str:
 
 def as_callbacks(given: Any) -> list[Callback]:
     """Return what ``fit`` was given as callbacks, those first that evaluate."""
-    listed = not (callable(given) or isinstance(given, (str, Callback))) and hasattr(
-        given, "__iter__"
-    )
+    alone = callable(given) or isinstance(given, (str, Callback))
+    listed = not alone and hasattr(given, "__iter__")
     hooks = list(given) if listed else [given]
     for hook in hooks:
         if isinstance(hook, type) and issubclass(hook, Callback):
@@ -360,9 +328,8 @@ def as_callbacks(given: Any) -> list[Callback]:
                 "fit: callbacks must be a list of functions (epoch, logs) and tinynn.Callbacks, "
                 f"got {check.shown(given)}."
             )
-    if len({id(hook) for hook in hooks if isinstance(hook, Callback)}) < sum(
-        isinstance(hook, Callback) for hook in hooks
-    ):
+    own = [id(hook) for hook in hooks if isinstance(hook, Callback)]
+    if len(set(own)) < len(own):
         raise ValueError("fit: callbacks: one is listed twice. Make one object for each.")
     found = [hook if isinstance(hook, Callback) else Function(hook) for hook in hooks]
     return sorted(found, key=lambda hook: not isinstance(hook, Evaluate))  # stable
@@ -371,9 +338,7 @@ def as_callbacks(given: Any) -> list[Callback]:
 def truth(callback: Callback, answer: Any) -> bool:
     """Tell whether an answer says that the training is to end."""
     try:
-        if isinstance(answer, (np.ndarray, Tensor)):
-            return bool(answer.item())
-        return bool(answer)
+        return bool(answer.item() if isinstance(answer, (np.ndarray, Tensor)) else answer)
     except (TypeError, ValueError, RuntimeError) as error:  # an array of several, or a table
         raise TypeError(
             f"fit: the callback {name_of(callback)} returned {check.shown(answer)}, which is "

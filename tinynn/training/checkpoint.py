@@ -5,7 +5,15 @@ import time
 from typing import Any
 
 from tinynn import _checks as check
-from tinynn.training.archive import naming, opened, unreadable, write, write_whole
+from tinynn.training.archive import (
+    Damaged,
+    checked_path,
+    naming,
+    opened,
+    untrusted,
+    write,
+    write_whole,
+)
 from tinynn.training.nested import NotKept, flattened, restored
 
 STATE = "checkpoint.json"  # the part of the file that refers to the arrays
@@ -35,16 +43,7 @@ class Checkpoint:
 
     @check.with_hints
     def __init__(self, path: str | os.PathLike[str], minutes: float | None = None) -> None:
-        if not isinstance(path, (str, bytes, os.PathLike)):
-            raise TypeError(f"Checkpoint: path must be a path, got {check.shown(path)}.")
-        self.path = os.fsdecode(path)
-        folder = os.path.dirname(os.path.realpath(self.path))
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f"Checkpoint: {self.path}: there is no folder {folder}. Make it first."
-            )
-        if os.path.isdir(self.path):
-            raise ValueError(f"Checkpoint: {self.path} is a folder, not a file.")
+        self.path = checked_path("Checkpoint", path)
         self.minutes = minutes
         if minutes is not None:
             self.minutes = check.real("Checkpoint", "minutes", minutes, at_least=0)
@@ -80,18 +79,12 @@ class Checkpoint:
         self._saved = time.monotonic()
         if not os.path.exists(self.path):
             return None
-        what = "Checkpoint", self.path, "checkpoint"
-        with opened(*what, REMOVE) as archive:
-            try:
-                text = archive.text(STATE)
-                if text is None:
-                    raise ValueError(f"it has no {STATE}")
-                arrays = archive.arrays
-                found = restored(text, lambda name: arrays.pop(name).read())
-                if arrays or not isinstance(found, dict) or found.keys() != {"version", "state"}:
-                    raise ValueError("it holds something else")
-            except Exception as error:  # whatever a damaged file makes Python raise
-                raise unreadable(*what, error, REMOVE) from error
+        with opened("Checkpoint", self.path, "checkpoint", REMOVE) as archive:
+            arrays = archive.arrays
+            with untrusted():
+                found = restored(archive.json(STATE), lambda name: arrays.pop(name).read())
+            if arrays or not isinstance(found, dict) or found.keys() != {"version", "state"}:
+                raise Damaged("it holds something else")
         if found["version"] != VERSION:
             raise ValueError(
                 f"Checkpoint: {self.path} is of version {check.shown(found['version'])}, but this "

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.nn import losses
-from tinynn.training.batches import data, paired
+from tinynn.training.batches import cut, data, paired
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y, and weights of the losses
 
@@ -120,11 +120,10 @@ class Samples:
         weighing: Weighing, what: str, rng: "np.random.Generator | None" = None,
     ) -> None:  # fmt: skip
         self.x, self.y, self.size, self.rng = x, y, size, rng
-        self.weight: Any = weight
         self._late = isinstance(y, np.memmap) and weighing.table is not None
         self._weighing, self._what = weighing, what
-        if not self._late:  # once is quicker than batch by batch, but reads all of y
-            self.weight = weighing(y, weight, what)
+        # Once is quicker than batch by batch, but reads all of y.
+        self.weight: Any = weight if self._late else weighing(y, weight, what)
 
     def __len__(self) -> int:
         return math.ceil(len(self.x) / self.size)
@@ -132,16 +131,12 @@ class Samples:
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """Draw the order of an epoch; return its batches, from number ``start`` on."""
         order = None if self.rng is None else self.rng.permutation(len(self.x))
-        return (self._batch(i * self.size, order) for i in range(start, len(self)))
+        arrays = [self.x, self.y] if self.weight is None else [self.x, self.y, self.weight]
+        return map(self._batch, cut(arrays, self.size, order, start))
 
-    def _batch(self, start: int, order: Any) -> Batch:
-        chosen = slice(start, start + self.size)
-        if order is None:
-            x, y = self.x[chosen].copy(), self.y[chosen].copy()
-        else:
-            chosen = order[chosen]
-            x, y = self.x[chosen], self.y[chosen]
-        weight = None if self.weight is None else self.weight[chosen]
+    def _batch(self, parts: tuple[np.ndarray, ...]) -> Batch:
+        x, y, *weights = parts
+        weight = weights[0] if weights else None
         return x, y, self._weighing(y, weight, self._what) if self._late else weight
 
 

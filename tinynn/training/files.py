@@ -17,7 +17,6 @@ from tinynn.training.archive import (
     naming,
     opened,
     shown_name,
-    unreadable,
     write,
     write_whole,
 )
@@ -146,12 +145,7 @@ def load_model(
     generator, name = check.generator("load_model", rng), shown_name(path)
     with opened("load_model", path, KIND) as archive:
         _refuse_others("load_model", path, archive)
-        try:
-            text = archive.text(MADE)
-            described = None if text is None else json.loads(text, parse_constant=_no_number)
-        except Exception as error:  # whatever hostile JSON makes Python raise
-            raise unreadable("load_model", name, KIND, error, "") from error
-        if described is None:
+        if (described := archive.json(MADE)) is None:
             raise ValueError(
                 f"load_model: {name} holds weights alone, as older versions wrote them. {BUILD}"
             )
@@ -167,27 +161,15 @@ def load_model(
 
 def _take(model: Layer, archive: Archive) -> None:
     """Give a model that was just built its weights, in the dtypes that they have in the file."""
-    tensors, arrays = dict(model._named_tensors()), archive.arrays
-    faults = [f"missing: {path}" for path in tensors if path not in arrays]
-    faults += [f"unexpected: {path}" for path in arrays if path not in tensors]
-    for path in tensors.keys() & arrays.keys():
-        for what in ("shape", "dtype"):
-            needed, got = (getattr(part[path], what) for part in (tensors, arrays))
-            if needed != got and (what == "shape" or needed.kind != got.kind):
-                faults.append(f"wrong {what}: {path} needs {needed}, got {got}")
-    if faults:
-        lines = "\n  ".join(sorted(faults))
-        raise ValueError(
-            f"its weights do not fit the model that it describes:\n  {lines}\nWas a parameter "
-            f"replaced or shared after its layer was made? {BUILD}"
-        )
-    for path, tensor in tensors.items():
-        array = arrays[path].read()
-        tensor._replace(array.astype(array.dtype.newbyteorder("="), copy=False))
-
-
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    for path, tensor in model._named_tensors():
+        stored = archive.arrays.get(path)
+        if stored is not None and stored.dtype.kind == tensor.dtype.kind:
+            tensor._replace(tensor._data.astype(stored.dtype.newbyteorder("=")))
+    try:
+        model.load_state_dict(archive.arrays)
+    except ValueError as error:
+        advice = f"Was a parameter replaced or shared after its layer was made? {BUILD}"
+        raise ValueError(f"its weights do not fit what it describes: {error}\n{advice}") from error
 
 
 def _refuse_others(owner: str, path: Any, archive: Archive) -> None:

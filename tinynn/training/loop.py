@@ -80,16 +80,16 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    run, kept = _checked_run(**locals())
-    return run.train(None if kept is None else kept.state())
+    run = _checked_run(**locals())
+    return run.train(None if run.keeper is None else run.keeper.state())
 
 
 def _checked_run(
     model: Layer, x: Any, y: Any, *, loss: Any, optimizer: Any, epochs: Any, batch_size: Any,
     validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, checkpoint: Any,
     progress: Any, compile: Any, chunk: Any, threads: Any, **data: Any,
-) -> tuple[Run, Kept | None]:  # fmt: skip
-    """Return the run of one call of fit and its checkpoint, having checked the arguments."""
+) -> Run:  # fmt: skip
+    """Return the run of one call of fit, having checked the arguments."""
     check_model("fit", model)
     loss = losses.get("fit", loss)
     epochs = check.integer("fit", "epochs", epochs, at_least=1)
@@ -109,8 +109,8 @@ def _checked_run(
     step = training_step(model, loss, optimizer, keep=bool(figures), **how)
     parts = training, held_out, figures, hooks, progress
     run = Run(model, loss, optimizer, step, epochs, *parts)
-    run.keeper = kept = None if file is None else Kept(file, run)
-    return run, kept
+    run.keeper = None if file is None else Kept(file, run)
+    return run
 
 
 def _checked_metrics(given: Any) -> Metrics:

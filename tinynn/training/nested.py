@@ -29,11 +29,6 @@ def flattened(state: Any) -> tuple[str, dict[str, np.ndarray]]:
         raise NotKept(f"the state cannot be kept: {error}") from error
 
 
-def restored(text: str, array: Callable[[str], np.ndarray]) -> Any:
-    """Return the state; ``array`` gives the array of a name. Raise ValueError for other JSON."""
-    return _value(json.loads(text, parse_constant=_refused), array)
-
-
 def _plain(value: Any, path: str, arrays: dict[str, np.ndarray], depth: int) -> Any:
     if value is None or type(value) in (bool, int, str):
         return value
@@ -65,27 +60,24 @@ def _below(path: str, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _value(plain: Any, array: Callable[[str], np.ndarray]) -> Any:
+def restored(plain: Any, array: Callable[[str], np.ndarray]) -> Any:
+    """Return the state in parsed JSON; ``array`` gives the array of a name."""
     if isinstance(plain, dict):
-        return {key: _value(part, array) for key, part in plain.items()}
+        return {key: restored(part, array) for key, part in plain.items()}
     if not isinstance(plain, list):
         return plain
     kind, *parts = plain
     if kind in ("list", "tuple"):
-        found = [_value(part, array) for part in parts]
+        found = [restored(part, array) for part in parts]
         return found if kind == "list" else tuple(found)
     if kind == "items":
-        return {_value(key, array): _value(part, array) for key, part in parts}
+        return {restored(key, array): restored(part, array) for key, part in parts}
     [name] = parts
     if kind == "float":
         return struct.unpack(">d", bytes.fromhex(name))[0]
     if kind in ("array", "scalar"):
         return array(name) if kind == "array" else array(name)[()]
     raise ValueError(f"{check.shown(kind)} is no kind of value")
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 # ---------------------------------------------------------------- what differs

@@ -147,9 +147,7 @@ class Optimizer:
     @effect
     def _step(self) -> None:
         """Take a step on the gradients that there are."""
-        asked = {}
-        for name, schedule in self._scheduled.items():
-            asked[name] = self._schedulable[name].asked(self, schedule)
+        asked = self._asked(self._scheduled)
         gradients = [getattr(p, "_grad", None) for p in self._parameters]
         if self.clip_norm is not None or self.clip_value is not None:
             gradients = clipped(type(self).__name__, gradients, self.clip_value, self.clip_norm)
@@ -157,28 +155,26 @@ class Optimizer:
         if len(self._parts) > 1:
             given = iter(gradients)
             shares = [list(islice(given, len(part.parameters))) for part in self._parts]
-        self._commit(
-            [
-                self._in_force(asked, part, share)
-                if asked or part.own
-                else self._ruled(part, share)
-                for part, share in zip(self._parts, shares, strict=True)
-            ]
-        )
+        pairs = zip(self._parts, shares, strict=True)
+        self._commit([self._in_force(asked, part, share) for part, share in pairs])
+
+    def _asked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the numbers that schedules give for the next step, by the settings' names."""
+        return {name: self._schedulable[name].asked(self, s) for name, s in given.items()}
 
     def _in_force(
         self, asked: dict[str, Any], part: Part, gradients: list[Any]
     ) -> tuple[list[Any], Held]:
         """Apply the rule to a part, while the settings are numbers: those of the part."""
         here, own, before = vars(self), part.own, self._scheduled
+        if not asked and not own:
+            return self._ruled(part, gradients)
         if own:
             if lost := own.keys() - here.keys():
                 owner = type(self).__name__
                 raise AttributeError(f"{owner}: a group has a {lost.pop()}, {owner} itself none.")
             before = {name: here[name] for name in asked | own}
-            asked = asked | own
-            for name in [name for name, value in own.items() if callable(value)]:
-                asked[name] = self._schedulable[name].asked(self, own[name])
+            asked = asked | own | self._asked({k: v for k, v in own.items() if callable(v)})
         try:
             here.update(asked)
             return self._ruled(part, gradients)
@@ -308,10 +304,8 @@ class Optimizer:
         iterations = check.integer(owner, "iterations", state["iterations"], at_least=0)
         before = vars(self).copy()
         try:
-            for name in names:
-                setattr(self, name, _restored(fault, name, state[name], vars(self)[name]))
-            for name in LIMITS:
-                setattr(self, name, _restored(fault, name, state.get(name), None))
+            for name in (*names, *LIMITS):
+                setattr(self, name, _restored(fault, name, state.get(name), before[name]))
         except (TypeError, ValueError):
             vars(self).update(before)
             raise
@@ -352,7 +346,8 @@ class Optimizer:
             if name not in places:  # the slot of an own rule may have a dot in its name
                 name, _, slot = str(key).partition(".")
             if name not in places or not (self.slot_names is None or slot in self.slot_names):
-                raise ValueError(f"{fault}unexpected entry {key!r}.{self._advice()}")
+                advice = " If it is a path, make the optimizer with model.parameters()."
+                raise ValueError(f"{fault}unexpected entry {key!r}.{'' if self._paths else advice}")
             p, array, own = self._parameters[places[name]], np.array(value), slots[places[name]]
             if array.shape != p.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
                 raise ValueError(
@@ -366,11 +361,6 @@ class Optimizer:
         if any(own and not needed <= own.keys() for own in slots):
             raise ValueError(f"{fault}each parameter needs all of {', '.join(sorted(needed))}.")
         return slots
-
-    def _advice(self) -> str:
-        return (
-            "" if self._paths else " If it is a path, make the optimizer with model.parameters()."
-        )
 
 
 LIMITS = ("clip_norm", "clip_value")

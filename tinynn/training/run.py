@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Protocol
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,19 +21,13 @@ from tinynn.training.progress import Bars
 from tinynn.training.steps import ALONE, CHOSEN, EagerStep, Loss, plain, quiet, scalar, weighed
 from tinynn.training.threads import one_blas_thread
 
+if TYPE_CHECKING:
+    from tinynn.training.resume import Kept
+
 Metrics = Sequence[tuple[str, Callable[[np.ndarray, np.ndarray], Any]]]
 ADVICE = "Use a smaller learning rate, or tinynn.clip_grad_norm."
 CTRL_C = "Ctrl-C"
-
-
-class Keeper(Protocol):
-    """Keeps states of a run in a checkpoint."""
-
-    def due(self) -> bool:
-        """Tell whether it is time to keep one."""
-
-    def keep(self, state: Mapping[str, Any]) -> None:
-        """Keep a state in place of the one before."""
+AS_EVER = nullcontext()
 
 
 class Run:
@@ -52,7 +47,7 @@ class Run:
         self.epochs, self.data, self.held_out = epochs, data, held_out
         self.metrics, self.callbacks = metrics, callbacks
         self.history = History()
-        self.keeper: Keeper | None = None
+        self.keeper: Kept | None = None
         self.epoch = self.batch = self.samples = 0
         self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
         self._bars = Bars(progress, epochs, len(data))
@@ -72,15 +67,12 @@ class Run:
         order again, and ``dataset`` the state of its own that a dataset had then; ``generators``:
         the states of all of them, those of layers included, now.
         """
-        history = self.history
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "samples": self.samples,
             "sums": dict(self.sums),
-            "history": {name: list(values) for name, values in history.history.items()},
-            "notes": list(history.notes),
-            "stopped": history.stopped,
+            "history": deepcopy(vars(self.history)),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
@@ -99,37 +91,39 @@ class Run:
             callback.load_state_dict(its)
         self.epoch, self.batch, self.samples = state["epoch"], state["batch"], state["samples"]
         self.sums = dict(state["sums"])
-        history = self.history
-        history.history = {name: list(values) for name, values in state["history"].items()}
-        history.notes, history.stopped = list(state["notes"]), state["stopped"]
+        vars(self.history).update(deepcopy(state["history"]))
         _restore_own(self.data, state["dataset"])
         _restore_own(self.held_out, state["validation"])
-        generators = self.generators()
         if self.batch:
-            self._dataset = state["dataset"]
-            self._began = dict(state["order"])
-            _restore(generators, self._began)
+            self._dataset, self._began = state["dataset"], dict(state["order"])
+            self._restore(self._began)
             self._batches = self.data.epoch(self.batch)
-        _restore(generators, state["generators"])
+        self._restore(state["generators"])
         self.step.load_state_dict(state["step"])
 
-    def generators(self) -> dict[str, "np.random.Generator"]:
-        """Return all generators that a training draws from, by the names of their holders."""
-        return _generators(self._holders(everything=True))
+    def generators(self, *, of_data: bool = False) -> dict[str, "np.random.Generator"]:
+        """Return the generators that a training draws from, or its data alone, by their holders."""
+        holders = [("data", self.data), ("data", getattr(self.data, "batches", None))]
+        if not of_data:
+            holders += [("validation", getattr(self.held_out, "batches", None))]
+            holders += [("optimizer", self.optimizer)]
+            holders += [(f"model {path}", layer) for path, layer in self.model.named_layers()]
+        found: dict[int, tuple[str, Any]] = {}  # each once, by the name of its first holder
+        for title, holder in holders:
+            for path, part in tree_items(getattr(holder, "__dict__", {})):
+                if isinstance(part, np.random.Generator):
+                    found.setdefault(id(part), (f"{title}.{path}", part))
+        return dict(found.values())
+
+    def _restore(self, states: Mapping[str, Any]) -> None:
+        generators = self.generators()
+        for name, state in states.items():
+            generators[name].bit_generator.state = state
 
     def _keep(self, state: Mapping[str, Any] | None = None) -> None:
         """Keep a state, by default that of now, if there is a checkpoint."""
         if self.keeper is not None:
             self.keeper.keep(self.state_dict() if state is None else state)
-
-    def _holders(self, everything: bool = False) -> list[tuple[str, Any]]:
-        """Return what may hold a generator that orders the data, or any other, by a name."""
-        holders = [("data", self.data), ("data", getattr(self.data, "batches", None))]
-        if everything:
-            holders += [("validation", getattr(self.held_out, "batches", None))]
-            holders += [("optimizer", self.optimizer)]
-            holders += [(f"model {path}", layer) for path, layer in self.model.named_layers()]
-        return holders
 
     # ------------------------------------------------------------ training
 
@@ -209,10 +203,7 @@ class Run:
                 if not isinstance(callback, Evaluate):
                     self._heed(callback, callback.on_epoch_end(self.epoch, logs))
         finally:
-            figures = {}
-            for name, value in logs.items():
-                figures[name] = as_figure("fit: logs", repr(name), value)
-            self.history.append(figures)
+            self.history.append({k: as_figure("fit: logs", repr(k), v) for k, v in logs.items()})
         for note in self.history.notes[said:]:
             self._bars.say(note)
         self.epoch, self.batch = self.epoch + 1, 0
@@ -226,14 +217,11 @@ class Run:
         """Take the steps of an epoch that are left."""
         if self._batches is None:
             self._dataset = _own_state(self.data)
-            self._began = _states(_generators(self._holders()))
+            self._began = _states(self.generators(of_data=True))
             self._batches = self.data.epoch()
         batches, self._batches = self._batches, None
         for x, y, weight in batches:
-            if self._first:
-                with self._at_first(x):
-                    number, prediction = self.step(x, y, weight)
-            else:
+            with self._at_first(x) if self._first else AS_EVER:
                 number, prediction = self.step(x, y, weight)
             if not math.isfinite(number):
                 where = f"{title.lower()}, batch {self.batch + 1}/{len(self.data)}"
@@ -349,23 +337,8 @@ def _restore_own(source: Source | None, state: Any) -> None:
         source.batches.load_state_dict(state)  # type: ignore[union-attr]
 
 
-def _generators(holders: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the generators that are attributes, each once, by the name of its first holder."""
-    found: dict[int, tuple[str, Any]] = {}
-    for title, holder in holders:
-        for path, part in tree_items(getattr(holder, "__dict__", {})):
-            if isinstance(part, np.random.Generator):
-                found.setdefault(id(part), (f"{title}.{path}", part))
-    return dict(found.values())
-
-
 def _states(generators: Mapping[str, Any]) -> dict[str, Any]:
     return {name: generator.bit_generator.state for name, generator in generators.items()}
-
-
-def _restore(generators: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    for name, state in states.items():
-        generators[name].bit_generator.state = state
 
 
 def _nonfinite_parameter(model: Layer) -> str | None:
@@ -381,9 +354,7 @@ def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> Floatin
             return FloatingPointError(f"{what}: {place}")
     if path := _nonfinite_parameter(model):
         return FloatingPointError(f"{what}: parameter {path} is not finite. {ADVICE}")
-    layer = first_nonfinite_layer(model, x)
-    place = f"first in the output of layer {layer}"
-    if layer is None:
-        place = "all parameters and the outputs of all layers are finite, so it arises in the loss"
-        place += " itself"
+    place = "all parameters and outputs of layers are finite, so it arises in the loss itself"
+    if layer := first_nonfinite_layer(model, x):
+        place = f"first in the output of layer {layer}"
     return FloatingPointError(f"{what}: {place}. {ADVICE}")

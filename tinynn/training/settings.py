@@ -45,10 +45,6 @@ class Limit(Setting):
 class Scheduled(Setting):
     """A number within bounds, or a schedule, which is asked whenever the setting is read."""
 
-    def __init__(self, *, at_least: float, below: float = math.inf) -> None:
-        self.low, self.high = at_least, below
-        super().__init__(**{"at_least": at_least} | ({"below": below} if below < math.inf else {}))
-
     def __get__(self, instance: Any, owner: type | None = None) -> float:
         if instance is None:
             return self  # type: ignore[return-value]
@@ -66,16 +62,15 @@ class Scheduled(Setting):
 
     def _take(self, instance: Any, value: Any) -> None:
         super()._take(instance, value)
-        held = vars(instance)[self.name]
-        others = {name: value for name, value in instance._scheduled.items() if name != self.name}
-        instance._scheduled = others | ({self.name: held} if callable(held) else {})
+        held = instance._scheduled | {self.name: vars(instance)[self.name]}
+        instance._scheduled = {name: value for name, value in held.items() if callable(value)}
 
     def asked(self, optimizer: Any, schedule: Any) -> float:
         """Return the number for the next step, which must be within the bounds."""
-        step = optimizer.iterations
+        step, low, below = optimizer.iterations, self.bounds["at_least"], self.bounds.get("below")
         try:
             number = schedule(step)
-            if type(number) is float and self.low <= number < self.high:  # nearly always
+            if type(number) is float and low <= number < (below or math.inf):  # nearly always
                 return number
             name = f"{self.name}, by {schedules.shown(schedule)} at step {step},"
             return check.real(type(optimizer).__name__, name, number, **self.bounds)
