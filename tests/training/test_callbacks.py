@@ -410,3 +410,24 @@ def test_fit_refuses(given, message):
     model = tnn.Dense(3, 1, rng=0)
     with pytest.raises((TypeError, ValueError), match=message):
         tnn.fit(model, *problem(), epochs=1, callbacks=given, **how(model))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "rises"),
+    [
+        ("val_precision", True),
+        ("recall", True),
+        ("average_precision", True),
+        ("val_r2", True),
+        ("val_auc", True),
+        ("val_loss", False),
+        ("root_mean_squared_error", False),
+    ],
+)
+def test_auto_knows_which_way_the_metrics_of_tinynn_are_better(monitor, rises):
+    stopping = tnn.callbacks.EarlyStopping(monitor, patience=1)
+    stopping.model = tnn.Dense(1, 1, rng=0)
+    stopping.on_train_begin()
+    stopping.on_epoch_end(0, {monitor: 0.5})
+    stopping.on_epoch_end(1, {monitor: 0.6})
+    assert stopping.best == (0.6 if rises else 0.5)

@@ -316,3 +316,13 @@ def test_a_series_where_a_batch_is_meant_is_found_in_a_dataset_too():
     model = tnn.Conv1d(1, 1, 3, padding="same", rng=0)
     with pytest.raises(ValueError, match=r"fit: x must be .*got shape \(50, 1\).*one series"):
         fitted(model, [(np.ones((50, 1)), np.ones((50, 1)))])
+
+
+def test_one_hot_rows_are_no_classes_for_another_loss():
+    x, y = np.ones((6, 2), "float32"), np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]
+    model = tnn.Dense(2, 3, rng=0)
+    how = {"optimizer": tnn.SGD(model.parameters(), 0.1), "epochs": 1, "progress": False}
+    with pytest.raises(
+        ValueError, match="class_weight names class 2, but targets of shape .* 0 and 1"
+    ):
+        tnn.fit(model, x, y, loss="mean_squared_error", class_weight={2: 100.0}, **how)

@@ -89,9 +89,10 @@ class _Describer:
             return {"dict": {k: self._plain(part, name, depth + 1) for k, part in value.items()}}
         if isinstance(value, Layer):
             return {"layer": self.place_of(value)}
-        for known, function in activations.TABLE.items():
-            if value is function:
-                return known
+        if name == "activation":
+            for known, function in activations.TABLE.items():
+                if value is function:
+                    return known
         called = getattr(value, "__name__", None)
         what = f"the function {called}" if called and callable(value) else check.shown(value)
         raise NotHeld(f"its {name} is {what}, which a file cannot hold")

@@ -105,6 +105,8 @@ def _exchanged(member: Any) -> bool:
     member = getattr(member, "fget", getattr(member, "__func__", member))
     if isinstance(member, FunctionType):
         return not inspect.getfile(member).startswith(PACKAGE)
+    if isinstance(member, Primitive):
+        return not is_own(member)
     return callable(member) and not isinstance(member, type)
 
 

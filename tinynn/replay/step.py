@@ -117,12 +117,15 @@ class ReplayedStep:
                 kinds.append((keep, *chain.from_iterable(arrays)))
             self.plans.go_on(state["credit"], kinds)
 
-    def begin_epoch(self) -> None:
-        """Have the next step verified, if somebody's word is relied on."""
+    def begin_epoch(self, *, alone: bool) -> None:
+        """Have the next step verified, if somebody's word is relied on.
+
+        ``alone``: whether no code but tinynn's runs between the steps of this epoch.
+        """
         self._epochs += 1
         often = self._steps - self._verified >= SELDOM or not self._epochs & (self._epochs - 1)
         self._verify = often and self._on_a_word()
-        self._alone = _is_ours(self.optimizer)
+        self._alone = alone and _is_ours(self.optimizer)
         self._ready.clear()
 
     def close(self) -> None:
@@ -135,6 +138,8 @@ class ReplayedStep:
         """Take a step, unless the loss is not finite."""
         self.optimizer.zero_grad()
         given = (x, y) if weight is None else (x, y, weight)
+        if listener.get() is not None:  # who listens to each operation hears none of a replay
+            return self.eager_step.go_on(*given)
         key = self._key(*given)
         plans = self._ready.get(key)
         if plans is not None:

@@ -23,7 +23,8 @@ from tinynn.training.optimizers import Optimizer
 
 __all__ = ["CSVLogger", "EarlyStopping", "Evaluate", "ReduceOnPlateau", "SaveBest"]
 
-RISING = "accuracy", "auc", "f1"  # in the names of figures that are better when they are larger
+# In the names of figures that are better when they are larger.
+RISING = "accuracy", "auc", "f1", "precision", "recall"
 
 
 class Callback:
@@ -80,7 +81,7 @@ class _Monitor(Callback):
             raise TypeError(f"{self._owner}: monitor must be a name in the logs, got {got}.")
         self.monitor = monitor
         self.mode = check.choice(self._owner, "mode", mode, ("auto", "min", "max"))
-        rising = any(word in monitor.lower() for word in RISING)
+        rising = any(word in monitor.lower() for word in RISING) or "r2" in monitor.split("_")
         self._sign = -1 if mode == "max" or (mode == "auto" and rising) else 1
         self.on_train_begin()
 
@@ -124,7 +125,8 @@ class EarlyStopping(_Monitor):
     """Ends the training when a figure has not improved for ``patience`` epochs, as in Keras.
 
     ``monitor``: its name in the logs. ``mode``: "min" or "max", which is better; "auto": "max" for
-    names with accuracy, auc or f1, "min" otherwise. ``patience``: 0 acts as 1. ``min_delta``: what
+    names with accuracy, auc, f1, precision, recall or r2, "min" otherwise.
+    ``patience``: 0 acts as 1. ``min_delta``: what
     a better value must be better by. ``restore_best``: in the end, however it comes, the model gets
     the weights of the best epoch. A figure that is not finite is no improvement, and is noted in
     ``History.notes``. Raises ValueError, with the names there are, if the logs have no such figure.

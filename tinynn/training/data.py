@@ -85,6 +85,12 @@ class Weighing:
     def _by_class(self, y: np.ndarray, table: np.ndarray) -> np.ndarray:
         if self._kind == "categorical_crossentropy":
             y = y.argmax(axis=-1)
+        elif len(table) > 4 and y.ndim > 1 and y.shape[-1] > 1 and y.size and y.max() <= 1:
+            raise ValueError(
+                f"fit: class_weight names class {len(table) - 3}, but targets of shape {y.shape} "
+                "are 0 and 1. One-hot rows are classes for categorical_crossentropy alone; for "
+                "another loss give sample_weight, one number for each row."
+            )
         if y.dtype.kind == "f":
             with np.errstate(invalid="ignore"):
                 whole = y.astype(np.intp)

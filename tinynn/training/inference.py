@@ -38,8 +38,8 @@ def predict(
     a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
     overlap by what an output sees, and the result is that of the whole series, to rounding. Memory
     is needed for the result and one piece for each thread. ``threads``: how many pieces at a time,
-    by default one for each core. ``progress``: a tqdm bar over the steps. Each layer's mode is
-    restored; threads that share a model must take turns.
+    by default one for each core; layers of your own take turns. ``progress``: a tqdm bar over the
+    steps. Each layer's mode is restored; threads that share a model must take turns.
 
     Raises ValueError if ``batch_size`` would cut a series along time, or ``piece_length`` is
     shorter than what an output sees or the model needs the whole series (see ``Layer.reach``).

@@ -57,6 +57,10 @@ class Run:
         self._dataset: Any = None  # the dataset's own state then
         self._first = True  # no batch has come yet
         self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
+        between = [getattr(metric, "func", metric) for _, metric in metrics]
+        between += [] if isinstance(data, Samples) else [type(data.batches)]
+        own = all(part.__module__.startswith("tinynn.") for part in between)
+        self._alone = own and not self._watching
 
     # ------------------------------------------------------------ its state
 
@@ -172,7 +176,7 @@ class Run:
             self.samples, self.sums = 0, dict.fromkeys(self.sums, 0.0)
             for callback in self.callbacks:
                 callback.on_epoch_begin(self.epoch)
-        self.step.begin_epoch()
+        self.step.begin_epoch(alone=self._alone)
         with self._bars.epoch(title, self.epoch, self.batch):
             with quiet():
                 self._train_batches(title)

@@ -5,6 +5,7 @@ These two functions are the only places that ask for the fast path, and each wor
 
 import math
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,11 @@ class EagerStep:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from such a state."""
 
-    def begin_epoch(self) -> None:
-        """Callbacks may have changed something, which is for steps that keep what they know."""
+    def begin_epoch(self, *, alone: bool) -> None:
+        """Callbacks may have changed something, which is for steps that keep what they know.
+
+        ``alone``: whether no code but tinynn's runs between the steps of this epoch.
+        """
 
     def close(self) -> None:
         """No step follows."""
@@ -90,7 +94,13 @@ def forward(model: Layer) -> Forward:
     try:
         from tinynn.replay import forward as replayed
     except ImportError:
-        return eager_forward(model)
+        eagerly, lock = eager_forward(model), Lock()
+
+        def in_turn(x: np.ndarray, worker: int = 0) -> np.ndarray:
+            with lock:  # layers may keep something of a call
+                return eagerly(x)
+
+        return in_turn
     return replayed(model)
 
 
