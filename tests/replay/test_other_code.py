@@ -106,7 +106,7 @@ def test_debug_that_begins_within_a_training_is_heard():
             self.debug.__exit__(None, None, None)
 
     model, begin = network(), Begin()
-    with pytest.raises(FloatingPointError, match="layers.0"):
+    with pytest.raises(FloatingPointError, match=r"layers\.0"):
         tnn.fit(
             model, X, Y, loss="mean_squared_error", optimizer=tnn.SGD(model.parameters(), 0.1),
             epochs=1, batch_size=4, progress=False, callbacks=[begin],

@@ -323,6 +323,6 @@ def test_one_hot_rows_are_no_classes_for_another_loss():
     model = tnn.Dense(2, 3, rng=0)
     how = {"optimizer": tnn.SGD(model.parameters(), 0.1), "epochs": 1, "progress": False}
     with pytest.raises(
-        ValueError, match="class_weight names class 2, but targets of shape .* 0 and 1"
+        ValueError, match=r"class_weight names class 2, but targets of shape .* 0 and 1"
     ):
         tnn.fit(model, x, y, loss="mean_squared_error", class_weight={2: 100.0}, **how)

@@ -605,7 +605,7 @@ def test_no_byte_that_is_changed_goes_unnoticed_or_does_harm():
 def test_a_lambda_of_a_function_saves_its_model_s_weights_and_says_what_is_missing(f, tmp_path):
     model = tnn.Sequential(tnn.Dense(2, 3, rng=0), tnn.Lambda(f))
     tnn.save(tmp_path / "m.npz", model)
-    with pytest.raises(ValueError, match="layers.1, a Lambda: its f is the function"):
+    with pytest.raises(ValueError, match=r"layers\.1, a Lambda: its f is the function"):
         tnn.load_model(tmp_path / "m.npz")
     other = tnn.Sequential(tnn.Dense(2, 3, rng=1), tnn.Lambda(f))
     tnn.load(tmp_path / "m.npz", other)
