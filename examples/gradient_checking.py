@@ -131,7 +131,7 @@ def complaint_of(check):
 
 
 def explained(report, words):
-    """Return the report, each line followed by what it means, in lines of at most 96 letters."""
+    """Return the report, its lines followed by what they mean, in lines of at most 96 letters."""
     text = []
     for line, meaning in zip(str(report).splitlines(), words, strict=True):
         indent = len(line) - len(line.lstrip())
@@ -141,22 +141,23 @@ def explained(report, words):
 
 
 SIGN = (
-    "The verdict. Order 1 means the first derivative.",
-    "Which input, how many of its elements, and the likely cause, found by comparing the two "
-    "gradients with each other: is one the negative of the other, a multiple, a mirror image?",
+    "The verdict and the likely cause, found by comparing the two gradients with each other: is "
+    "one the negative of the other, a multiple, a mirror image? Order 1 is the first derivative.",
     "The element that is furthest off: what the backward pass says (analytic), and how much the "
     "result really moves (numeric). A relative error of 2 is what a wrong sign gives.",
     "The evidence. The slopes to either side agree but for the function's bend, so this is no "
     "kink; and numeric knows its own error, which is far too small to explain the difference.",
     "What to look for. In the rule, the two pads have to change places.",
+    "Which input, and how many of its elements.",
 )
 FROZEN = (
     "The verdict: first derivatives right, second derivatives wrong. A check of order 1 passes.",
-    "The first derivative along a random direction: analytic and numeric agree.",
-    "The gradient is a function too, of x and of g. This is its derivative with respect to x.",
     "The backward pass of the backward pass gives 0, but the gradient does move with x.",
     "Again no kink and no rounding.",
+    "",
     "It names the culprit: numpy.asarray in the vjp. slopes(x) itself is all that is needed.",
+    "The gradient is a function too, of x and of g. This is its derivative with respect to x.",
+    "The first derivative along a random direction: analytic and numeric agree.",
     "With respect to g, called the cotangent, all is well: the gradient is linear in g.",
 )
 PASSED = (

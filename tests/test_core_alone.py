@@ -23,7 +23,7 @@ SELECTED = [
     "kernels",
     *(f"autodiff/test_{name}.py" for name in ("contracts", "tensor", "transforms", "ops")),
     *(f"nn/test_{name}.py" for name in ("layers", "losses")),
-    "spikes/test_detect.py",
+    "spikes/test_events.py",
     *(f"testing/test_{name}.py" for name in ("check_primitive", "reports")),
     *(f"training/test_{name}.py" for name in ("callbacks", "files", "history", "inference")),
     *(f"training/test_{name}.py" for name in ("loop", "optimizers", "run")),

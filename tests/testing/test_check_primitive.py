@@ -70,6 +70,19 @@ def test_each_broken_contract_is_named(contract):
     assert str(caught.value).startswith("check_primitive(")
 
 
+def test_operations_for_first_order_only():
+    first = tnn.elementwise(lambda g, y, x: g * np.cos(np.asarray(x)))(lambda x: np.sin(x))
+    with pytest.raises(GradcheckError, match="orders=1 asks for none"):
+        check_primitive(first, [X])
+    assert check_primitive(first, [X], orders=1).order == 1
+    assert check_primitive(tnn.sin, [X], orders=3).order == 3
+    wrong = tnn.elementwise(lambda g, y, x: 2 * g * np.cos(np.asarray(x)))(lambda x: np.sin(x))
+    with pytest.raises(GradcheckError, match="FAILED at order 1: a constant factor 2"):
+        check_primitive(wrong, [X], orders=1)
+    with pytest.raises(ValueError, match="check_primitive: orders must be a positive integer"):
+        check_primitive(tnn.sin, [X], orders=0)
+
+
 def test_misuse():
     with pytest.raises(TypeError, match=r"op must be made by @tinynn\.primitive"):
         check_primitive(np.sin, [X])

@@ -12,6 +12,10 @@ def wrong_square(x):
     return x * x
 
 
+def numpy_forward(x, w):
+    return np.maximum(np.exp(x @ w), 2.0)
+
+
 def text(f, *inputs, **options):
     return str(check_grads(f, *inputs, raise_on_fail=False, **options))
 
@@ -129,6 +133,59 @@ def test_misuse(call, message):
         call()
 
 
+def test_a_function_of_numpy_is_told_what_to_use():
+    x, w = np.ones((2, 3)), np.ones((3, 2)) / 3
+    words = " ".join(text(numpy_forward, x, w).split())
+    assert "note: f calls exp, maximum of NumPy on Tensors." in words
+    assert "tinynn.testing.check_backward(forward, backward, *inputs) checks it." in words
+    assert "note" not in text(lambda x: np.ones(3) * x + np.ones(3), np.ones(3))
+    with pytest.raises(TypeError, match=r"got ndarray. It computes through NumPy.*check_backward"):
+        check_grads(lambda x, w: numpy_forward(np.asarray(x), np.asarray(w)), x, w)
+    with pytest.raises(TypeError, match=r"got dict. Use tinynn's.*check_backward\(forward, back"):
+        check_grads(lambda x: (x * x, {"x": x}), x)
+    cut = text(lambda x: tnn.Tensor(numpy_forward(np.asarray(x), w)), x)
+    assert "the graph is cut" in cut.splitlines()[0]
+    assert "use check_backward" in " ".join(cut.split())
+    with pytest.raises(ValueError, match=r"depends on none of its inputs.*check_layer"):
+        check_grads(lambda x: tnn.Tensor(1.0) * 2, x)
+
+
+def test_a_failing_report_begins_with_the_cause_and_the_worst_element():
+    lines = text(wrong_square, np.array([[1.0, 2.0], [3.0, 4.0]])).splitlines()
+    assert lines[0] == "check_grads: FAILED at order 1: a constant factor 1.5"
+    assert lines[1].startswith("  input 0, worst at (1, 1): analytic -16.95")
+    assert lines[-1] == "  input 0, shape (2, 2): WRONG at 4 of 4 elements: a constant factor 1.5"
+
+
+def test_a_report_fits_a_terminal():
+    def f(*xs):
+        return sum((wrong_square(x) for x in xs[1:]), xs[0])
+
+    lines = text(f, *[np.array([1.0, 2.0])] * 60).splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+    assert lines[-1].startswith("  ... and")
+    passed = str(check_grads(lambda *xs: sum(xs[1:], xs[0]), *[np.ones(2)] * 60)).splitlines()
+    assert len(passed) == 40
+    name = "a" * 150
+    op = tnn.elementwise(lambda g, y, x: 3 * g * x)(lambda x: x * x)
+    op.__name__ = name
+    with pytest.raises(GradcheckError) as caught:
+        tnn.testing.check_primitive(op, [np.ones(2)])
+    assert len(str(caught.value).splitlines()[0]) == 120
+
+
+def test_a_long_cause_goes_without_its_places():
+    @tnn.elementwise(lambda g, y, x: g * np.where(np.asarray(x) < 0, 2 * x * np.asarray(y), 2 * x))
+    def square(x):
+        return x * x
+
+    x = np.linspace(-2, 2, 12).reshape(3, 4)
+    report = check_grads(square, x, raise_on_fail=False)
+    assert report.cause.startswith("wrong only at indices 0 to 0") or "negative" in report.cause
+    assert len(str(report).splitlines()[0]) <= 120
+
+
 def last_line_shown(call):
     with pytest.raises(Exception, match=r"check|cut") as caught:
         call()
@@ -142,6 +199,12 @@ def test_pytest_shows_the_users_line():
     assert last_line_shown(lambda: tnn.testing.check_primitive(wrong_square, [1.0])) == __file__
     widens = tnn.elementwise(lambda g, y, x: g * np.float64(2))(lambda x: x * np.float64(2))
     assert last_line_shown(lambda: tnn.testing.check_primitive(widens, [np.ones(3)])) == __file__
+    pair = np.square, lambda dy, x: 3 * dy * x
+    assert last_line_shown(lambda: tnn.testing.check_backward(*pair, np.ones(3))) == __file__
+    pair = np.square, lambda dy, x: np.linalg.check(dy)
+    assert last_line_shown(lambda: tnn.testing.check_backward(*pair, np.ones(3))) == __file__
+    layer = tnn.Lambda(wrong_square) if hasattr(tnn, "Lambda") else tnn.Activation(wrong_square)
+    assert last_line_shown(lambda: tnn.testing.check_layer(layer, np.ones(3))) == __file__
 
 
 def test_the_parameters_of_a_layer_are_said_to_be_unchecked():

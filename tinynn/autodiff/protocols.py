@@ -1,6 +1,7 @@
 """NumPy's protocols: which of its functions is which operation, and advice for all the others."""
 
 import inspect
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,9 @@ ADVICE = {
     "multiply.outer": "tinynn.reshape(x, x.shape + (1,) * y.ndim) * y",
 }  # fmt: skip
 
+# Where the names of NumPy's functions go that are called on Tensors, if somebody asks.
+numpy_calls: ContextVar[set[str] | None] = ContextVar("tinynn_numpy_calls", default=None)
+
 
 class OperatorsDefer:
     """A method that NumPy finds in the class, while an instance says None.
@@ -106,6 +110,7 @@ class OperatorsDefer:
 def array_ufunc(tensor: Node, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
     """Return what a ufunc of NumPy gives for Tensors, or say what to do."""
     name = ufunc.__name__
+    _note_call(name)
     refuse_out(name, kwargs)
     if method == "__call__" and not kwargs:
         if ufunc in COMPARISONS:
@@ -120,6 +125,7 @@ def array_ufunc(tensor: Node, ufunc: np.ufunc, method: str, *args: Any, **kwargs
 
 def array_function(tensor: Node, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """Return what a function of NumPy gives for Tensors, or say what to do."""
+    _note_call(func.__name__)
     if func in COUNTERPARTS:
         refuse_out(func.__name__, kwargs)
         op = COUNTERPARTS[func]
@@ -136,6 +142,12 @@ def array_function(tensor: Node, func: Any, types: Any, args: Any, kwargs: Any) 
         return func(*args, **kwargs)
     module = func.__module__.removeprefix("numpy").lstrip(".")
     raise no_counterpart(f"{module}.{func.__name__}".lstrip("."))
+
+
+def _note_call(name: str) -> None:
+    calls = numpy_calls.get()
+    if calls is not None:
+        calls.add(name)
 
 
 def _of_its_shape(x: Node) -> np.ndarray:

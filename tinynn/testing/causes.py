@@ -3,61 +3,31 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from tinynn.testing.points import Point, first_place, pull_back
+from tinynn.testing.cases import Case, Cause, alike, factor, largest, places
+from tinynn.testing.mistakes import (
+    factor_too_many,
+    missing_term,
+    other_cotangent,
+    other_point,
+    without_its_minus,
+    wrong_results,
+)
+from tinynn.testing.points import first_place
 from tinynn.testing.slopes import PLAIN_STEP, Line
-from tinynn.testing.tables import Table, along_a_direction
+from tinynn.testing.tables import along_a_direction
+
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+
+UNKNOWN = "a wrong gradient"
+UNNAMED = (UNKNOWN, f"{UNKNOWN} of the gradient")  # causes that name none
 
 
-@dataclass
-class Case:
-    """One input whose slopes have been compared, with all that may explain a difference."""
-
-    point: Point
-    i: int
-    names: list[str]
-    tables: list[Table]  # of all inputs
-    found: np.ndarray | None  # the analytic gradient; None if the graph does not reach the input
-    halved: np.ndarray | None  # that for -1/2 of the cotangent
-
-    def __post_init__(self) -> None:
-        self.table = self.tables[self.i]
-        self.verdicts = self.table.verdicts()
-        self.wrong = self.verdicts == 2
-        self.analytic = self.table.analytic
-        # What proves nothing may not stand in the way of an explanation: it is nan here.
-        known = (self.verdicts != 1) & np.isfinite(self.table.numeric)
-        self.numeric = np.where(known, self.table.numeric, np.nan)
-        gap, size = (_largest(x) for x in (self.analytic - self.numeric, self.numeric))
-        # How alike arrays must be for one to explain the other, when they themselves differ little.
-        self.likeness = min(1e-3, 0.05 * gap / size) if size else 0.0
-
-    @property
-    def linear(self) -> bool:
-        """Whether the analytic gradient is linear in the cotangent, as it must be."""
-        if self.found is None or self.halved is None or not np.isfinite(self.found).all():
-            return True
-        return _alike(-2.0 * self.halved, self.found, self.point.settings.rtol)
-
-
-def _largest(x: np.ndarray) -> float:
-    """Return the largest size of a finite element."""
-    return float(np.abs(x).max(initial=0, where=np.isfinite(x)))
-
-
-def _alike(a: np.ndarray, b: np.ndarray, likeness: float) -> bool:
-    """Tell whether arrays agree wherever both are finite."""
-    if a.shape != b.shape:
-        return False
-    gap = a - b
-    return bool(np.isfinite(gap).any()) and _largest(gap) <= likeness * _largest(b)
-
-
-def why_inconclusive(case: Case) -> tuple[str, str]:
+def why_inconclusive(case: Case) -> Cause:
     """Return why a difference proves nothing, and what to do about it."""
     unclear = case.verdicts == 1
     if case.table.kink[unclear].any():
@@ -67,12 +37,19 @@ def why_inconclusive(case: Case) -> tuple[str, str]:
         )
     if case.table.unbounded()[unclear].any():
         what = "f" if case.point.level == 1 else "its gradient"
+        if (np.isnan(case.table.left) | np.isnan(case.table.right))[
+            unclear & case.table.unbounded()
+        ].all():
+            return f"the edge of the domain of {what}: a step leaves it", (
+                f"To one side {what} is undefined, to the other its slopes grow without bound. "
+                "Move the input into the domain."
+            )
         return "a jump" if case.point.level == 1 else "a kink (the gradient jumps)", (
             f"The shorter the steps, the greater the slopes: {what} jumps here or is vertical, and "
             "no slope is right. Move the point away to check beside it."
         )
     if np.isnan(case.table.numeric[unclear]).any():
-        return "f is undefined beside this point", (
+        return "f is undefined beside this point: a step leaves its domain", (
             "A step gives nan or an error, on one side at least. Move the input into f's domain."
         )
     return "the difference is inside the noise", (
@@ -81,95 +58,148 @@ def why_inconclusive(case: Case) -> tuple[str, str]:
     )
 
 
-def why_wrong(case: Case) -> tuple[str, str]:
+def why_wrong(case: Case) -> Cause:
     """Return the most likely cause of a wrong gradient, and what to do about it."""
-    for rule in (_wrong_altogether, _lookalike, _one_slice, _right_for_ones, _wrong_in_places):
-        if cause := rule(case):
+    for rule in (_wrong_altogether, _lookalike, _one_slice, without_its_minus):
+        if cause := _tried(rule, case):
             return cause
+    base, advice = _right_for_ones(case) or _wrong_in_places(case) or _unknown(case)
+    for rule in (factor_too_many, other_cotangent, other_point, missing_term, wrong_results):
+        if cause := _tried(rule, case):
+            return f"{base}: {cause[0]}", f"{cause[1]} {advice}".strip()
+    if base == UNKNOWN and case.table.whole and alike(case.analytic, case.numeric, 5e-3):
+        off = largest(case.analytic - case.numeric) / largest(case.numeric)
+        return f"{base}: right to within {off:.1g}, and no better", (
+            "Is a part of it computed in float16 or float32, or by an approximation?"
+        )
+    return base, advice or "It fits no common mistake. Compare it with the formula."
+
+
+def _tried(rule: Callable[[Case], Cause | None], case: Case) -> Cause | None:
+    """Return what a rule says. One that calls f where f cannot be called explains nothing."""
+    try:
+        return rule(case)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _unknown(case: Case) -> Cause:
     if case.point.level > 1:
-        return "a wrong gradient of the gradient", (
+        return f"{UNKNOWN} of the gradient", (
             "Does a vjp take for a constant what depends on its arguments (.data, numpy.asarray)? "
             "Write it with tinynn's operations."
         )
-    if not case.table.whole:
-        return "a wrong gradient", 'mode="full" names the elements and looks for the cause.'
-    return "a wrong gradient", "It fits no common mistake. Compare the vjp with the formula."
+    return UNKNOWN, "" if case.table.whole else 'mode="full" names the elements, and the cause.'
 
 
-def _wrong_altogether(case: Case) -> tuple[str, str] | None:
+def _wrong_altogether(case: Case) -> Cause | None:
     """Recognise a gradient that has lost touch with the function."""
+    rule, g = case.point.settings.rule, case.point.settings.g
     if case.found is None:
-        return "the graph is cut", (
+        advice = (
             "The result moves with this input, but the graph does not lead back to it. Look for "
             ".data, .detach(), numpy.asarray, float() or no_grad in f or a vjp, or a vjp of None."
         )
+        by_hand = " If f is NumPy with a backward of its own, use check_backward."
+        return "the graph is cut", advice + (by_hand if case.point.level == 1 else "")
     if not case.linear and case.halved is not None:
-        if _alike(case.halved, case.found, 1e-3):
-            return "the vjp ignores g", "Scaling g, the gradient of the result, changes nothing."
-        return "the vjp is not linear in g", (
-            "-1/2 of g, the gradient of the result, does not give -1/2 of this gradient. Multiply "
-            "by g itself: no abs(g), no g * g, nothing kept between calls, nothing overwritten."
-        )
+        return _not_linear(case, rule, g)
     broken = case.wrong & ~np.isfinite(case.analytic)
     if broken.any():
         return f"the analytic gradient is {case.analytic[first_place(broken)]}", (
-            f"{_places(case, broken)}, where slopes of f are finite. Does the vjp divide by 0?"
+            f"{places(case, broken)}, where slopes of f are finite. Does {rule} divide by 0?"
         )
     if not case.analytic.any():
         return "a zero gradient", "Analytic is 0 everywhere, but the result moves with this input."
-    if not _largest(case.numeric):
+    if not largest(case.numeric):
         return "f does not move with this input", (
             "Numeric is 0 everywhere. If f rounds, compares or counts, that is its gradient."
         )
     return None
 
 
-def _lookalike(case: Case) -> tuple[str, str] | None:
+def _not_linear(case: Case, rule: str, g: str) -> Cause:
+    """Say in which way the analytic gradient is not linear in the cotangent."""
+    found, halved = np.asarray(case.found), np.asarray(case.halved)
+    if alike(halved, found, 1e-3):
+        one = [np.ones(v.shape, v.dtype) for v in case.point.cotangents]
+        only = case.point.flat.size == 1 and case.point.here.pull(one)[case.i] is not None
+        advice = f"Scaling {g}, the gradient of the result, changes nothing. Multiply by it."
+        return f"{rule} ignores {g}", advice + (" A loss has one, too." if only else "")
+    text = (
+        f"-1/2 of {g}, the gradient of the result, does not give -1/2 of this gradient. "
+        f"Multiply by {g} itself: no abs({g}), no {g} * {g}, nothing kept between calls, nothing "
+        "overwritten."
+    )
+    cause = f"{rule} is not linear in {g}"
+    opposite = np.asarray(case.point.here.pull([-v for v in case.point.cotangents])[case.i])
+    scaled = alike(-2 * halved, -opposite, 1e-9) and largest(found - opposite)
+    if scaled and not alike(opposite, found, 1e-3):  # f(2 g) = 2 f(g), but f(-g) is not -f(g)
+        return f"{cause}: its sign decides (a mask from {g}?)", (
+            f"A mask such as {g} > 0 must be taken from what the forward compared with 0. {text}"
+        )
+    return cause, text
+
+
+def _lookalike(case: Case) -> Cause | None:
     """Recognise the right numbers with a factor, or in the wrong places."""
     a, n = case.analytic, case.numeric
-    c = _factor(a, n)
-    if abs(c + 1) < 1e-4 and _alike(a, -n, case.likeness):
+    c = factor(a, n)
+    if abs(c + 1) < 1e-4 and alike(a, -n, case.likeness):
         advice = "Analytic = -1 * numeric everywhere: one minus too many or too few."
         return "a flipped sign", advice
     # One slope is a multiple of the other anyway.
     simple = c != 0 and min(abs(k - round(k)) for k in (c, 1 / c)) < 1e-6
-    if c and _alike(a, c * n, case.likeness) and (np.isfinite(n).sum() > 1 or simple):
-        text = f"Analytic = {c:.6g} * numeric everywhere."
-        for k in _summed_lengths(case):
-            if abs(c * k - 1) < 1e-4:
-                text += f" 1 / {c:.6g} = {k} is how many terms its sum has: a mean for a sum?"
-        return f"a constant factor {c:.6g}", text
+    if c and alike(a, c * n, case.likeness) and (np.isfinite(n).sum() > 1 or simple):
+        return _constant_factor(case, c)
     for candidate, cause in _arrangements(case) if case.table.whole else ():
-        if _alike(a, candidate, case.likeness):
+        if alike(a, candidate, case.likeness):
             return cause, "Analytic holds the numeric values, in other places."
-    if n.size > 2 and _alike(np.sort(a, axis=None), np.sort(n, axis=None), case.likeness):
+    if n.size > 2 and alike(np.sort(a, axis=None), np.sort(n, axis=None), case.likeness):
         return "the gradient goes to other elements", (
-            "Analytic holds the numeric values, in other places. Does the vjp find other indices "
-            "than the forward: the smallest for the largest, another order or axis?"
+            f"Wrong {places(case, case.wrong)}. Analytic holds the numeric values, elsewhere. "
+            f"Does {case.point.settings.rule} find other indices than the forward: the smallest "
+            "for the largest, another order or axis?"
         )
     return None
 
 
-def _factor(a: np.ndarray, n: np.ndarray) -> float:
-    """Return the factor that makes ``n`` as much like ``a`` as one can, 0 if none does."""
-    known = np.isfinite(a) & np.isfinite(n)
-    size = _largest(n[known])
-    if not size:
-        return 0.0
-    unit = n[known] / size  # its squares do not vanish
-    return float(np.sum(a[known] / size * unit) / np.sum(unit * unit))
+def _constant_factor(case: Case, c: float) -> Cause:
+    """Name a constant factor, by the sizes that it may come from."""
+    cause, text = f"a constant factor {c:.6g}", f"Analytic = {c:.6g} * numeric everywhere."
+    for k, what in _lengths(case).items():
+        for count, means in ((1 / c, "a mean for a sum?"), (c, "a sum for a mean?")):
+            if abs(abs(count) / k - 1) < 1e-4:
+                cause += f": off by {what}"
+                if c < 1:
+                    text += f" 1 / {c:.6g} = {k} is how many terms its sum has: {means}"
+                return cause, f"{text}" if c < 1 else f"{text} {k} is {what}: {means}"
+            if abs(abs(count) / math.sqrt(k) - 1) < 1e-4 and k > 4:
+                return cause, f"{text} That is the square root of {k}, or 1 over it."
+    if abs(c - 0.5) < 1e-6:
+        text += " A missing factor 2, as of x * x or 2 * w?"
+    if abs(c - 2) < 1e-6:
+        text += " A factor 2 too many?"
+    return cause, text
 
 
-def _summed_lengths(case: Case) -> list[int]:
-    """Return the lengths of those axes of a result that the input lacks, and their product.
+def _lengths(case: Case) -> dict[int, str]:
+    """Return the lengths of axes over which sums and means run, and what they are.
 
-    Over such axes a gradient is a sum. 1 and 2 are left out: too many factors are 1/2 by chance.
+    Such an axis is in a result but not in the input, or in an input but not in a result. 1 and 2
+    are left out: too many factors are 1/2 by chance.
     """
-    found = set()
-    for y in case.point.graph[1]:
-        extra = list((Counter(y.shape) - Counter(case.numeric.shape)).elements())
-        found |= {*extra, math.prod(extra)}
-    return sorted(k for k in found if k > 2)
+    found: dict[int, str] = {}
+    own = case.numeric.shape
+    for y in case.point.cotangents:
+        pairs = [(y.shape, own), *((x.shape, y.shape) for x in case.point.inputs)]
+        for shape, other in pairs:
+            extra = Counter(shape) - Counter(other)
+            for axis, n in enumerate(shape):
+                if n in extra:
+                    found.setdefault(n, "the batch size" if axis == 0 else f"axis {axis}")
+            found.setdefault(math.prod(extra.elements()), "the number of elements")
+    return {k: f"{what}, {k}" for k, what in found.items() if k > 2}
 
 
 def _arrangements(case: Case) -> Iterator[tuple[np.ndarray, str]]:
@@ -188,16 +218,19 @@ def _arrangements(case: Case) -> Iterator[tuple[np.ndarray, str]]:
             edge = (*(slice(None),) * axis, 0 if by == 1 else -1)
             shifted[edge] = case.analytic[edge]
             yield shifted, f"a gradient shifted by one along axis {axis} (off by one)"
-    for name, table in zip(case.names, case.tables, strict=True):
-        if table.whole and table is not case.table:
-            yield table.numeric, f"swapped inputs: this is the gradient of {name}"
+    for j, (name, table) in enumerate(zip(case.names, case.tables, strict=True)):
+        if j != case.i and (table.whole or table.verdicts().max(initial=0) == 0):
+            right = table.numeric if table.whole else case.gradients[j]
+            if right is not None and right.size == n.size:
+                reshaped = " in another shape" if right.shape != n.shape else ""
+                yield right.reshape(n.shape), f"swapped inputs: the gradient of {name}{reshaped}"
 
 
-def _one_slice(case: Case) -> tuple[str, str] | None:
+def _one_slice(case: Case) -> Cause | None:
     """Recognise what one slice of the result contributes to the gradient."""
-    if not case.table.whole or len(case.point.graph[1]) != 1:
+    if not case.table.whole or len(case.point.cotangents) != 1:
         return None
-    shape = case.point.graph[1][0].shape
+    shape = case.point.cotangents[0].shape
     places = [tuple(place) for place in np.argwhere(case.wrong)[:8].tolist()]
     shares = []
     for place in places:
@@ -208,6 +241,13 @@ def _one_slice(case: Case) -> tuple[str, str] | None:
         share = (line.products(h) - line.products(-h)) / (2 * h)
         shares.append(np.broadcast_to(share, math.prod(shape)).reshape(shape))
     target = np.array([case.analytic[place] for place in places])
+    if shape == case.numeric.shape and target.size > 1:
+        own = np.array([share[place] for share, place in zip(shares, places, strict=True)])
+        if target.all() and np.all(np.abs(own - target) <= case.likeness * np.abs(target)):
+            return "only the diagonal of the Jacobian", (
+                "Analytic is how each element moves the result at its own index, alone. It moves "
+                "others, too: add up what g of all results contributes."
+            )
     for count in range(1, len(shape) + 1):
         for axes in itertools.combinations(range(len(shape)), count):
             rest = tuple(k + 1 for k in range(len(shape)) if k not in axes)
@@ -217,54 +257,39 @@ def _one_slice(case: Case) -> tuple[str, str] | None:
                 at = np.unravel_index(int(np.argmax(hits)), [shape[axis] for axis in axes])
                 where = ", ".join(f"{k} of axis {axis}" for k, axis in zip(at, axes, strict=True))
                 return "a missing sum over a broadcast axis", (
-                    f"Analytic is what index {where} of the result contributes, alone. Sum g over "
-                    "the axes along which this input is broadcast (@elementwise does it)."
+                    f"Analytic is what index {where} of the result contributes, alone. Sum over "
+                    "all axes along which this input is broadcast (@elementwise does it)."
                 )
     return None
 
 
-def _right_for_ones(case: Case) -> tuple[str, str] | None:
+def _right_for_ones(case: Case) -> Cause | None:
     point = case.point
-    ones = [np.ones(y.shape, y.dtype) for y in point.graph[1]]
-    found = pull_back(point.graph, ones)[case.i]
+    ones = [np.ones(v.shape, v.dtype) for v in point.cotangents]
+    found = point.here.pull(ones)[case.i]
     if point.flat.size < 2:
         return None
-    table, *_ = along_a_direction(replace(point, cotangents=ones), case.i, found.astype(float))
-    if table.verdicts() != 0:
-        return None
+    with_ones = replace(point, cotangents=ones)
+    for _ in range(2):
+        table, *_ = along_a_direction(with_ones, case.i, found.astype(float))
+        if table.verdicts() != 0:
+            return None
+    g, rule = point.settings.g, point.settings.rule
     return "right only for a cotangent of ones", (
-        "With g, the gradient of the result, all ones the gradient is right: the vjp takes the sum "
-        "or mean of g, or mixes up its elements."
+        f"With {g}, the gradient of the result, all ones the gradient is right: {rule} takes the "
+        f"sum or mean of {g}, or mixes up its elements."
     )
 
 
-def _wrong_in_places(case: Case) -> tuple[str, str] | None:
+def _wrong_in_places(case: Case) -> Cause | None:
     if not case.table.whole or case.wrong[case.verdicts != 1].all():
         return None
     a, n = case.analytic[case.wrong], case.numeric[case.wrong]
     text = "The other elements are right"
     text += " or inconclusive." if (case.verdicts == 1).any() else "."
-    c = _factor(a, n)
-    if a.size > 1 and c and _alike(a, c * n, 1e-3):
+    c = factor(a, n)
+    if a.size > 1 and c and alike(a, c * n, 1e-3):
         text += f" There analytic = {c:.6g} * numeric."
     if case.table.kink[case.wrong].all():
         text += " They are kinks, and analytic is not between the slopes."
-    return f"wrong only {_places(case, case.wrong)}", text
-
-
-def _places(case: Case, mask: np.ndarray) -> str:
-    """Say in words which elements are meant."""
-    x = case.point.inputs[case.i]
-    if not case.table.whole:
-        return "along a random direction"
-    listed = [str(tuple(place)) for place in np.argwhere(mask).tolist()]
-    text = "at " + ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
-    for axis, length in enumerate(x.shape):
-        places = sorted(set(np.argwhere(mask)[:, axis].tolist()))
-        if len(listed) > 1 and len(places) <= min(2, length - 1):
-            text = f"at index {' and '.join(map(str, places))} of axis {axis}"
-            break
-    for words, pattern in (("negative", x < 0), ("positive", x > 0), ("0", x == 0)):
-        if len(listed) > 1 and np.array_equal(mask, pattern):
-            text += f", where the input is {words}"
-    return text
+    return f"wrong only {places(case, case.wrong)}", text

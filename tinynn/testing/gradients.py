@@ -6,7 +6,7 @@ inputs a little. (A cotangent of ones would pass a softmax whose vjp returns zer
 """
 
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +14,24 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.primitive import values
+from tinynn.autodiff.protocols import numpy_calls
 from tinynn.autodiff.tensor import Tensor
 from tinynn.testing import points
-from tinynn.testing.causes import Case, why_inconclusive, why_wrong
+from tinynn.testing.cases import Case, cases
+from tinynn.testing.causes import UNNAMED, why_inconclusive, why_wrong
 from tinynn.testing.reports import VERDICTS, GradcheckError, GradcheckReport, InputReport
-from tinynn.testing.tables import compared
+from tinynn.testing.tables import along_a_direction, compared
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 UNCHECKED = (
-    "the parameters of this {} are not inputs: their gradients were not checked. Do so with a "
-    "function of them too, as lambda x, kernel: x @ kernel."
+    "the parameters of this {} are not inputs: their gradients were not checked. check_layer "
+    "checks them."
+)
+OPERATORS = {"add", "subtract", "multiply", "divide", "power", "matmul", "negative"}  # array * x
+THROUGH_NUMPY = (
+    "f calls {} of NumPy on Tensors. tinynn computed these and their gradients: a backward that "
+    "you wrote by hand was not called. tinynn.testing.check_backward(forward, backward, *inputs) "
+    "checks it."
 )
 
 
@@ -65,116 +73,177 @@ def check_grads(
     if not callable(f):
         raise TypeError(f"check_grads: f must be a function of Tensors, got {check.shown(f)}.")
     order = check.integer("check_grads", "order", order, at_least=1)
-    raise_on_fail = check.flag("check_grads", "raise_on_fail", raise_on_fail)
-    settings = points.Settings(
-        rtol=check.real("check_grads", "rtol", rtol, at_least=0),
-        atol=check.real("check_grads", "atol", atol, at_least=0),
-        eps=None if eps is None else check.real("check_grads", "eps", eps, above=0),
-        mode=check.choice("check_grads", "mode", mode, ("auto", "fast", "full")),
-        rng=check.generator("check_grads", 0 if rng is None else rng),  # passes today and tomorrow
+    settings = settings_for("check_grads", eps=eps, rtol=rtol, atol=atol, mode=mode, rng=rng)
+    if not inputs:
+        raise TypeError("check_grads: give f's inputs after it, as arrays of floats.")
+    allow_float32 = check.flag("check_grads", "allow_float32", allow_float32)
+    names = [f"input {i}" for i in range(len(inputs))]
+    arrays = [np.array(values(x)) for x in inputs]
+    for name, x in zip(names, arrays, strict=True):
+        check_floats("check_grads", name, x, allow_float32)
+    report, calls = checked_tensors(f, arrays, names, order, settings)
+    notes = report.notes
+    if calls := calls - OPERATORS:
+        notes += (THROUGH_NUMPY.format(", ".join(sorted(calls)[:5])),)
+    if callable(getattr(f, "parameters", None)):
+        notes += (UNCHECKED.format(type(f).__name__),)
+    return concluded(replace(report, notes=notes), raise_on_fail)
+
+
+def settings_for(
+    owner: str, *, eps: float | None, rtol: float, atol: float, mode: str, rng: "check.Seed",
+    f: str = "f", rule: str = "the vjp", g: str = "g",
+) -> points.Settings:  # fmt: skip
+    """Return the options that all checks have in common, in the name of ``owner``."""
+    return points.Settings(
+        rtol=check.real(owner, "rtol", rtol, at_least=0),
+        atol=check.real(owner, "atol", atol, at_least=0),
+        eps=None if eps is None else check.real(owner, "eps", eps, above=0),
+        mode=check.choice(owner, "mode", mode, ("auto", "fast", "full")),
+        rng=check.generator(owner, 0 if rng is None else rng),  # passes today and tomorrow
+        owner=owner,
+        f=f,
+        rule=rule,
+        g=g,
     )
-    arrays = _checked_inputs(inputs, check.flag("check_grads", "allow_float32", allow_float32))
-    names = [f"input {i}" for i in range(len(arrays))]
+
+
+def check_floats(owner: str, name: str, x: np.ndarray, allow_float32: bool) -> None:
+    """Raise unless ``x`` is an array of finite floats, precise enough to be checked."""
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"{owner}: {name} must be floats, got dtype {x.dtype}. Convert it with "
+            ".astype(float), or close over it if it needs no gradient."
+        )
+    if x.dtype.itemsize < 8 and not allow_float32:
+        raise TypeError(
+            f"{owner}: {name} is {x.dtype}, whose rounding hides wrong gradients. Pass "
+            "float64, or allow_float32=True for a coarse check."
+        )
+    if not np.isfinite(x).all():
+        place = points.first_place(~np.isfinite(x))
+        raise ValueError(f"{owner}: {name} must be finite, got {x[place]} at {place}.")
+
+
+def checked_tensors(
+    f: Callable[..., Any], arrays: list[np.ndarray], names: list[str], order: int,
+    settings: points.Settings,
+) -> tuple[GradcheckReport, set[str]]:  # fmt: skip
+    """Check a function of Tensors; return the functions of NumPy that it called on them, too."""
     recording = (Tensor(0.0, requires_grad=True) + 0).requires_grad
     context = contextvars.copy_context() if recording else contextvars.Context()  # out of no_grad
+    calls: set[str] = set()
+    context.run(numpy_calls.set, calls)
+    subject = points.OnTensors(f, settings.owner)
     try:
-        report = context.run(_check, f, arrays, names, order, settings)
+        return context.run(checked, subject, arrays, names, order, settings), calls
     except GradcheckError as fault:  # one that makes comparisons pointless
-        report = fault.report
-    if callable(getattr(f, "parameters", None)):
-        report = replace(report, notes=(*report.notes, UNCHECKED.format(type(f).__name__)))
-    if raise_on_fail and not report:
+        return fault.report, calls
+
+
+def concluded(report: GradcheckReport, raise_on_fail: bool) -> GradcheckReport:
+    """Return the report, or raise what it says."""
+    if check.flag(report.owner, "raise_on_fail", raise_on_fail) and not report:
         raise GradcheckError(report)
     return report
 
 
-def _checked_inputs(inputs: Sequence[Any], allow_float32: bool) -> list[np.ndarray]:
-    if not inputs:
-        raise TypeError("check_grads: give f's inputs after it, as arrays of floats.")
-    arrays = [np.array(values(x)) for x in inputs]
-    for i, x in enumerate(arrays):
-        if x.dtype.kind != "f":
-            raise TypeError(
-                f"check_grads: input {i} must be floats, got dtype {x.dtype}. Convert it with "
-                ".astype(float), or close over it if it needs no gradient."
-            )
-        if x.dtype.itemsize < 8 and not allow_float32:
-            raise TypeError(
-                f"check_grads: input {i} is {x.dtype}, whose rounding hides wrong gradients. Pass "
-                "float64, or allow_float32=True for a coarse check."
-            )
-        if not np.isfinite(x).all():
-            place = points.first_place(~np.isfinite(x))
-            raise ValueError(f"check_grads: input {i} must be finite, got {x[place]} at {place}.")
-    return arrays
-
-
-def _check(
-    f: Callable[..., Any], arrays: list[np.ndarray], names: list[str], order: int,
+def checked(
+    subject: points.Differentiated, arrays: list[np.ndarray], names: list[str], order: int,
     settings: points.Settings, level: int = 1,
 ) -> GradcheckReport:  # fmt: skip
     """Check the gradient of ``f``; then that gradient, as a function of inputs and cotangents."""
     try:
         with np.errstate(all="ignore"):  # steps may leave the domain of f
-            point = points.point_at(f, arrays, settings, level)
+            point = points.point_at(subject, arrays, names, settings, level)
             report = _compare(point, names)
     except (TypeError, ValueError, RuntimeError) as error:
-        error.add_note(f"Raised while check_grads took the gradient of order {level}.")
+        error.add_note(f"Raised while {settings.owner} took the gradient of order {level}.")
         raise
-    if not report or level == order:
+    if not report or level == order or not isinstance(subject, points.OnTensors):
         return report
-    found = [g for g in points.pull_back(point.graph, point.cotangents) if g is not None]
+    found = [g for g in point.here.pull(point.cotangents) if g is not None]
     if not all(np.isfinite(g).all() for g in found):
         note = f"order {level + 1} was not checked: the gradient of order {level} is not finite."
         return replace(report, notes=(*report.notes, note))
+    f, owner = subject.f, settings.owner
 
     def gradients(*tensors: Tensor) -> list[Any]:
         xs, cotangents = list(tensors[: len(arrays)]), tensors[len(arrays) :]
-        found = points.pull_back((xs, points.float_outputs(f(*xs))), cotangents, create_graph=True)
+        graph = points.Graph(owner, xs, points.float_tensors(owner, f(*xs)))
+        found = graph.pull(cotangents, create_graph=True)
         zeros = (Tensor(np.zeros(x.shape, x.dtype)) for x in xs)
         return [zero if g is None else g for g, zero in zip(found, zeros, strict=True)]
 
     numbers = [f" {k}" if len(point.cotangents) > 1 else "" for k in range(len(point.cotangents))]
     of_order = f" of order {level}" if level > 1 else ""
     names = names + [f"cotangent{k}{of_order}" for k in numbers]
-    deeper = _check(gradients, arrays + point.cotangents, names, order, settings, level + 1)
+    deeper = checked(
+        points.OnTensors(gradients, owner), arrays + point.cotangents, names, order, settings,
+        level + 1,
+    )  # fmt: skip
     notes = tuple(dict.fromkeys(report.notes + deeper.notes))
     return replace(deeper, inputs=report.inputs + deeper.inputs, notes=notes)
 
 
 def _compare(point: points.Point, names: list[str]) -> GradcheckReport:
     """Compare the gradients of all inputs, and say what was found."""
-    found = points.pull_back(point.graph, point.cotangents)
-    halved = points.pull_back(point.graph, [-0.5 * v for v in point.cotangents])
+    found = point.here.pull(point.cotangents)
+    halved = point.here.pull([-0.5 * v for v in point.cotangents])
     tables = [
-        compared(point, i, np.zeros(x.shape) if g is None else g.astype(float))
-        for i, (x, g) in enumerate(zip(point.inputs, found, strict=True))
+        compared(point, i, name, np.zeros(x.shape) if g is None else g.astype(float))
+        for i, (name, x, g) in enumerate(zip(names, point.inputs, found, strict=True))
     ]
     if any((table.verdicts() == 2).any() for table in tables):
         for table, error in zip(tables, _rounding_of_gradients(point), strict=True):
             table.noise = table.noise + (error if table.whole else points.length(error))
-    sides = enumerate(zip(found, halved, strict=True))
-    entries = tuple(_entry(Case(point, i, names, tables, *gs)) for i, gs in sides)
+    entries = tuple(_entry(case) for case in cases(point, names, tables, found, halved))
     wrong = [entry for entry in entries if entry.verdict == "wrong"]
+    notes = point.notes + tuple(table.note for table in tables if table.note) + point.f.reasons
+    owner = point.settings.owner
     if wrong:  # a function that only varies now and then may have passed the first test
         for _ in range(4):
-            points.call_again(point.f, point.inputs, point.base, point.level)
-        cause, advice = wrong[0].cause, wrong[0].advice
-        return GradcheckReport(False, point.level, entries, cause, advice, point.notes)
+            points.call_again(point.f, point.inputs, point.base, point.level, point.settings)
+        told = [entry for entry in wrong if entry.cause not in UNNAMED] or wrong
+        cause, advice = told[0].cause, told[0].advice
+        return GradcheckReport(False, point.level, entries, cause, advice, notes, owner)
     if point.level == 1 and all(g is None for g in found):
         raise ValueError(
-            "check_grads: the result of f depends on none of its inputs, so there is nothing to "
+            f"{owner}: the result of f depends on none of its inputs, so there is nothing to "
             "check. Compute with the arguments that f is given, not with tensors it closes over "
-            "(to check a layer's kernel, assign it inside f: layer.kernel = kernel)."
+            "(the kernel of a layer is checked by tinynn.testing.check_layer)."
         )
-    return GradcheckReport(True, point.level, entries, notes=point.notes)
+    notes += tuple(_less_precise(point, names, found))
+    return GradcheckReport(True, point.level, entries, notes=notes, owner=owner)
+
+
+def _less_precise(
+    point: points.Point, names: list[str], found: list[np.ndarray | None]
+) -> Iterator[str]:
+    """Say which gradients, written by hand, agree less well than their precision promises."""
+    if point.settings.rule != "backward" or point.eps > 1e-12 or point.settings.rtol > 1e-4:
+        return
+    for i, (name, g) in enumerate(zip(names, found, strict=True)):
+        if g is None or not g.size:
+            continue
+        worst = 0.0
+        for _ in range(3):
+            table, clean, _ = along_a_direction(point, i, g.astype(float))
+            gap, size = float(np.abs(table.analytic - table.numeric)), float(np.abs(table.numeric))
+            if not clean and table.verdicts() == 0 and gap > 10 * float(table.noise):
+                worst = max(worst, gap / (size or 1))
+        if worst > 1e-9:
+            yield (
+                f"the gradient of {name} is right to {worst:.1g} only: does backward compute a "
+                "part of it in less than the inputs' precision, such as float32?"
+            )
 
 
 def _rounding_of_gradients(point: points.Point) -> list[np.ndarray]:
     """Return how far off rounding may have put the analytic gradients, as in a softmax's tail."""
     errors = [np.zeros(x.shape) for x in point.inputs]
     if point.twins:
-        double, single = (points.pull_back(twin, point.cotangents) for twin in point.twins)
+        double, single = (twin.pull(point.cotangents) for twin in point.twins)
         for k, (a, b) in enumerate(zip(double, single, strict=True)):
             if a is not None and b is not None:
                 errors[k] = points.rounding_between(a, b)

@@ -1,10 +1,12 @@
 """What a gradient check found, made to be read."""
 
 import math
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 __tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
+WIDTH, LINES = 120, 40  # what fits a terminal
 VERDICTS = ("ok", "inconclusive", "wrong")
 
 
@@ -32,6 +34,7 @@ class InputReport:
     right: float = 0.0
     error: float = 0.0
     noise: float = 0.0
+    numbers: bool = True  # False if nothing was compared
 
     def __str__(self) -> str:
         order = f", order {self.order}" if self.order > 1 else ""
@@ -40,17 +43,33 @@ class InputReport:
         if self.verdict != "ok" and self.index is not None:
             head += f" at {self.count} of {math.prod(self.shape)} elements"
         head += f": {self.cause}" if self.cause else ""
-        if 0 in self.shape:
-            return head
+        if 0 in self.shape or not self.numbers:
+            return "\n".join(_wrapped(head))
+        if self.verdict == "ok" and self.cause and not self.error:
+            return "\n".join(_wrapped(head))
+        if self.verdict == "ok":
+            return f"{head}; {self._numbers()}"
+        return "\n".join([*_wrapped(head), f"    {self._numbers()}", *self._evidence()])
+
+    def worst_first(self) -> str:
+        """Return the worst element, the evidence and what to do, then what else was found."""
+        lines = str(self).splitlines()
+        worst = next(k for k, line in enumerate(lines) if line.startswith("    worst "))
+        return "\n".join([f"  {self.name}, {self._numbers()}", *lines[worst + 1 :], *lines[:worst]])
+
+    def _numbers(self) -> str:
+        digits = 6 if self.verdict == "ok" else 9
         place = "along a random direction" if self.index is None else f"at {self.index}"
-        text = f"worst {place}: analytic {self.analytic:.9g}, numeric {self.numeric:.9g}"
+        text = f"worst {place}: analytic {self.analytic:.{digits}g}, "
+        text += f"numeric {self.numeric:.{digits}g}"
         if self.numeric:
             text += f" (relative error {self.error / abs(self.numeric):.2g})"
-        if self.verdict == "ok":
-            return f"{head}; {text}"
-        sides = f"one-sided slopes: left {self.left:.9g}, right {self.right:.9g}"
+        return text
+
+    def _evidence(self) -> list[str]:
+        sides = f"    one-sided slopes: left {self.left:.9g}, right {self.right:.9g}"
         noise = f"; numeric may be off by {self.noise:.2g}" if 0 < self.noise < math.inf else ""
-        return "\n    ".join([head, text, sides + noise, *([self.advice] if self.advice else [])])
+        return [sides + noise, *_wrapped(f"    {self.advice}")] if self.advice else [sides + noise]
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,16 +94,57 @@ class GradcheckReport:
         return self.ok
 
     def __str__(self) -> str:
-        head = f"{self.owner}: {'passed' if self.ok else 'FAILED'} at order {self.order}"
-        if not self.ok and self.order > 1:
-            head += f" (the gradient of order {self.order - 1} is right, its own gradient is not)"
-        lines = [head, *map(str, self.inputs)]
-        if self.cause and all(entry.verdict != "wrong" for entry in self.inputs):
-            lines[0] += f": {self.cause}"
-            lines.insert(1, f"  {self.advice}")
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        if self.ok:
+            unsure = sum(entry.verdict == "inconclusive" for entry in self.inputs)
+            head = f"{self.owner}: passed at order {self.order}"
+            head += f"; inconclusive for {unsure} of {len(self.inputs)}" if unsure else ""
+            return "\n".join(self._shortened([head], [str(entry) for entry in self.inputs]))
+        wrong = [entry for entry in self.inputs if entry.verdict == "wrong"]
+        if not wrong:  # a fault that makes comparisons pointless
+            lines = [_headline(f"{self.owner}: FAILED at order {self.order}", self.cause)]
+            lines += _wrapped(f"  {self.advice}", "  ") if self.advice else []
+            return "\n".join(self._shortened(lines, [str(entry) for entry in self.inputs]))
+        told = next((entry for entry in wrong if entry.cause == self.cause), wrong[0])
+        head = f"{self.owner}: FAILED at order {self.order}"
+        deeper = f" (the gradient of order {self.order - 1} is right, its own gradient is not)"
+        lines = []
+        if self.order > 1 and len(head + deeper + self.cause) <= WIDTH - 2:
+            head += deeper
+        elif self.order > 1:
+            lines = [f" {deeper}"]
+        lines = [_headline(head, self.cause), *lines, *told.worst_first().splitlines()]
+        rest = [replace(e, advice="" if e.advice == told.advice else e.advice) for e in wrong]
+        others = [str(entry) for entry in rest if entry.name != told.name]
+        others += [str(entry) for entry in self.inputs if entry.verdict != "wrong"]
+        return "\n".join(self._shortened(lines, others))
+
+    def _shortened(self, lines: list[str], others: list[str]) -> list[str]:
+        """Return the lines, and as much of the others and the notes as a terminal shows."""
+        notes = [line for note in self.notes for line in _wrapped(f"  note: {note}")]
+        notes = notes[: LINES // 2]
+        left = LINES - len(lines) - len(notes)
+        for k, text in enumerate(others):
+            rest = text.splitlines()
+            more = len(others) - k - 1
+            if len(rest) + (more > 0) > left:
+                lines = [*lines, f"  ... and {more + 1} more: see .inputs"]
+                break
+            lines, left = lines + rest, left - len(rest)
+        return lines + notes
 
     __repr__ = __str__
+
+
+def _headline(head: str, cause: str) -> str:
+    """Return the verdict and the cause in one line that fits a terminal."""
+    if len(f"{head}: {cause}") > WIDTH and ": " in cause:
+        cause = cause.partition(": ")[2]  # without the places, which follow
+    line = f"{head}: {cause}" if cause else head
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+
+
+def _wrapped(text: str, indent: str = "    ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True)
 
 
 class GradcheckError(AssertionError):

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynn.testing.points import Point, flattened, graph_at, length, pull_back
+from tinynn.testing.points import Point, length
+
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 
 # Steps are relative to an input's scale. 0.7: no multiple of a step is a period of anything.
 PLAIN_STEP = 0.7 * 2.0**-10  # for elements that give no cause for doubt
@@ -43,12 +45,15 @@ class Line:
 
     def products(self, h: complex) -> np.ndarray:
         """Return by how much each output moves L, for a step of h."""
+        return self.point.flat * self.shifts(h)
+
+    def shifts(self, h: complex) -> np.ndarray:
+        """Return by how much each output moves, for a step of h; nan outside the domain of f."""
         inputs = list(self.point.inputs)
         moved = inputs[self.i] + h * self.direction
         inputs[self.i] = moved if np.iscomplexobj(moved) else moved.astype(inputs[self.i].dtype)
         try:
-            there = flattened(graph_at(self.point.f, inputs)[1])
-            return self.point.flat * (there - self.point.base)
+            return self.point.at(inputs) - self.point.base
         except Exception:  # f worked at the point itself: the step has left its domain
             return np.full(self.point.base.shape, np.nan)
 
@@ -77,11 +82,7 @@ class Line:
 
     def hidden(self, h: float, analytic: float) -> float:
         """How much of the analytic slope rests on outputs that move less than rounding shows."""
-        shapes = [v.shape for v in self.point.cotangents]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        parts = np.split(self.point.flat * self.moved, ends)
-        cotangents = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        share = pull_back(self.point.graph, cotangents)[self.i]
+        share = self.point.pull(self.point.flat * self.moved)[self.i]
         if share is None or not np.isfinite(share).all():
             return 0.0
         rounding = length(self.point.noise[~self.moved]) / h
@@ -126,6 +127,7 @@ def slope_along(
     """
     found: list[Slope] = []
     kink = steep = None
+    scales = list(scales)
     for scale in scales:
         ladder: list[Slope] = []
         for slope in _ladder(line, scale):
@@ -150,11 +152,50 @@ def slope_along(
         return steep
     if kink and not best.noise <= 0.1 * abs(kink.right - kink.left):
         return kink._replace(numeric=(kink.left + kink.right) / 2)
+    if not found:
+        return _one_sided(line, scales) or best
     if best.noise > 0.1 * goal:
         best = _sharpened(best, line.complex_slope(), target, goal)
     if abs(best.numeric - target) > goal:
         best = best._replace(noise=best.noise + line.hidden(best.h, target))
     return best
+
+
+def _one_sided(line: Line, scales: list[float]) -> Slope | None:
+    """Return the slope to one side, where steps to the other leave the domain of f.
+
+    It counts as less certain than it looks, since no other side tells it from that of a kink.
+    """
+    for sign in (1, -1):
+        found: list[Slope] = []
+        for scale in scales:
+            row: list[float] = []
+            ladder: list[Slope] = []
+            for h in (scale * step for step in STEPS):
+                side = sign * line.change(sign * h) / h
+                if not math.isfinite(side):
+                    row = []
+                    continue
+                coarser, row = row[:4], [side]
+                for j, c in enumerate(coarser):
+                    row.append(row[j] + (row[j] - c) / (4 ** (j + 1) - 1))
+                error = 6 * abs(row[-1] - coarser[-1]) if coarser else math.inf
+                ladder.append(Slope(row[-1], error, side, side, h=h))
+            if steep := _unbounded(ladder, line):
+                return _without_a_side(steep, sign)
+            noises = (s.noise + line.noise(s) for s in ladder)
+            found += [
+                _without_a_side(s._replace(noise=noise), sign)
+                for s, noise in zip(ladder, noises, strict=True)
+            ]
+        best = _consistent(found)
+        if math.isfinite(best.noise):
+            return best
+    return None
+
+
+def _without_a_side(slope: Slope, sign: int) -> Slope:
+    return slope._replace(left=math.nan) if sign > 0 else slope._replace(right=math.nan)
 
 
 def _drawn_together(ladder: list[Slope], goal: float) -> bool:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinynn.testing.moves import differences
 from tinynn.testing.points import Point, length, random_signs
-from tinynn.testing.slopes import PLAIN_STEP, STEPS, Line, Slope, scales_of, slope_along
+from tinynn.testing.slopes import STEPS, Line, Slope, scales_of, slope_along
+
+__tracebackhide__ = True  # pytest shows the line of the test that failed, not ours
 
 CONFIRMED = 16  # wrong elements examined closely; the rest are taken to be as wrong as they look
 SCREEN = 1e-4  # of rtol: a direction must agree this well to spare its elements
@@ -24,6 +27,7 @@ class Table:
     right: np.ndarray
     kink: np.ndarray
     tolerance: np.ndarray
+    note: str = ""  # how the slopes were found
 
     def verdicts(self) -> np.ndarray:
         """Return the verdict on each slope, as a position in VERDICTS."""
@@ -52,7 +56,7 @@ class Table:
         return float(np.max(smaller, initial=0, where=np.isfinite(smaller)))
 
 
-def compared(point: Point, i: int, analytic: np.ndarray) -> Table:
+def compared(point: Point, i: int, name: str, analytic: np.ndarray) -> Table:
     """Compare the gradient of input i in the mode that was asked for."""
     if point.settings.mode != "full" and analytic.size:
         table, clean, d = along_a_direction(point, i, analytic)
@@ -61,7 +65,7 @@ def compared(point: Point, i: int, analytic: np.ndarray) -> Table:
         if point.settings.mode == "fast":
             _allow_for_ties(point, i, table, (), d, np.ones(d.shape, bool))
             return table
-    return _element_by_element(point, i, analytic)
+    return element_by_element(point, i, name, analytic)
 
 
 def along_a_direction(point: Point, i: int, analytic: np.ndarray) -> tuple[Table, bool, np.ndarray]:
@@ -78,28 +82,22 @@ def along_a_direction(point: Point, i: int, analytic: np.ndarray) -> tuple[Table
         trust = 0.1 * settings.rtol * size
         slope = slope_along(Line(point, i, d), [reach], target, goal, trust)
         tolerance = max(goal, trust / math.sqrt(x.size))
-        table = Table(False, *map(np.asarray, (target, *slope[:5], tolerance)))
+        a, n, noise, left, right, kink, t = map(np.asarray, (target, *slope[:5], tolerance))
+        table = Table(False, a, n, noise, left, right, kink, t)
         if abs(slope.numeric - target) <= goal and slope.noise <= trust:
             return table, True, d
         tables.append(table)
     return min(tables, key=lambda t: (t.verdicts(), t.noise)), False, d
 
 
-def _element_by_element(point: Point, i: int, analytic: np.ndarray) -> Table:
+def element_by_element(point: Point, i: int, name: str, analytic: np.ndarray) -> Table:
     """Compare every element: by plain differences first, with care where those disagree."""
     settings, x = point.settings, point.inputs[i]
     scales = scales_of(x, settings.eps)
-    left, right, step = np.empty(x.shape), np.empty(x.shape), np.zeros(x.shape)
-    numeric, noise = np.empty(x.shape), np.empty(x.shape)
-    for place in np.ndindex(x.shape):
-        step[place], h = 1, PLAIN_STEP * float(scales[0][place])
-        line = Line(point, i, step)
-        below, above = -line.change(-h) / h, line.change(h) / h
-        left[place], right[place], numeric[place] = below, above, (below + above) / 2
-        noise[place] = line.noise(Slope((below + above) / 2, 0.0, below, above, h=h))
-        step[place] = 0
-    kink = np.zeros(x.shape, bool)
-    table = Table(True, analytic, numeric, noise, left, right, kink, tolerance=noise)
+    plain, step = differences(point, i, name, scales[0]), np.zeros(x.shape)
+    left, right, noise = plain.left, plain.right, plain.noise
+    numeric, kink = np.array((left + right) / 2), np.zeros(x.shape, bool)
+    table = Table(True, analytic, numeric, noise, left, right, kink, noise, plain.note)
     floor = settings.atol * table.common_size()
     bend = np.abs(right - left)
     straight = (bend <= 0.1 * (np.abs(left) + np.abs(right))) | (bend <= floor)

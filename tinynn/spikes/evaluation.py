@@ -1,0 +1,153 @@
+"""How sure an evaluation is: rates an hour, and intervals from a bootstrap over stretches."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinynn import _checks as check
+from tinynn.spikes._arguments import Array
+from tinynn.spikes.score import Match, match
+
+STATISTICS = ("f1", "precision", "recall")
+
+
+class Interval(NamedTuple):
+    """A value, and the ends of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def rates_per_hour(found: Match, length: int, rate: float) -> tuple[float, float]:
+    """Return how many events are missed, and how many found are false, in an hour.
+
+    ``found``: the match of a recording of ``length`` samples at ``rate`` samples a second.
+
+    >>> rates_per_hour(match([10, 50, 90], [12, 30], tolerance=2), length=72_000, rate=20.0)
+    (2.0, 1.0)
+    """
+    owner = "rates_per_hour"
+    length = check.integer(owner, "length", length, at_least=1)
+    hours = length / check.real(owner, "rate", rate, above=0) / 3600
+    return _match(owner, "found", found).fn / hours, found.fp / hours
+
+
+def match_stretches(
+    true_times: ArrayLike, found_times: ArrayLike, tolerance: float, *, length: int, n: int = 20
+) -> list[Match]:
+    """Match events as :func:`match` does, and count them in ``n`` stretches of equal length.
+
+    A pair belongs to the stretch of its true time; a missed or false event to that of its own time.
+    ``length``: samples of the recording, all times below it. The sum of the matches is that of the
+    whole, but for the order. Stretches must be long against the time in which events depend on each
+    other, and each should hold some: 20 or more stretches are usual.
+
+    >>> parts = match_stretches([10, 50, 90], [12, 30, 49], tolerance=2, length=100, n=2)
+    >>> [(part.tp, part.fp, part.fn) for part in parts]
+    [(1, 1, 0), (1, 0, 1)]
+    """
+    owner = "match_stretches"
+    length = check.integer(owner, "length", length, at_least=1)
+    n = check.integer(owner, "n", n, at_least=2)
+    whole = match(true_times, found_times, tolerance)
+    true, found = np.sort(np.asarray(true_times)), np.sort(np.asarray(found_times))
+    for name, times in (("true_times", true), ("found_times", found)):
+        if times.size and not (times[0] >= 0 and times[-1] < length):
+            raise ValueError(
+                f"{owner}: {name} must lie in 0 to {length - 1}, got {times[0]} to {times[-1]}."
+            )
+    at_true, at_found = ((times * n) // length for times in (true, found))
+    pairs, parts = whole.pairs, []
+    for i in range(n):
+        mine = at_true[pairs[:, 0]] == i
+        fn = np.count_nonzero(np.delete(at_true, pairs[:, 0]) == i)
+        fp = np.count_nonzero(np.delete(at_found, pairs[:, 1]) == i)
+        tp = np.count_nonzero(mine)
+        local = np.repeat(np.arange(tp)[:, np.newaxis], 2, axis=1)  # indices within the stretch
+        parts.append(Match(int(tp), int(fp), int(fn), local, whole.timing_error[mine]))
+    return parts
+
+
+def bootstrap(
+    matches: Sequence[Match], statistic: str = "f1", *, confidence: float = 0.95, n: int = 2000,
+    rng: "check.Seed" = None,
+) -> Interval:  # fmt: skip
+    """Return a statistic of a recording with its confidence interval, from its stretches.
+
+    ``matches``: one for each stretch (:func:`match_stretches`) or each recording. ``statistic``:
+    "f1", "precision" or "recall", of the summed counts. Stretches are drawn with replacement ``n``
+    times; the ends are quantiles of what they give (Efron 1979). What depends on each other within
+    a stretch stays together. ``rng``: a Generator or seed.
+
+    >>> rng = np.random.default_rng(0)
+    >>> parts = [match(range(10), rng.choice(10, 8, replace=False), 0) for _ in range(30)]
+    >>> bootstrap(parts, "recall", rng=0)
+    Interval(value=0.8, low=0.8, high=0.8)
+    """
+    drawn, value = _drawn("bootstrap", [matches], statistic, n, rng)
+    return _interval("bootstrap", value[0], drawn[0], confidence)
+
+
+def compare(
+    a: Sequence[Match], b: Sequence[Match], statistic: str = "f1", *, confidence: float = 0.95,
+    n: int = 2000, rng: "check.Seed" = None,
+) -> Interval:  # fmt: skip
+    """Return the difference, a minus b, of two detectors on the same stretches, with its interval.
+
+    The arguments are those of :func:`bootstrap`. Both are drawn together, stretch by stretch, so
+    what makes a stretch hard for both does not widen the interval. If it does not hold 0, one of
+    the detectors is better.
+
+    >>> good = [match([5, 9], [5, 9], 0), match([3, 7], [3], 0)]
+    >>> poor = [match([5, 9], [5], 0), match([3, 7], [], 0)]
+    >>> compare(good, poor, "recall", rng=0)
+    Interval(value=0.5, low=0.5, high=0.5)
+    """
+    if len(a) != len(b):
+        raise ValueError(
+            f"compare: a and b must be matches of the same stretches, got {len(a)} and {len(b)}."
+        )
+    drawn, value = _drawn("compare", [a, b], statistic, n, rng)
+    return _interval("compare", value[0] - value[1], drawn[0] - drawn[1], confidence)
+
+
+def _match(owner: str, name: str, given: Any) -> Match:
+    if not isinstance(given, Match):
+        raise TypeError(f"{owner}: {name} must be a Match, got {check.shown(given)}.")
+    return given
+
+
+def _drawn(
+    owner: str, detectors: Sequence[Sequence[Match]], statistic: str, n: int, rng: Any
+) -> tuple[list[Array], list[float]]:
+    """Return, for each detector, the statistic of each draw of stretches, and of all of them."""
+    check.choice(owner, "statistic", statistic, STATISTICS)
+    n = check.integer(owner, "n", n, at_least=100)
+    counts = [
+        np.array([[m.tp, m.fp, m.fn] for m in (_match(owner, "each", m) for m in matches)])
+        for matches in detectors
+    ]
+    if len(counts[0]) < 2:
+        raise ValueError(f"{owner}: give at least two stretches, got {len(counts[0])}.")
+    size = len(counts[0])
+    chosen = check.generator(owner, rng).integers(size, size=(n, size))
+    drawn = [_statistic(statistic, c[chosen].sum(axis=1)) for c in counts]
+    return drawn, [float(_statistic(statistic, c.sum(axis=0))) for c in counts]
+
+
+def _statistic(name: str, counts: NDArray[Any]) -> Any:
+    tp, fp, fn = np.moveaxis(counts, -1, 0)
+    weight = {"f1": (2 * tp, fp + fn), "precision": (tp, fp), "recall": (tp, fn)}[name]
+    with np.errstate(invalid="ignore"):
+        return weight[0] / (weight[0] + weight[1])
+
+
+def _interval(owner: str, value: float, drawn: Array, confidence: float) -> Interval:
+    confidence = check.real(owner, "confidence", confidence, above=0, below=1)
+    if np.isnan(value):
+        return Interval(value, value, value)
+    ends = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, *ends.tolist())
