@@ -37,8 +37,8 @@ def _numbers(owner: str, name: str, value: Any, *, nan: bool = False) -> Array:
         raise TypeError(f"{owner}: {name} must be an array of real numbers, got {got}.")
     if not array.size:
         raise ValueError(f"{owner}: {name} must have elements, got shape {array.shape}.")
-    if not nan and array.dtype.kind == "f" and np.isnan(np.minimum.reduce(array, None)):
-        _refuse_nan(owner, name, array)  # the smallest is found quicker than any nan
+    if not nan and array.dtype.kind == "f" and math.isnan(array.item(array.argmin())):
+        _refuse_nan(owner, name, array)  # argmin finds a nan, in half the time of min
     return array
 
 
@@ -65,11 +65,12 @@ def _alike(owner: str, p: Array, t: Array) -> tuple[Array, Array]:
 
 def _truth(owner: str, target: Array) -> NDArray[np.bool_]:
     """Return which labels are yes; they must lie in [0, 1]."""
-    low, high = np.minimum.reduce(target, None), np.maximum.reduce(target, None)
+    low, high = target.item(target.argmin()), target.item(target.argmax())  # quicker than min, max
     if not (low >= 0 and high <= 1):  # nor is nan
         _refuse_nan(owner, "target", target)
         raise ValueError(
-            f"{owner}: target must be labels 0 and 1, got values from {low} to {high}."
+            f"{owner}: target must be labels 0 and 1, got values from {target.min()} to "
+            f"{target.max()}."
         )
     return target > 0.5
 

@@ -11,6 +11,7 @@ Half precision is computed in single precision, and the result rounded once. The
 for shapes or values that do not fit, and TypeError for a target that requires a gradient.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -85,10 +86,10 @@ def _require(array: Any, fine: Callable[[Any, Any], bool], fault: str, advice: s
     """Refuse an array, whose smallest and largest value are not fine."""
 
     def refuse(array: np.ndarray) -> None:
-        if array.size:  # the ufuncs are quicker than the methods
-            low, high = np.minimum.reduce(array, None), np.maximum.reduce(array, None)
+        if array.size:  # argmin finds a nan too, in half the time of min
+            low, high = array.item(array.argmin()), array.item(array.argmax())
             if not fine(low, high):
-                raise ValueError(f"{fault} {low} to {high}.{advice}")
+                raise ValueError(f"{fault} {array.min()} to {array.max()}.{advice}")
 
     inspected(refuse, array)
 
@@ -125,7 +126,7 @@ def _weight(owner: str, name: str, value: Any, of: str, array: Any, *, zero: boo
         )
 
     fault = f"{owner}: {name} must be finite and {'not negative' if zero else 'above 0'}, got"
-    least = np.greater_equal if zero else np.greater
+    least = operator.ge if zero else operator.gt
     _require(weight, lambda low, high: least(low, 0) and high < np.inf, f"{fault} values from")
     return _cast(weight, array.dtype)
 
