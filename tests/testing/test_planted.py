@@ -239,7 +239,7 @@ CASES = [  # name, of RIGHT, the wrong backward, what the cause or advice must h
         strided_conv_back, lambda g: g * (np.arange(4) < 3)[:, None]), "misses index 3|index 3"),
     # an axis mixed up
     ("W for W.T", "residual", lambda dy, c: (dy + dy * c[2] @ c[1], *residual_back(dy, c)[1:]),
-     "transposed|axes in the order"),
+     "transpose|axes in the order"),
     ("dw transposed", "residual", changed(residual_back, None, np.transpose), "transposed"),
     ("reshape", "softmax", changed(softmax_back, lambda g: g.T.reshape(g.shape)), "transposed"),
     ("sum over the wrong axis", "softmax", lambda dy, y: y * (dy - (dy * y).sum(0)), "wrong"),
