@@ -239,7 +239,7 @@ CASES = [  # name, of RIGHT, the wrong backward, what the cause or advice must h
         strided_conv_back, lambda g: g * (np.arange(4) < 3)[:, None]), "misses index 3|index 3"),
     # an axis mixed up
     ("W for W.T", "residual", lambda dy, c: (dy + dy * c[2] @ c[1], *residual_back(dy, c)[1:]),
-     "transposed|axes in the order"),
+     "transpose|axes in the order"),
     ("dw transposed", "residual", changed(residual_back, None, np.transpose), "transposed"),
     ("reshape", "softmax", changed(softmax_back, lambda g: g.T.reshape(g.shape)), "transposed"),
     ("sum over the wrong axis", "softmax", lambda dy, y: y * (dy - (dy * y).sum(0)), "wrong"),
@@ -289,6 +289,12 @@ CASES = [  # name, of RIGHT, the wrong backward, what the cause or advice must h
     ("no inner derivative", "two layers", lambda dy, c: (
         dy @ c[2].T @ c[1].T, c[0].T @ (dy @ c[2].T), c[3].T @ dy), "wrong"),
     ("derivative left out", "tanh", lambda dy, y: dy * 1, "1 - the result squared is missing"),
+    ("not transposed", "cumulated", lambda dy, x: np.cumsum(dy, axis=1), "for its transpose"),
+    ("both axes flipped", "2-D convolution", with_cache(
+        RIGHT["2-D convolution"][1], _1=lambda c: c[1][:, :, ::-1, ::-1]),
+     "input 1 is reversed along axes 2 and 3"),
+    ("mean in log softmax", "log softmax",
+     lambda dy, y: dy - np.exp(y) * dy.mean(axis=-1, keepdims=True), r"term with exp\(the result"),
     ("cell left out", "LSTM cell", lstm_no_cell, "dy of result 1 is left out"),
     ("gates", "LSTM cell", lstm_gates_swapped, "goes to other elements"),
     ("truncated", "recurrent net", truncated, "wrong"),

@@ -12,6 +12,7 @@ from tinynn.testing.cases import Case, Cause, alike, factor, largest, places
 from tinynn.testing.mistakes import (
     factor_too_many,
     missing_term,
+    not_transposed,
     other_cotangent,
     other_point,
     without_its_minus,
@@ -64,7 +65,14 @@ def why_wrong(case: Case) -> Cause:
         if cause := _tried(rule, case):
             return cause
     base, advice = _right_for_ones(case) or _wrong_in_places(case) or _unknown(case)
-    for rule in (factor_too_many, other_cotangent, other_point, missing_term, wrong_results):
+    for rule in (
+        factor_too_many,
+        not_transposed,
+        other_cotangent,
+        other_point,
+        missing_term,
+        wrong_results,
+    ):
         if cause := _tried(rule, case):
             return f"{base}: {cause[0]}", f"{cause[1]} {advice}".strip()
     if base == UNKNOWN and case.table.whole and alike(case.analytic, case.numeric, 5e-3):

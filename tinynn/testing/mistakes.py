@@ -144,6 +144,8 @@ def _arrays_like(case: Case) -> Iterator[Variant]:
     found = [*zip(case.point.inputs, case.names, strict=True)]
     results = case.results()
     found += [(y, _result(k, len(results))) for k, y in enumerate(results)]
+    logs = ((k, y) for k, y in enumerate(results) if y.size and y.max() <= 0)  # log_softmax
+    found += [(np.exp(y), f"exp({_result(k, len(results))})") for k, y in logs]
     for b, name in found:
         if b.size > 1 and b.ndim <= len(shape):
             try:
@@ -173,6 +175,17 @@ def other_cotangent(case: Case) -> Cause | None:
             parts[k] = changed.ravel()
             if case.explained(_slope_for(case, np.concatenate(parts))):
                 return f"{which} {text}", f"With {which} {text}, analytic would be right."
+    return None
+
+
+def not_transposed(case: Case) -> Cause | None:
+    """Recognise the Jacobian where its transpose belongs."""
+    v = case.point.cotangents[0].astype(float)
+    alone = len(case.point.cotangents) == 1 and v.shape == case.x.shape
+    if alone and alike(case.analytic, case.jacobian(v).reshape(v.shape), case.likeness):
+        return "the Jacobian for its transpose", (
+            "Analytic is how the result moves along g, with sums in the wrong direction."
+        )
     return None
 
 
@@ -220,6 +233,8 @@ def _rearranged(v: np.ndarray) -> Iterator[Variant]:
             cut = np.where(_index(v, axis) == edge, 0, rolled)
             yield cut, f"is shifted by one along axis {axis} (padding off by one)"
             yield rolled, f"is shifted round by one along axis {axis} (off by one)"
+    for pair in itertools.combinations(range(v.ndim), 2):
+        yield np.flip(v, pair), f"is reversed along axes {pair[0]} and {pair[1]} (flipped)"
     for axes in itertools.islice(itertools.permutations(range(v.ndim)), 1, 24):
         if v.transpose(axes).shape == v.shape:
             yield v.transpose(axes), f"is transposed, axes in the order {axes}"
@@ -332,13 +347,14 @@ class Shares:
 
     def of_other_weights(self) -> str | None:
         """Return which weights have been rearranged, if results contribute accordingly."""
+        best, named = max(1.0, 0.3 * self.wrong.sum()), None
         for other, cause, j in _other_points(self.case):
             if j in self.past and "as if" not in cause:
                 there = jacobian(other, self.case, self.d)
                 same = self.wrong & self.same(self.said, there) & ~self.same(there, self.past[j])
-                if same.sum() >= max(2, 0.3 * self.wrong.sum()):  # masks of the others may differ
-                    return cause
-        return None
+                if same.sum() > best:  # masks of the others may differ
+                    best, named = float(same.sum()), cause
+        return named
 
     def same(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Tell which shares are the same."""
