@@ -287,7 +287,7 @@ def test_the_state_of_another_rule_is_named():
     tensors = parameters()
     adam = tnn.Adam(tensors)
     run(adam, tensors, 1)
-    with pytest.raises(ValueError, match=r"SGD: the state .* it is one of Adam; momentum"):
+    with pytest.raises(ValueError, match=r"SGD: the state .* it is one of Adam"):
         tnn.SGD(tensors).load_state_dict(adam.state_dict())
 
 
@@ -510,3 +510,16 @@ def test_an_optimizer_dies_with_its_last_reference():
     dead = weakref.ref(optimizer)
     del optimizer
     assert dead() is None
+
+
+def test_the_state_of_a_rule_with_the_same_settings_is_another_rule_s():
+    w = [tnn.Tensor(np.ones(2), requires_grad=True)]
+    state = tnn.AdamW(w, weight_decay=0.3).state_dict()
+    with pytest.raises(ValueError, match=r"Adam: the state does not fit .* it is one of AdamW"):
+        tnn.Adam(w).load_state_dict(state)
+
+
+def test_a_frozen_parameter_is_told_what_to_do():
+    w = tnn.Tensor(np.ones(2))
+    with pytest.raises(ValueError, match=r"Is it frozen\? Leave it out, or freeze it after"):
+        tnn.SGD([w])

@@ -104,7 +104,10 @@ class Archive:
         """Raise Damaged if it claims to hold more bytes than it has."""
         claimed = sum(info.file_size for info in self._archive.infolist())
         if claimed > self.size:
-            raise Damaged(f"it claims to hold {claimed} bytes, but has only {self.size}")
+            raise Damaged(
+                f"it claims to hold {claimed} bytes, but has only {self.size}. A file that was "
+                "compressed by another program is read by tinynn.load, into a model that is there"
+            )
 
     def json(self, name: str) -> Any:
         """Return what a text of JSON says, or None if there is none of this name."""

@@ -80,7 +80,8 @@ class Weighing:
                 f"{what} must have one number for each sample, (samples,), or for each time step "
                 f"too, (samples, length), got shape {given} for targets of shape {y.shape}."
             )
-        return weight.astype(self._dtype)
+        with np.errstate(over="ignore"):  # the loss refuses what is not finite
+            return weight.astype(self._dtype)
 
     def _by_class(self, y: np.ndarray, table: np.ndarray) -> np.ndarray:
         if self._kind == "categorical_crossentropy":

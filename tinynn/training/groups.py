@@ -46,9 +46,12 @@ def checked_parameters(
                 "Give model.parameters()."
             )
         if tensor._trace is not None or not (tensor.requires_grad or frozen):
+            advice = "Create it with Tensor(..., requires_grad=True)."
+            if tensor._trace is None:
+                advice += " Is it frozen? Leave it out, or freeze it after the optimizer was made."
             raise ValueError(
                 f"{owner}: {what}[{i}], of shape {tensor.shape}, must be a leaf that requires "
-                "a gradient. Create it with Tensor(..., requires_grad=True)."
+                f"a gradient. {advice}"
             )
     if len({id(tensor) for tensor in tensors}) != len(tensors):
         raise ValueError(f"{owner}: a parameter is listed twice; it would be updated twice.")

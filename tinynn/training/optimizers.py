@@ -290,7 +290,7 @@ class Optimizer:
             raise TypeError(f"{owner}: the state must be a dict, got {check.shown(state)}.")
         fault = f"{owner}: the state does not fit this optimizer: "
         if (other := str(state.get("optimizer", owner))) != owner:
-            fault += f"it is one of {other}; "
+            raise ValueError(f"{fault}it is one of {other}.")
         names = [name for name in self._settings() if name not in LIMITS]
         if missing := [name for name in names if name not in state]:
             raise ValueError(f"{fault}{', '.join(missing)} missing.")
