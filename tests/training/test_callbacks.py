@@ -410,3 +410,9 @@ def test_fit_refuses(given, message):
     model = tnn.Dense(3, 1, rng=0)
     with pytest.raises((TypeError, ValueError), match=message):
         tnn.fit(model, *problem(), epochs=1, callbacks=given, **how(model))
+
+
+@pytest.mark.parametrize("make", [cb.SaveBest, cb.CSVLogger])
+def test_a_folder_in_the_place_of_a_file_is_refused_at_once(make, tmp_path):
+    with pytest.raises(ValueError, match=rf"{make.__name__}: .* is a folder, not a file"):
+        make(tmp_path)
