@@ -272,3 +272,17 @@ def test_against_keras(seed):
     for ours, theirs, target, prediction in cases:
         theirs.update_state(target.astype("float32"), prediction.astype("float32"))
         assert ours == pytest.approx(float(np.squeeze(np.asarray(theirs.result()))), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("place", range(12))
+def test_a_nan_is_found_wherever_it_is_and_however_the_array_lies(dtype, place):
+    good, bad = np.zeros((4, 3), dtype), np.tile(np.array([np.inf, 0, 1], dtype), (4, 1))
+    bad.flat[place] = np.nan
+    for array, index in ((bad, divmod(place, 3)), (bad.T, divmod(place, 3)[::-1])):
+        where = f"nan at index {index[0]}, {index[1]}"
+        other = good if array is bad else good.T
+        with pytest.raises(ValueError, match=f"prediction is {where}"):
+            tnn.metrics.binary_accuracy(array, other)
+        with pytest.raises(ValueError, match=f"target is {where}"):
+            tnn.metrics.binary_accuracy(other, array)

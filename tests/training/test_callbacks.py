@@ -431,3 +431,9 @@ def test_auto_knows_which_way_the_metrics_of_tinynn_are_better(monitor, rises):
     stopping.on_epoch_end(0, {monitor: 0.5})
     stopping.on_epoch_end(1, {monitor: 0.6})
     assert stopping.best == (0.6 if rises else 0.5)
+
+
+@pytest.mark.parametrize("make", [cb.SaveBest, cb.CSVLogger])
+def test_a_folder_in_the_place_of_a_file_is_refused_at_once(make, tmp_path):
+    with pytest.raises(ValueError, match=rf"{make.__name__}: .* is a folder, not a file"):
+        make(tmp_path)
