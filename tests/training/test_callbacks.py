@@ -218,6 +218,14 @@ def test_a_monitored_name_that_is_not_there_is_said_with_those_that_are(kind):
         train(kind("val_los"), metrics=["mae"])
 
 
+@pytest.mark.parametrize("kind", [cb.EarlyStopping, cb.SaveBest, cb.ReduceOnPlateau])
+def test_a_figure_of_validation_data_that_are_not_there_asks_for_them(kind, tmp_path):
+    made = kind(tmp_path / "best.npz") if kind is cb.SaveBest else kind()
+    message = r"one of .*'loss', got 'val_loss'\. .*give fit validation_data or validation_split"
+    with pytest.raises(ValueError, match=f"{kind.__name__}: monitor must be {message}"):
+        train(made)
+
+
 def test_an_epoch_without_the_figure_does_not_count():
     evaluate = cb.Evaluate(lambda model: {"f1": 1.0}, every=2)
     _, _, history = train(evaluate, cb.EarlyStopping("f1", patience=2), epochs=9)

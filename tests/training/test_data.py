@@ -284,6 +284,16 @@ def test_pytorchs_data_loader_is_a_dataset():
 BATCH = cut(*rows())[0]
 
 
+class OneByOne:
+    """Samples by their index, as PyTorch's Dataset."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        return BATCH
+
+
 @pytest.mark.parametrize(
     ("x", "how", "message"),
     [
@@ -291,6 +301,8 @@ BATCH = cut(*rows())[0]
         (iter([BATCH]), {}, "x is a list_iterator, which can be read only once"),
         (rows()[0], {}, r"y is missing. Without it x must be a dataset.*shape \(23, 3\)"),
         ({"x": 1}, {}, "y is missing"),
+        (OneByOne(), {}, r"y is missing.*Got <.*OneByOne object.*>, which has no __iter__\.$"),
+        (3, {}, r"y is missing.*Got 3, which has no __len__ and no __iter__\.$"),
         ([], {}, "the list holds no batches"),
         (Made(BATCH, BATCH, length=3), {}, "promises 3 batches, but an epoch gave 2"),
         (Made(BATCH, BATCH, length=1), {}, "promises 1 batches, but an epoch gave more"),
@@ -301,6 +313,7 @@ BATCH = cut(*rows())[0]
         ([(BATCH[0], "no")], {}, "batch 1: y must be an array of numbers"),
         ([BATCH], {"batch_size": 5}, "batch_size is for arrays x and y, but x is a dataset"),
         ([BATCH], {"rng": 0}, "rng is for arrays x and y"),
+        ([BATCH], {"shuffle": False}, "shuffle is for arrays x and y"),
         ([BATCH], {"validation_split": 0.2}, "validation_split is for arrays x and y"),
         ([BATCH], {"sample_weight": np.ones(5)}, "sample_weight is for arrays x and y"),
         ([BATCH], {"validation_data": iter([BATCH])}, "validation_data must be a pair"),

@@ -204,6 +204,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
         (lambda: tnn.SGD(parameters()[:1] * 2), "listed twice"),
         (lambda: tnn.SGD(parameters(), -0.1), "learning_rate must be a finite number at least 0"),
         (lambda: tnn.SGD(parameters(), "fast"), "learning_rate must be a finite number at least 0"),
+        (lambda: tnn.SGD(parameters(), "cosine"), r"got 'cosine'\. Or give a schedule, "),
         (lambda: tnn.SGD(parameters(), momentum=1.0), "momentum must be .* below 1, got 1.0"),
         (lambda: tnn.SGD(parameters(), nesterov=True), "nesterov=True needs a momentum above 0"),
         (lambda: tnn.SGD(parameters(), weight_decay=-1), "weight_decay must be"),

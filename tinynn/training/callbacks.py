@@ -105,7 +105,7 @@ class _Monitor(Callback):
         if self.monitor not in logs:
             if self.seen:
                 return None
-            check.choice(self._owner, "monitor", self.monitor, logs)  # raises, with all that is
+            self._refuse_missing(logs)
         self.seen = True
         value = as_figure(self._owner, self.monitor, logs[self.monitor])
         finite, sign = math.isfinite(value), self._sign
@@ -119,6 +119,15 @@ class _Monitor(Callback):
         self.best = value if better else self.best
         self.wait = 0 if better else self.wait + 1
         return better
+
+    def _refuse_missing(self, logs: Mapping[str, float]) -> None:
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
+            raise ValueError(
+                f"{self._owner}: monitor must be one of {', '.join(map(repr, sorted(logs)))}, got "
+                f"{self.monitor!r}. For figures val_... give fit validation_data or "
+                "validation_split."
+            )
+        check.choice(self._owner, "monitor", self.monitor, logs)  # raises, with all that is
 
 
 class EarlyStopping(_Monitor):

@@ -219,7 +219,7 @@ def training_data(
     if y is None:
         _refuse_no_dataset(x)
         given = {"validation_split": share > 0, "sample_weight": sample_weight is not None}
-        given |= {"batch_size": size != 32, "rng": rng is not None}
+        given |= {"batch_size": size != 32, "rng": rng is not None, "shuffle": not shuffle}
         for name in (name for name, is_given in given.items() if is_given):
             raise ValueError(
                 f"fit: {name} is for arrays x and y, but x is a dataset, which makes its batches "
@@ -257,9 +257,10 @@ def _refuse_no_dataset(x: Any) -> None:
             f"a class with {advice}."
         )
     if not is_dataset(x):
+        lacks = " and ".join(f"no {n}" for n in ("__len__", "__iter__") if not hasattr(x, n))
         raise TypeError(
             f"fit: y is missing. Without it x must be a dataset: an object with {advice}. "
-            f"Got {check.shown(x)}."
+            f"Got {check.shown(x)}{lacks and f', which has {lacks}'}."
         )
 
 

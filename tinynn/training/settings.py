@@ -58,7 +58,11 @@ class Scheduled(Setting):
         """Return a value that may be set."""
         if callable(value) or isinstance(value, type):
             return schedules.function(owner, self.name, value)
-        return super().checked(owner, value)
+        try:
+            return super().checked(owner, value)
+        except TypeError as error:
+            advice = "Or give a schedule, a function of the step: see tinynn.schedules."
+            raise TypeError(f"{error} {advice}") from None
 
     def _take(self, instance: Any, value: Any) -> None:
         super()._take(instance, value)
