@@ -1,7 +1,6 @@
 """How the site is built: python -m sphinx -W -b html docs docs/_build/html.
 
-The pages of the lecture are the scripts in examples/, run while the site is built. With
-TINYNN_DOCS_QUICK=1 in the environment they run with --quick.
+The pages of the lecture are the scripts in lessons/, which run while the site is built.
 """
 
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import lecture_gallery  # noqa: E402
+import lessons  # noqa: E402
 
 project = "tinynn"
 copyright = "2026, the tinynn authors"
@@ -29,7 +28,8 @@ exclude_patterns = [
     "_build",
     "_ext",
     "figures",
-    "lecture/examples/index.rst",  # lecture/index.md takes its place
+    "lessons",
+    f"{lessons.FOLDER}/index.rst",  # lecture/index.md takes its place
     "**/sg_execution_times.rst",
 ]
 nitpicky = True
@@ -58,22 +58,14 @@ plot_formats = [("svg", 100)]
 plot_rcparams = {"svg.fonttype": "path"}
 plot_apply_rcparams = True
 
-# The lecture's examples.
-SCRIPTS = lecture_gallery.stage(
-    HERE.parent / "examples", HERE / "_build" / "examples", pages=HERE / "lecture" / "examples"
-)
+# The lessons.
 sphinx_gallery_conf = {
-    "examples_dirs": [str(SCRIPTS)],
-    "gallery_dirs": ["lecture/examples"],
-    "within_subsection_order": "lecture_gallery.LectureOrder",
-    "filename_pattern": r"[\\/](?!detect_heartbeats)\w+\.py$",
-    "ignore_pattern": r"(?:^|[\\/])_\w+\.py$",
-    "reset_argv": "lecture_gallery.command_line",
-    "image_scrapers": ("lecture_gallery.scraper",),
-    "image_srcset": ["2x"],
-    "default_thumb_file": str(HERE / "images" / "heartbeats.png"),
+    "examples_dirs": ["lessons"],
+    "gallery_dirs": [lessons.FOLDER],
+    "within_subsection_order": "lessons.LectureOrder",
+    "filename_pattern": r"\.py$",
+    "image_scrapers": ("lessons.scraper",),
     "abort_on_example_error": True,
-    "remove_config_comments": True,
     "capture_repr": (),
     "download_all_examples": False,
     "copyfile_regex": "",
@@ -113,4 +105,5 @@ def setup(app):
                 lines[i] = "".join(plain)
 
     app.connect("autodoc-process-docstring", escape)
-    app.connect("source-read", lecture_gallery.arrange)
+    app.connect("source-read", lessons.arrange)
+    app.connect("builder-inited", lessons.make_downloads, priority=900)  # after the gallery
