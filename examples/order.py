@@ -220,10 +220,10 @@ def run(options):
 
 # %% What the picture shows
 # Above, one series twice. Shuffled, the spike cannot be seen any more, yet no number is missing.
-# Below left, the two learning curves of Dense lie on each other: the broad pale line and the dashed one.
-# Conv1d learns the series in order well and the shuffled ones badly. It never reaches Dense here,
-# since it is not told the place and must not be misled by the noise at any other. Below right, the
-# two losses of Dense differ by at most a few last bits of a floating-point number.
+# Below left, the two learning curves of Dense lie on each other: the broad pale line and the dashed
+# one. Conv1d learns the series in order well and the shuffled ones badly. It never reaches Dense
+# here, since it is not told the place and must not be misled by the noise at any other. Below
+# right, the two losses of Dense differ by at most a few last bits of a floating-point number.
 
 if __name__ == "__main__":
     start(command_line(__doc__), run)

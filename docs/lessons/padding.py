@@ -23,12 +23,14 @@ import numpy as np
 import tinynn as tnn
 
 x = np.arange(1.0, 9.0)[:, None]  # 1, 2, ..., 8
-sums = {"kernel_initializer": "ones", "use_bias": False}  # each output is a sum of three inputs
 
 for padding in ("valid", "same", "causal"):
-    layer = tnn.Conv1d(1, 1, 3, padding=padding, activation="linear", **sums)
+    how = {"padding": padding, "activation": "linear", "use_bias": False}
+    layer = tnn.Conv1d(1, 1, kernel_size=3, **how)
+    layer.kernel.data[:] = 1  # each output is the sum of the three inputs that it sees
     y = layer(x).numpy()[:, 0]
-    print(f"{padding:7s}{len(y)} outputs: {y}, centred at", layer.output_positions(8))
+    centres = layer.output_positions(8)
+    print(f"{padding:7s}{len(y)} outputs: {y}, centred at {centres}")
 
 # %%
 # The picture
