@@ -56,13 +56,14 @@ print(f"the limit:                         F1 {spikes.match(test.times[0], possi
 
 # Drawing
 # A recording with true and found spikes, and below it the score with its threshold
-shown = {"start": 0, "stop": 900, "tolerance": 2, "threshold": threshold}
+shown = {"start": 0, "stop": 1200, "tolerance": 2, "threshold": threshold}
 top = tnn.plots.recording(test, found=found, score=tnn.predict(layer, test.x), **shown)
 
 # %%
-# Above, the unseen recording. Bars below it mark the true spikes, and marks show those that were
-# found. Below, the score with its threshold. The log-odds are far below zero almost everywhere,
-# because spikes are rare.
+# Above, the unseen recording. The bars below it mark the true spikes and those that were found. A
+# circle marks a mistake: a spike that is missed, or one that is found and not there. Below, the
+# score with its threshold. The log-odds are far below zero almost everywhere, because spikes are
+# rare.
 #
 # A spike is missed where noise happens to hide it: its score stays below the threshold. A lower
 # threshold would find it, at the price of false alarms elsewhere. The threshold was chosen where
