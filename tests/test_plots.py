@@ -566,6 +566,22 @@ def test_lines_of_equal_f1_are_named_in_the_right_margin_inside_the_figure():
         assert place.x1 <= ax.figure.bbox.x1
 
 
+def test_precision_recall_draws_bands_around_their_curves(made):
+    at, score = made.times[0], made.x[0]
+    how = {"tolerance": 2, "exclusion": 12}
+    curve = spikes.precision_recall(score, at, **how)
+    band = spikes.precision_recall_band(score, at, n=100, rng=0, **how)
+    [drawn] = plots.precision_recall(curve, bands=band).collections
+    [path] = drawn.get_paths()
+    inside = path.get_extents()
+    assert inside.y0 == pytest.approx(band.low.min())
+    assert inside.y1 == pytest.approx(band.high.max())
+    both = plots.precision_recall({"a": curve, "b": curve}, bands={"b": band})
+    assert len(both.collections) == 1
+    with pytest.raises(ValueError, match="bands must be PrecisionRecallBands of curves"):
+        plots.precision_recall({"a": curve}, bands={"b": band})
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

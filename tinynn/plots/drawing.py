@@ -11,6 +11,7 @@ from tinynn import _checks as check
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
+from tinynn.spikes.evaluation import PrecisionRecallBand
 from tinynn.spikes.score import PrecisionRecall, match
 from tinynn.spikes.synthetic import Recording
 from tinynn.training.history import History
@@ -382,12 +383,15 @@ def _epochs_and_loss(ax: "Axes", log: bool) -> None:
 
 
 def precision_recall(
-    curves: PrecisionRecall | Mapping[str, PrecisionRecall], ax: "Axes | None" = None
-) -> "Axes":
+    curves: PrecisionRecall | Mapping[str, PrecisionRecall], ax: "Axes | None" = None, *,
+    bands: PrecisionRecallBand | Mapping[str, PrecisionRecallBand] | None = None,
+) -> "Axes":  # fmt: skip
     """Draw precision against recall, with each curve's best F1 marked, over lines of equal F1.
 
     ``curves``: what :func:`tinynn.spikes.precision_recall` returns, or a dict of such by name.
-    Raises ValueError for a curve without recall, where there was nothing to find.
+    ``bands``: what :func:`tinynn.spikes.precision_recall_band` returns, likewise, of all or some of
+    the curves; drawn pale behind them. Raises ValueError for a curve without recall, where there
+    was nothing to find, and for a band without a curve.
 
     >>> from tinynn import spikes
     >>> curve = spikes.precision_recall([0, 2, 0, 1, 0], [1], tolerance=0, exclusion=1)
@@ -401,6 +405,12 @@ def precision_recall(
         raise TypeError(f"{owner}: curves must be {kind}, got {check.shown(curves)}.")
     if any(np.isnan(c.recall).any() for c in given.values()):
         raise ValueError(f"{owner}: recall is NaN, for there was nothing to find.")
+    around = {"": bands} if isinstance(bands, PrecisionRecallBand) else bands or {}
+    if {type(band) for band in around.values()} - {PrecisionRecallBand} or around.keys() - given:
+        raise ValueError(
+            f"{owner}: bands must be PrecisionRecallBands of curves, by the same names, got "
+            f"{check.shown(bands)}."
+        )
     ax = _own(owner, ax, height=4)
     for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
         at = np.linspace(f1 / (2 - f1), 1, 100)  # where the precision is at most 1
@@ -412,6 +422,9 @@ def precision_recall(
         label = f"{name or 'detector'}: best F1 {f1s[best]:.3f} (marked)"
         look = {"marker": "os^D"[i % 4], "markevery": [best], "linewidth": 1.4, **_look(i)}
         ax.plot(curve.recall, curve.precision, label=label, clip_on=False, **look)
+        if band := around.get(name):
+            pale = {"color": look["color"], "alpha": 0.18, "linewidth": 0, "zorder": 0}
+            ax.fill_between(band.recall, band.low, band.high, **pale)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     ax.legend(frameon=False, fontsize=8, loc="lower left", handlelength=3)
     _title(ax, "Precision and recall at every threshold")

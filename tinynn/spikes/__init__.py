@@ -4,7 +4,15 @@ It is plain NumPy and holds no model: scores may come from anywhere. Only ``dete
 """
 
 from tinynn.spikes.detection import Events, EventStream, detect, stream_events
-from tinynn.spikes.evaluation import Interval, bootstrap, compare, match_stretches, rates_per_hour
+from tinynn.spikes.evaluation import (
+    Interval,
+    PrecisionRecallBand,
+    bootstrap,
+    compare,
+    match_stretches,
+    precision_recall_band,
+    rates_per_hour,
+)
 from tinynn.spikes.events import find_events
 from tinynn.spikes.limits import dprime, matched_filter, predicted_f1
 from tinynn.spikes.overlaps import posterior
@@ -13,8 +21,9 @@ from tinynn.spikes.synthetic import Recording, simulate, waveform
 from tinynn.spikes.windows import Windows, labels, robust_scale
 
 __all__ = [
-    "EventStream", "Events", "Interval", "Match", "PrecisionRecall", "Recording", "Windows",
-    "best_threshold", "bootstrap", "compare", "detect", "dprime", "find_events", "labels", "match",
-    "match_stretches", "matched_filter", "posterior", "precision_recall", "predicted_f1",
-    "rates_per_hour", "robust_scale", "simulate", "stream_events", "waveform",
+    "EventStream", "Events", "Interval", "Match", "PrecisionRecall", "PrecisionRecallBand",
+    "Recording", "Windows", "best_threshold", "bootstrap", "compare", "detect", "dprime",
+    "find_events", "labels", "match", "match_stretches", "matched_filter", "posterior",
+    "precision_recall", "precision_recall_band", "predicted_f1", "rates_per_hour", "robust_scale",
+    "simulate", "stream_events", "waveform",
 ]  # fmt: skip

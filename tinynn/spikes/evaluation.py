@@ -1,15 +1,17 @@
 """How sure an evaluation is: rates an hour, and intervals from a bootstrap over stretches."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynn import _checks as check
-from tinynn.spikes._arguments import Array
-from tinynn.spikes.score import Match, match
+from tinynn.spikes._arguments import Array, numbers
+from tinynn.spikes.score import Match, match, ranked
 
+RECALLS = tuple(i / 20 for i in range(1, 21))
 STATISTICS = ("f1", "precision", "recall")
 
 
@@ -21,7 +23,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def rates_per_hour(found: Match, length: int, rate: float) -> tuple[float, float]:
+def rates_per_hour(found: Match, length: float, rate: float) -> tuple[float, float]:
     """Return how many events are missed, and how many found are false, in an hour.
 
     ``found``: the match of a recording of ``length`` samples at ``rate`` samples a second.
@@ -30,13 +32,13 @@ def rates_per_hour(found: Match, length: int, rate: float) -> tuple[float, float
     (2.0, 1.0)
     """
     owner = "rates_per_hour"
-    length = check.integer(owner, "length", length, at_least=1)
+    length = check.real(owner, "length", length, above=0)
     hours = length / check.real(owner, "rate", rate, above=0) / 3600
     return _match(owner, "found", found).fn / hours, found.fp / hours
 
 
 def match_stretches(
-    true_times: ArrayLike, found_times: ArrayLike, tolerance: float, *, length: int, n: int = 20
+    true_times: ArrayLike, found_times: ArrayLike, tolerance: float, *, length: float, n: int = 20
 ) -> list[Match]:
     """Match events as :func:`match` does, and count them in ``n`` stretches of equal length.
 
@@ -50,16 +52,17 @@ def match_stretches(
     [(1, 1, 0), (1, 0, 1)]
     """
     owner = "match_stretches"
-    length = check.integer(owner, "length", length, at_least=1)
+    length = check.real(owner, "length", length, above=0)
     n = check.integer(owner, "n", n, at_least=2)
     whole = match(true_times, found_times, tolerance)
     true, found = np.sort(np.asarray(true_times)), np.sort(np.asarray(found_times))
     for name, times in (("true_times", true), ("found_times", found)):
         if times.size and not (times[0] >= 0 and times[-1] < length):
             raise ValueError(
-                f"{owner}: {name} must lie in 0 to {length - 1}, got {times[0]} to {times[-1]}."
+                f"{owner}: {name} must lie from 0 to below {length:g}, got {times[0]} to "
+                f"{times[-1]}. Are they in the unit of length?"
             )
-    at_true, at_found = ((times * n) // length for times in (true, found))
+    at_true, at_found = (np.minimum(times * n // length, n - 1) for times in (true, found))
     pairs, parts = whole.pairs, []
     for i in range(n):
         mine = at_true[pairs[:, 0]] == i
@@ -112,6 +115,102 @@ def compare(
         )
     drawn, value = _drawn("compare", [a, b], statistic, n, rng)
     return _interval("compare", value[0] - value[1], drawn[0] - drawn[1], confidence)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PrecisionRecallBand:
+    """Precision at given recalls, with pointwise confidence; of :func:`precision_recall_band`.
+
+    Attributes
+    ----------
+    recall, precision, low, high : (n,) float64
+        The recalls, the precision there, and the ends of its confidence intervals.
+    average_precision : Interval
+        The area under the curve, with its own.
+    """
+
+    recall: Array
+    precision: Array
+    low: Array
+    high: Array
+    average_precision: Interval
+
+    def __repr__(self) -> str:
+        value, low, high = self.average_precision
+        area = f"average_precision={value:.3g} ({low:.3g} to {high:.3g})"
+        return f"PrecisionRecallBand(recalls={len(self.recall)}, {area})"
+
+
+def precision_recall_band(
+    score: ArrayLike, true_times: Any, *, tolerance: float, exclusion: float,
+    recall: ArrayLike = RECALLS, stretches: int = 20, confidence: float = 0.95, n: int = 1000,
+    rng: "check.Seed" = None,
+) -> PrecisionRecallBand:  # fmt: skip
+    """Return precision at given recalls with its confidence, from a bootstrap over stretches.
+
+    Parameters
+    ----------
+    score, true_times, tolerance, exclusion
+        As in :func:`precision_recall`; of several series each has its stretches.
+    recall : (k,) array_like or float, default 0.05 to 1 in steps of 0.05
+        The precision is that of the highest threshold with at least this recall; 0 where none
+        reaches it.
+    stretches : int, default 20
+        Into which each series is cut, as in :func:`match_stretches`; drawn with replacement.
+    confidence, n, rng
+        As in :func:`bootstrap`. The confidence holds at each recall, not for the whole curve.
+
+    Raises
+    ------
+    ValueError
+        For recalls outside 0 to 1, and where there is nothing to find.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> score = rng.normal(size=2000)
+    >>> score[50::100] += 3
+    >>> how = {"tolerance": 0, "exclusion": 5}
+    >>> band = precision_recall_band(score, range(50, 2000, 100), recall=0.8, rng=0, **how)
+    >>> bool(band.low[0] < band.precision[0] < band.high[0])
+    True
+    """
+    owner = "precision_recall_band"
+    levels = np.atleast_1d(numbers(owner, "recall", recall)).astype(np.float64)
+    if levels.ndim != 1 or not ((levels > 0) & (levels <= 1)).all():
+        raise ValueError(f"{owner}: recall must lie above 0, up to 1, got {check.shown(recall)}.")
+    stretches = check.integer(owner, "stretches", stretches, at_least=2)
+    n = check.integer(owner, "n", n, at_least=100)
+    rows, true, height, gain, series, time = ranked(owner, score, true_times, tolerance, exclusion)
+    if not gain.any():
+        raise ValueError(f"{owner}: no event is a true one, so there is no precision to rate.")
+    size, count = rows.shape[1], len(rows) * stretches
+    place = series * stretches + time * stretches // size  # the stretch of each event
+    expected = np.concatenate(
+        [np.bincount((t * stretches // size).astype(np.int64), minlength=stretches) for t in true]
+    )
+    lowest = height[np.flatnonzero(gain)[-1]]  # below it recall does not rise any more
+    used = int(np.searchsorted(-height, -lowest, "right"))
+    ends = np.flatnonzero(height[:used] > np.append(height[1:used], -np.inf))
+    place, gain = place[:used], gain[:used]
+
+    def curve(weight: NDArray[np.int64]) -> Array:
+        """Return precision at each level, then the average precision."""
+        each = weight[place]
+        tp, found = np.cumsum(each * gain)[ends], np.cumsum(each)[ends]
+        wanted = int(weight @ expected)
+        precision = tp / np.maximum(found, 1)
+        at = np.searchsorted(tp, np.ceil(levels * wanted - 1e-9))
+        area = np.diff(tp, prepend=0) @ precision / max(wanted, 1)
+        return np.append(np.append(precision, 0)[at], area)
+
+    chosen = check.generator(owner, rng).integers(count, size=(n, count))
+    value = curve(np.ones(count, np.int64))
+    drawn = np.stack([curve(np.bincount(one, minlength=count)) for one in chosen])
+    confidence = check.real(owner, "confidence", confidence, above=0, below=1)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    area = Interval(float(value[-1]), float(low[-1]), float(high[-1]))
+    return PrecisionRecallBand(levels, value[:-1], low[:-1], high[:-1], area)
 
 
 def _match(owner: str, name: str, given: Any) -> Match:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import reduce
 from math import inf, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -159,36 +159,56 @@ def precision_recall(
     return PrecisionRecall(precision, recall, thresholds[::-1], area)
 
 
-def _sweep(
-    owner: str, score: Any, true_times: Any, tolerance: Any, exclusion: Any
-) -> tuple[Array, list[NDArray[Any]], Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Return series, true times, thresholds, falling, and their numbers of events and true ones.
+class Ranked(NamedTuple):
+    """The events of all series at no threshold, the highest first.
 
-    Events of a high threshold remain events at every lower one (``maxima``), and one more enlarges
-    the maximum matching by one at most. So a single pass from the highest down sees all.
+    ``gain``: 1 if an event enlarges the maximum matching of those above it, else 0. Events of a
+    high threshold remain events at every lower one (``maxima``), and one more enlarges the
+    matching by one at most. So a single pass from the highest down sees all thresholds.
     """
+
+    rows: Array  # the series
+    true: list[NDArray[Any]]
+    height: Array
+    gain: NDArray[np.int64]
+    series: NDArray[np.int64]  # in which an event is
+    time: NDArray[np.int64]
+
+
+def ranked(owner: str, score: Any, true_times: Any, tolerance: Any, exclusion: Any) -> Ranked:
+    """Return all events by height, and which of them are true."""
     rows = series(owner, "score", score, finite=False)
     true = times_of_each(owner, true_times, *rows.shape)
     tolerance = check.real(owner, "tolerance", tolerance, at_least=0)
     exclusion = check.real(owner, "exclusion", exclusion, at_least=0)
-    heights, first, last = [], [], []
+    heights, first, last, at = [], [], [], []
     n_true = 0
     for row, t in zip(rows, true, strict=True):
         events = maxima(row, -inf, exclusion)
         heights.append(row[events])
         first.append(n_true + np.searchsorted(t, events - tolerance, "left"))
         last.append(n_true + np.searchsorted(t, events + tolerance, "right"))
+        at.append(events)
         n_true += t.size
     height = np.concatenate(heights)
     order = np.argsort(-height, kind="stable")
-    gains = _gains(np.concatenate(first)[order], np.concatenate(last)[order])
-    level = np.append(height[order], rows.min())
+    gain = _gains(np.concatenate(first)[order], np.concatenate(last)[order])
+    of = np.repeat(np.arange(len(at)), [len(events) for events in at])
+    return Ranked(rows, true, height[order], gain, of[order], np.concatenate(at)[order])
+
+
+def _sweep(
+    owner: str, score: Any, true_times: Any, tolerance: Any, exclusion: Any
+) -> tuple[Array, list[NDArray[Any]], Array, NDArray[np.int64], NDArray[np.int64]]:
+    """Return series, true times, thresholds, falling, and their numbers of events and true ones."""
+    rows, true, height, gain, *_ = ranked(owner, score, true_times, tolerance, exclusion)
+    level = np.append(height, rows.min())
     ends = np.flatnonzero(level[:-1] > level[1:])
     upper, lower = level[ends], level[ends + 1]
     with np.errstate(invalid="ignore"):  # the two infinities have no middle
         middle = lower / 2 + upper / 2
     middle = np.where((lower <= middle) & (middle < upper), middle, lower)
-    return rows, true, middle, ends + 1, np.cumsum(gains)[ends]
+    return rows, true, middle, ends + 1, np.cumsum(gain)[ends]
 
 
 def _gains(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
