@@ -48,12 +48,12 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "kernels": 1_100,
     "autodiff": 4_000,
     "nn": 2_600,
-    "training": 4_280,
+    "training": 4_970,
     "replay": 2_800,
     "testing": 2_900,
     "debugging": 720,
     "spikes": 2_000,
-    "": 21_570,
+    "": 21_960,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
