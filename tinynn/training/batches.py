@@ -93,10 +93,35 @@ def batches(
 ) -> Batches:  # fmt: skip
     """Cut samples into mini-batches: an iterable of pairs ``(x_batch, y_batch)`` with a length.
 
-    ``x``: (samples, ...), ``y``: (samples, ...); the pieces are copies. With ``shuffle`` each
-    iteration draws a new order from ``rng``, a Generator or a seed. The last batch may be smaller
-    unless ``drop_last``. Raises ValueError if the lengths differ, TypeError for what is no array.
+    Parameters
+    ----------
+    x : (samples, ...) array_like
+        The input.
+    y : (samples, ...) array_like
+        The targets.
+    batch_size : int
+        Samples of a batch. The last batch may be smaller.
+    shuffle : bool, default True
+        Whether each iteration draws a new order.
+    rng : Generator or int, default None
+        What the orders are drawn from. An int is a seed.
+    drop_last : bool, default False
+        Whether a last batch that is smaller is left out.
 
+    Returns
+    -------
+    Batches
+        Its pieces are copies. ``len()`` is the number of batches.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or no batch is left.
+    TypeError
+        For what is no array of numbers.
+
+    Examples
+    --------
     >>> [y.tolist() for x, y in batches(np.zeros((5, 2)), np.arange(5), 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     """
