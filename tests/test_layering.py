@@ -50,10 +50,10 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "nn": 2_600,
     "training": 4_970,
     "replay": 2_800,
-    "testing": 2_900,
-    "debugging": 720,
+    "testing": 3_010,
+    "debugging": 755,
     "spikes": 2_000,
-    "": 21_960,
+    "": 22_320,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
