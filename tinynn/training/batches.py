@@ -57,11 +57,16 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys
 
 
+def count(samples: int, size: int) -> int:
+    """Return how many batches samples make, the last of which may be smaller."""
+    return -(-samples // size)
+
+
 def cut(
     arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0
 ) -> Iterator[tuple[Any, ...]]:
     """Yield copies of the batches of arrays of one length, in an ``order`` if there is one."""
-    for i in range(start, -(-len(arrays[0]) // size)):
+    for i in range(start, count(len(arrays[0]), size)):
         chosen = slice(i * size, (i + 1) * size)
         if order is None:
             yield tuple([array[chosen].copy() for array in arrays])
@@ -80,7 +85,7 @@ class Batches:
 
     def __len__(self) -> int:
         n = len(self.x)
-        return n // self.size if self.drop_last else -(-n // self.size)
+        return n // self.size if self.drop_last else count(n, self.size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = None if self.rng is None else self.rng.permutation(len(self.x))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.nn import losses
-from tinynn.training.batches import cut, data, paired
+from tinynn.training.batches import count, cut, data, paired
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y, and weights of the losses
 
@@ -133,7 +133,7 @@ class Samples:
         self.weight: Any = weight if self._late else weighing(y, weight, what)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.x) / self.size)
+        return count(len(self.x), self.size)
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """Draw the order of an epoch; return its batches, from number ``start`` on."""
