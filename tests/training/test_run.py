@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -200,6 +201,32 @@ def test_an_impure_metric_that_writes_to_what_it_is_given_changes_nothing():
         tnn.fit(**how)
         ends.append(how["model"].state_dict())
     np.testing.assert_equal(*ends)
+
+
+class Figure:
+    """A metric that is no function, and has an attribute which functools.partial has, too."""
+
+    func = "largest"
+
+    def __call__(self, prediction, target, scale=1.0):
+        return scale * float(np.max(prediction - target))
+
+
+class Nowhere(Figure):
+    __module__ = None
+
+
+@pytest.mark.parametrize("metric", [Figure(), partial(Figure(), scale=2.0), Nowhere()])
+@pytest.mark.parametrize("compile", ["auto", False])
+def test_any_callable_may_be_a_metric(metric, compile):
+    ends = []
+    for metrics in ([], [metric]):
+        how = made(metrics=metrics, callbacks=[], compile=compile)
+        history = tnn.fit(**how).history
+        ends.append(how["model"].state_dict())
+    np.testing.assert_equal(*ends)
+    (figures,) = (values for name, values in history.items() if name[:3] in ("Fig", "Now"))
+    assert np.isfinite(figures).all()
 
 
 @pytest.mark.parametrize(

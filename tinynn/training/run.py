@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,9 +58,9 @@ class Run:
         self._dataset: Any = None  # the dataset's own state then
         self._first = True  # no batch has come yet
         self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
-        between = [getattr(metric, "func", metric) for _, metric in metrics]
+        between = [metric.func if isinstance(metric, partial) else metric for _, metric in metrics]
         between += [] if isinstance(data, Samples) else [type(data.batches)]
-        own = all(part.__module__.startswith("tinynn.") for part in between)
+        own = all(str(getattr(part, "__module__", "")).startswith("tinynn.") for part in between)
         self._alone = own and not self._watching
 
     # ------------------------------------------------------------ its state
