@@ -229,6 +229,20 @@ def test_any_callable_may_be_a_metric(metric, compile):
     assert np.isfinite(figures).all()
 
 
+def test_parameters_that_the_optimizer_lacks_are_noted_by_path(tmp_path):
+    how = made(callbacks=[], checkpoint=tmp_path / "run", epochs=1)
+    assert tnn.fit(**how).notes == []
+    model = how["model"]
+    first, second = model[0], model[2]
+    how |= {"optimizer": tnn.SGD([first.kernel], 0.1), "checkpoint": tmp_path / "other"}
+    note = "the optimizer does not hold layers.0.bias, layers.2.kernel, layers.2.bias, which "
+    assert tnn.fit(**how).notes == [f"{note}will not change"]
+    assert tnn.fit(**how | {"epochs": 2}).notes == [f"{note}will not change"]  # resumed: once
+    second.kernel.requires_grad = first.bias.requires_grad = False
+    note = "the optimizer does not hold layers.2.bias, which will not change"
+    assert tnn.fit(**how | {"checkpoint": None}).notes == [note]
+
+
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [

@@ -47,7 +47,7 @@ class Run:
         self.model, self.loss, self.optimizer, self.step = model, loss, optimizer, step
         self.epochs, self.data, self.held_out = epochs, data, held_out
         self.metrics, self.callbacks = metrics, callbacks
-        self.history = History()
+        self.history = History(notes=_left_out(model, optimizer))
         self.keeper: Kept | None = None
         self.epoch = self.batch = self.samples = 0
         self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
@@ -312,6 +312,14 @@ class Run:
     def _as_samples(self, x: np.ndarray, size: int) -> AbstractContextManager[None]:
         advice = "Add a batch axis: x[None] and y[None]."
         return one_series_refused("fit", self.model, x, size, advice)
+
+
+def _left_out(model: Layer, optimizer: Optimizer) -> list[str]:
+    """Return a note on parameters that the optimizer does not hold, if there are any."""
+    held = {id(p) for p in optimizer.parameters}
+    paths = [path for path, p in model.named_parameters() if id(p) not in held]
+    note = f"the optimizer does not hold {', '.join(paths)}, which will not change"
+    return [note] if paths else []
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
