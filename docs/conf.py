@@ -5,21 +5,29 @@ The pages of the lecture are the scripts in lessons/, which run while the site i
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
 import lessons  # noqa: E402
+import named  # noqa: E402
 
 project = "tinynn"
 copyright = "2026, the tinynn authors"
 author = "the tinynn authors"
+release = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "numpydoc",  # parameter lists
+    "sphinx.ext.viewcode",  # links to the source
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_codeautolink",  # links from the names in code blocks
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
     "mathml",
@@ -46,6 +54,17 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 add_function_parentheses = False
 python_use_unqualified_type_names = True
+numpydoc_show_class_members = False  # autodoc shows them
+
+# NumPy's and Matplotlib's own pages; the lists of their names are kept here, for builds offline.
+intersphinx_mapping = {
+    "numpy": ("https://numpy.org/doc/stable", "_inventories/numpy.inv"),
+    "matplotlib": ("https://matplotlib.org/stable", "_inventories/matplotlib.inv"),
+}
+suppress_warnings = ["codeautolink.match_block", "codeautolink.match_name"]  # a link less
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
 
 # Mathematics: MathML, made while building; browsers draw it themselves, without a network.
 html_math_renderer = "mathml"
@@ -76,7 +95,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
-html_title = "tinynn"
+html_title = f"tinynn {release}"
 html_static_path = ["_static"]
 html_css_files = ["tinynn.css"]
 html_copy_source = False
@@ -105,5 +124,6 @@ def setup(app):
                 lines[i] = "".join(plain)
 
     app.connect("autodoc-process-docstring", escape)
+    app.connect("doctree-resolved", named.link)
     app.connect("source-read", lessons.arrange)
     app.connect("builder-inited", lessons.make_downloads, priority=900)  # after the gallery

@@ -12,7 +12,9 @@ from tinynn.training.settings import Misnamed, Scheduled, Setting
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum. For each parameter w with gradient g, as Keras::
+    """Stochastic gradient descent with momentum.
+
+    For each parameter w with gradient g, as Keras::
 
         w = w - learning_rate * weight_decay * w               # decoupled decay
         w = w - learning_rate * g                              # momentum 0
@@ -89,7 +91,9 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adaptive moments, with Keras's defaults. For each w with gradient g, at step t from 1::
+    """Adaptive moments, with Keras's defaults.
+
+    For each w with gradient g, at step t from 1::
 
         w = w - learning_rate * weight_decay * w               # decoupled decay
         m = beta_1 * m + (1 - beta_1) * g
@@ -221,7 +225,9 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """Steps divided by a running root mean square. For each w with gradient g, as Keras::
+    """Steps divided by a running root mean square.
+
+    For each w with gradient g, as Keras::
 
         w = w - learning_rate * weight_decay * w               # decoupled decay
         s = rho * s + (1 - rho) * g**2
