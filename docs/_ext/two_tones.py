@@ -7,6 +7,10 @@ whole picture is given one.
 
 import colorsys
 import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
 
 PAPER, INK = 0.08, 0.86  # the lightness of what was white, and of what was black; as furo's
 GREY, TINT = 0.12, 0.80  # below this saturation, or above this lightness, a colour is background
@@ -32,3 +36,24 @@ def darkened(colour: str) -> str:
         lightness, saturation = max(lightness, DIMMEST), min(saturation, 0.75)
     parts = colorsys.hls_to_rgb(hue, lightness, saturation)
     return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+
+
+def both(app: Any, doctree: nodes.document) -> None:
+    """Give each picture that Matplotlib drew as SVG its dark variant, shown on dark pages."""
+    for image in list(doctree.findall(nodes.image)):
+        path = Path(app.env.relfn2path(image["uri"])[1])
+        if path.suffix == ".svg" and path.exists() and "Matplotlib" in (text := path.read_text()):
+            twin = path.with_name(f"{path.stem}-dark.svg")
+            if not twin.exists() or twin.read_text() != dark(text):
+                twin.write_text(dark(text))
+            other = image.deepcopy()
+            other["uri"] = image["uri"].removesuffix(".svg") + "-dark.svg"
+            image["classes"].append("only-light")
+            other["classes"].append("only-dark")
+            image.parent.insert(image.parent.index(image) + 1, other)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Run before the pictures of a page are collected."""
+    app.connect("doctree-read", both, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
