@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-PAGE = Path(__file__).parents[1] / "how" / "performance-figures.md"
+PAGE = Path("../how/performance-figures.md")  # Sphinx runs the script in its own folder
 COLUMNS = {"PyTorch": "#0072B2", "JAX": "#009E73", "tinynn eager": "#E69F00"}
 UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
