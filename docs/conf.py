@@ -31,6 +31,8 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "drawn",
+    "two_tones",
 ]
 exclude_patterns = [
     "_build",
