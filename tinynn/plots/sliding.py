@@ -21,9 +21,9 @@ def sliding(
 ) -> "Figure | FuncAnimation":  # fmt: skip
     """Show one kernel at one location of a series, or sliding over all of them.
 
-    There are three panels: the input with the neighbourhood that output ``position`` selects, its
-    products with the weights, and the feature map so far, by :func:`tinynn.conv1d`. The axes are
-    the same at all positions.
+    There are three panels. They show the input with the neighbourhood that output ``position``
+    selects, its products with the weights, and the feature map so far (:func:`tinynn.conv1d`).
+    The axes are the same at all positions.
 
     Parameters
     ----------
