@@ -8,9 +8,13 @@ in which line the code stands, and in a block marked ``text roughly``. ``...`` s
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import tinynn as tnn
 
 from .test_layering import CEILINGS
 
@@ -21,7 +25,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted(p for p in DOCS.rglob("*.md") if not BUILT & set(p.relative_to(DOCS).parts)),
 ]
-GALLERY = DOCS / "lecture" / "examples"  # made of examples/*.py while the site is built
+GALLERY = DOCS / "lecture" / "lessons"  # made of lessons/*.py while the site is built
 
 BLOCK = re.compile(
     r"^```python\n(.*?)^```\n(?:```text( roughly)?\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
@@ -277,3 +281,45 @@ def test_sentences_are_short(page):
         assert long, "all sentences are short: take the page off the list"
     else:
         assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+
+
+def test_the_cheat_sheet_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "reference" / "cheat-sheet.md").read_text()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 50, 1)).astype("float32")
+    score = rng.normal(size=(2000, 1))
+    names = {
+        "tnn": tnn, "np": np, "partial": partial, "array": x[0, :, 0].astype(float),
+        "inputs": 3, "units": 2, "channels": 1, "c": 1, "filters": 2, "kernel_size": 3,
+        "length": 50, "f": tnn.tanh, "p": np.full(3, 0.5), "steps": 10,
+        "a": tnn.Conv1d(1, 1, 3, padding="same"), "b": tnn.Conv1d(1, 1, 3, padding="same"),
+        "model": tnn.Conv1d(1, 1, 5, padding="same", activation="sigmoid", rng=0),
+        "probabilities": np.full((4, 3), 1 / 3), "classes": np.array([0, 1, 2, 0]),
+        "forward": np.square, "backward": lambda dy, x: 2 * x * dy, "layer": tnn.Dense(3, 2),
+        "score": score, "times": np.arange(50, 2000, 100), "recording": score,
+    }  # fmt: skip
+    names["optimizer"] = tnn.SGD(names["model"].parameters(), 0.01)
+    given = {  # what else a block needs
+        "**Training**": {"x": x, "y": (rng.random(x.shape) < 0.1).astype("float32")},
+        "**Losses and rates**": {"y": np.array([0.0, 1.0, 1.0])},
+        "**Gradient checks**": {"x": rng.normal(size=3), "inputs": [rng.normal(size=4)]},
+        "**When it goes wrong**": {"x": x},
+    }
+    for head, block in re.findall(
+        r"^(\*\*.*\*\*).*\n```\{code-block\} python\n((?:.*\n)*?)```$", text, re.M
+    ):
+        names |= given.get(head, {})
+        exec(compile(block, head, "exec"), names)
+
+
+def test_the_glossary_is_in_order_and_each_term_is_used_on_a_page():
+    text = (DOCS / "reference" / "glossary.md").read_text()
+    terms = re.findall(r"^(\S.*)\n    ", text.split("```{glossary}")[1], re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    pages = [page.read_text() for page in PAGES if page.name != "glossary.md"]
+    lessons = [path.read_text() for path in (DOCS / "lessons").glob("*.py")]
+    everything = "\n".join(pages + lessons)
+    assert [
+        t for t in terms if not re.search(rf"(?<!\w){re.escape(t)}s?(?!\w)", everything, re.I)
+    ] == []

@@ -17,7 +17,7 @@ the matched filter all the same.
 # %%
 # In code
 # -------
-# AR(1) noise: each sample is 0.9 times the sample before it, plus something new.
+# This is AR noise: each sample is 0.9 times the sample before it, plus something new.
 
 from functools import partial
 
