@@ -229,14 +229,6 @@ def test_every_path_on_the_readmes_map_exists():
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_the_gallery_knows_every_example():
-    text = (DOCS / "_ext" / "lecture_gallery.py").read_text()
-    order = re.search(r"^ORDER = \((.*?)^\)", text, re.DOTALL | re.MULTILINE)
-    named = re.findall(r'"(\w+)"', order[1])
-    scripts = {p.stem for p in (ROOT / "examples").glob("*.py") if not p.stem.startswith("_")}
-    assert scripts == set(named)
-
-
 def test_the_budget_is_that_of_the_layering_test():
     text = (DOCS / "contributing.md").read_text()
     rows = re.findall(r"^\| `tinynn/?(\w*)`.* \| ([\d,]+) \|$", text, re.MULTILINE)
