@@ -205,6 +205,27 @@ def test_the_dark_picture_of_the_readme_is_that_of_the_light_one(monkeypatch):
     assert (DOCS / "images" / "first-dark.svg").read_text() == dark(light)
 
 
+def test_dark_swaps_ink_and_paper_and_keeps_hues(monkeypatch):
+    pytest.importorskip("docutils")
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    from two_tones import dark, darkened
+
+    assert darkened("#ffffff") == darkened("#fff") == "#141414"
+    assert darkened("#000000") == "#dbdbdb"
+    assert darkened("#56b4e9") == darkened("#56B4E9") != darkened("#0072b2")
+    picture = '<svg><path style="fill: #ffffff; stroke: #000000"/><use xlink:href="#fade"/></svg>'
+    assert dark(picture) == (
+        '<svg fill="#dbdbdb"><path style="fill: #141414; stroke: #dbdbdb"/>'
+        '<use xlink:href="#fade"/></svg>'
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_drawn_picture_says_what_is_to_be_seen(page):
+    options = re.findall(r"^```\{drawn\}\n(.*)$", page.read_text(), re.MULTILINE)
+    assert [line for line in options if not re.match(r":alt: \w.{20}", line)] == []
+
+
 def test_every_path_on_the_readmes_map_exists():
     text = (ROOT / "README.md").read_text()
     paths = re.findall(r"^\| `([\w./-]+)`", text, re.MULTILINE)
