@@ -240,16 +240,6 @@ def test_the_budget_is_that_of_the_layering_test():
 
 
 # Pages whose sentences are not all short yet. A page that is mended leaves the list.
-LONG_WINDED = (
-    "docs/changes.md",
-    "docs/contributing.md",
-    "docs/cookbook/class-imbalance.md",
-    "docs/how/adding-an-op.md",
-    "docs/how/conventions.md",
-    "docs/how/convolution.md",
-    "docs/how/design.md",
-    "docs/lecture/index.md",
-)
 WORDS = 25
 NOTE = re.compile(
     r"^(`{3,}|:{3,})\{(?:note|tip|hint|important|warning|admonition|dropdown|seealso)\}.*?\n(.*?)^\1$",
@@ -298,10 +288,19 @@ def test_words_of_prose_are_counted(text, counts):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_sentences_are_short(page):
     long = [s for s in sentences(page.read_text()) if words(s) > WORDS]
-    if page_name(page) in LONG_WINDED:
-        assert long, "all sentences are short: take the page off the list"
-    else:
-        assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+    assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "lessons").glob("*.py")), ids=lambda p: p.stem)
+def test_sentences_of_a_lesson_are_short(path):
+    text = re.sub(r":\w+:`[^`]*`", "`x`", path.read_text())
+    parts = [text.split('"""')[1]]
+    parts += re.findall(r"^# %%\n((?:#.*\n)+)", text, re.MULTILINE)
+    prose = "\n\n".join(re.sub(r"^#(?: ?\.\. .*| ?:.*| -+$)?", "", p, flags=re.M) for p in parts)
+    prose = re.sub(r"^\.\. math::(?:.*\n)(?: +.*\n)*", "", prose, flags=re.M)
+    prose = re.sub(r"^ *(?:\*|\d\.) ", "\n- ", re.sub(r"^ +", "", prose, flags=re.M), flags=re.M)
+    long = [s for s in sentences(prose) if words(s) > WORDS]
+    assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
 
 
 def test_the_cheat_sheet_runs(tmp_path, monkeypatch):
