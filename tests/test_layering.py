@@ -46,14 +46,14 @@ LATE = {"concurrent", "matplotlib", "threadpoolctl", "tqdm", "zipfile"}  # impor
 ASKED = {"training_step", "forward"}  # what training asks replay for, once each and when needed
 CEILINGS = {  # lines; raising one is a commit of its own, which says what the lines buy
     "kernels": 1_100,
-    "autodiff": 4_010,
-    "nn": 2_600,
+    "autodiff": 4_310,
+    "nn": 2_800,
     "training": 4_970,
     "replay": 2_800,
     "testing": 3_010,
     "debugging": 755,
     "spikes": 2_000,
-    "": 22_380,
+    "": 23_400,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
