@@ -295,3 +295,13 @@ def test_every_exercise_can_be_downloaded_and_its_solution_read():
 def test_the_table_of_exercises_lists_them_in_order():
     rows = re.findall(r"^\| (\d+) \[", (COURSE / "index.md").read_text(), re.MULTILINE)
     assert [int(row) for row in rows] == list(range(1, len(NAMES) + 1))
+
+
+def test_the_first_page_shows_what_the_check_prints(kit):
+    page = (COURSE / "index.md").read_text()
+    command, mistake = re.findall(
+        r"^```\{code-block\} (?:console|text)\n(.*?)^```$", page, re.S | re.M
+    )
+    blank = kit["01_dot_product"].answers(namespace(EXERCISES, "01_dot_product"))
+    assert command == "$ python 01_dot_product.py\n" + "".join(f"{answer}\n" for answer in blank)
+    assert mistake == f"{judged(kit['01_dot_product'], 'unit', lambda x, W: x * W)}\n"
