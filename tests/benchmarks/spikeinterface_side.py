@@ -198,7 +198,9 @@ def main():
         ratios.append([*about, *ratio, tables.duration(seconds["trained"])])
         print("  ".join(scores[-1]), " | ", "  ".join(ratios[-1][3:]), flush=True)
         minutes = (time.monotonic() - start) / 60
-        note = f"SpikeInterface {spikeinterface.__version__}, {tables.machine()}; {minutes:.0f} min."
+        note = (
+            f"SpikeInterface {spikeinterface.__version__}, {tables.machine()}; {minutes:.0f} min."
+        )
         text = tables.markdown("F1 on the test data", HEADER, scores) + tables.markdown(
             "Time on the test data, over that of detect", (*HEADER[:7], "detect"), ratios, note
         )
