@@ -3,10 +3,13 @@
 Every Python block of a page runs, in order, in one namespace a page; those of the README each in
 one of its own, so that it can be pasted into a file. A block marked ``text`` right below a Python
 block is what that block prints; ``...`` stands for any text, and a number with a decimal point may
-differ by two in its last digit, as machines round differently.
+differ by two in its last digit, as machines round differently. A line ``% needs NAME`` skips a page
+where that package is not installed.
 """
 
+import os
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,7 +74,11 @@ def test_shown_and_printed_are_compared(shown, printed, same):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     text = page.read_text()
+    for package in re.findall(r"^% needs (\w+)$", text, re.MULTILINE):
+        warnings.simplefilter("ignore")  # which other packages give, and not for us to mend
+        pytest.importorskip(package)
     namespaces = [{"__name__": "page"}]
     for block in BLOCK.finditer(text):
         if not page.is_relative_to(DOCS):

@@ -36,8 +36,8 @@ class Drawer:
         how |= {"strides": 1 if keep else self.one_of(1, 1, 2, 3), "groups": groups}
         layer = tnn.Conv1d(
             self.channels, filters, padding=padding, padding_mode=self.one_of(*MODES),
-            activation=self.activation(), use_bias=self.n(0, 3) > 0, bias_initializer="random_normal",
-            rng=self.rng, **how,
+            activation=self.activation(), use_bias=self.n(0, 3) > 0,
+            bias_initializer="random_normal", rng=self.rng, **how,
         )  # fmt: skip
         self.channels = filters
         return layer
@@ -94,9 +94,9 @@ class Drawer:
 
     def other(self):
         return self.one_of(
-            tnn.Activation(self.activation()), tnn.Dropout(0.5, rng=0), tnn.UpSample1d(self.n(1, 3)),
-            tnn.ZeroPad1d((self.n(0, 3), self.n(0, 3))), tnn.Sequential(),
-            tnn.Sequential(self.norm(), tnn.Activation("silu")),
+            tnn.Activation(self.activation()), tnn.Dropout(0.5, rng=0),
+            tnn.UpSample1d(self.n(1, 3)), tnn.ZeroPad1d((self.n(0, 3), self.n(0, 3))),
+            tnn.Sequential(), tnn.Sequential(self.norm(), tnn.Activation("silu")),
         )  # fmt: skip
 
     def layer(self):

@@ -1,6 +1,7 @@
 """Keras: the same numbers both ways, and the same file there and back."""
 
 import os
+import re
 import warnings
 
 import numpy as np
@@ -24,6 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 to_keras, from_keras = tnn.formats.to_keras, tnn.formats.from_keras
 
 
+NOT_THERE = "Keras has no such padding|Keras has no (groups|strides)|padding into the mean"
+
+
 def assert_equal_outputs(model, made, series):
     for x in series:
         wanted = tnn.predict(model, x)
@@ -40,7 +44,7 @@ def test_drawn_models_give_the_same_numbers_and_come_back(seed):
     try:
         made = to_keras(model)
     except ValueError as error:
-        if not any(word in str(error) for word in ("no such padding", "no groups", "no strides", "the mean")):
+        if not re.search(NOT_THERE, str(error)):
             raise
         pytest.skip(str(error))
     takes_series = any(p.takes_series or type(p) is tnn.Flatten for p in model._layers())
@@ -51,6 +55,7 @@ def test_drawn_models_give_the_same_numbers_and_come_back(seed):
     try:
         back = from_keras(made)
     except ValueError as error:
-        assert "chain" in str(error) or "no such layer" in str(error)
-        return
-    assert_equal_outputs(back, made, given)
+        if not re.search("its layers are no chain|tinynn has no such layer", str(error)):
+            raise
+    else:
+        assert_equal_outputs(back, made, given)

@@ -1,7 +1,5 @@
 """ONNX: the same numbers in onnxruntime, for every layer and option, batch and length."""
 
-import os
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,6 @@
 """PyTorch: the same numbers both ways, and the same file there and back."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest

@@ -7,7 +7,8 @@ carried over is refused by the path of the layer, before anything is made or wri
 from tinynn.formats.keras_both import from_keras, to_keras
 from tinynn.formats.onnx_out import save_onnx
 from tinynn.formats.tensors import load_safetensors, save_safetensors
-from tinynn.formats.torch_both import from_torch, to_torch
+from tinynn.formats.torch_in import from_torch
+from tinynn.formats.torch_out import to_torch
 
 __all__ = [
     "from_keras",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.kernels.geometry import Pair, Padding, padding_pair
+from tinynn.kernels.geometry import Padding, Pair, padding_pair
 from tinynn.nn import config
 from tinynn.nn.branches import Lambda
 from tinynn.nn.layer import Layer

@@ -5,19 +5,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tinynn import _checks as check
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import (
-    checked_model,
-    fixed_pair,
-    needed,
-    note,
-    noted,
-    one_dtype,
-    refuse,
-)
+from tinynn.formats.common import checked_model, fixed_pair, needed, note, noted, one_dtype, refuse
 from tinynn.nn import activations, branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 
@@ -317,7 +307,9 @@ def _read(keras: Any, layer: Any, path: str) -> Layer:
     """Return a Keras layer or model as a layer."""
     name = type(layer).__name__
     if name in ("Sequential", "Functional") and isinstance(layer, keras.Model):
-        inner = [part for part in _chain(layer, path) if not isinstance(part, keras.layers.InputLayer)]
+        inner = [
+            part for part in _chain(layer, path) if not isinstance(part, keras.layers.InputLayer)
+        ]
         return layers.Sequential([_read(keras, part, f"{path}.{part.name}") for part in inner])
     if getattr(keras.layers, name, None) is not type(layer) or name not in {*OWN, *ACTIVATIONS}:
         raise refuse("from_keras", path, layer, "tinynn has no such layer")
@@ -370,7 +362,9 @@ def _sizes(layer: Any, path: str, kind: type) -> dict[str, Any]:
     """Return the size of a layer's input, from its weights, and its dtype."""
     dtypes = {layer.compute_dtype, layer.variable_dtype}
     if not layer.weights or dtypes not in ({"float32"}, {"float64"}):
-        why = f"tinynn has no dtype {layer.dtype_policy.name}" if layer.weights else "it is not built"
+        why = (
+            f"tinynn has no dtype {layer.dtype_policy.name}" if layer.weights else "it is not built"
+        )
         raise refuse("from_keras", path, layer, why)
     shape = layer.weights[0].shape
     axis = {3: 2 if kind is upsampling.Conv1dTranspose else 1}.get(len(shape), 0)

@@ -8,8 +8,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.ops.convolution import transposed_window
-from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import checked_model, fixed_pair, needed, refuse, title
+from tinynn.formats.common import checked_model, fixed_pair, needed, refuse
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 from tinynn.training.archive import checked_path, naming, write_whole
@@ -255,7 +254,7 @@ class _Graph:
 
     def pool(self, layer: Any, x: _Value) -> _Value:
         pair = fixed_pair(layer.padding, layer.pool_size, layer.strides)
-        given = {"auto_pad": "SAME_UPPER"} if pair is None else {"pads": pair}
+        given: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if pair is None else {"pads": pair}
         kind = "MaxPool" if type(layer) is pooling.MaxPool1d else "AveragePool"
         given |= {"kernel_shape": [layer.pool_size], "strides": [layer.strides]}
         y = self.node(kind, self.series(layer, x).name, **given)

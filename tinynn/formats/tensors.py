@@ -4,7 +4,6 @@ The header also says how the model is made, as files of tinynn.save do.
 """
 
 import json
-import math
 import os
 import stat
 from typing import Any
