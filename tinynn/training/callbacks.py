@@ -35,6 +35,7 @@ class Callback:
     and metrics, or the means so far at the end of a batch. What a callback adds to it at the end
     of an epoch is seen by those after it, and kept in the History. A truthy answer of
     ``on_epoch_end`` or ``on_batch_end`` ends the training; after a batch, the epoch is ended first.
+    ``writes``: False where another process trains the same model and is the one to write files.
 
     >>> class Patient(Callback):
     ...     def on_epoch_end(self, epoch, logs):
@@ -44,6 +45,7 @@ class Callback:
     model: Layer
     optimizer: Optimizer
     history: History
+    writes: bool = True
 
     def on_train_begin(self) -> Any:
         """Begin anew: called once, before the first epoch, also when the training is resumed."""
@@ -189,7 +191,7 @@ class SaveBest(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model if it is the best so far."""
-        if self._improved(epoch, logs):
+        if self._improved(epoch, logs) and self.writes:
             save(self.path, self.model)
 
 
@@ -288,6 +290,8 @@ class CSVLogger(Callback):
         """Add a row; for a new column, or after a resume, write all of them."""
         row = {name: as_figure("CSVLogger", name, value) for name, value in logs.items()}
         self.rows.append({"epoch": epoch} | row)
+        if not self.writes:
+            return
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         if columns == self._written:
             write_table(self.path, columns, self.rows[-1:], mode="a")
