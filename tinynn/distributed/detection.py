@@ -1,6 +1,7 @@
 """Detection on several ranks: each takes recordings, or a stretch of one."""
 
 import math
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -47,12 +48,6 @@ def detect(
     TypeError, ValueError
         As :func:`tinynn.spikes.detect`, and for what is no communicator. If one rank raises, all
         others raise RuntimeError.
-
-    Examples
-    --------
-    >>> from mpi4py import MPI  # doctest: +SKIP
-    >>> detect(model, x, 2.0, communicator=MPI.COMM_WORLD, exclusion=25)  # doctest: +SKIP
-    Events(1291)
     """
     comm = checked("detect", communicator)
     rank, ranks = comm.Get_rank(), comm.Get_size()
@@ -70,7 +65,7 @@ def detect(
         return [(i, detect_here(model, x[i], threshold, **how)) for i in ours]
 
     parts = comm.allgather(agreed("detect", comm, here))
-    found = [events for _, events in sorted(sum(parts, []), key=itemgetter(0))]
+    found = [events for _, events in sorted(chain(*parts), key=itemgetter(0))]
     return found if several else _joined(model, found, len(x), exclusion, rate)
 
 

@@ -17,10 +17,9 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.tensor import Tensor
-from tinynn.nn.losses import over_samples
 from tinynn.nn.normalization import BatchNorm
-from tinynn.nn.observe import mixing_layers, title
-from tinynn.nn.sharing import sharing
+from tinynn.nn.observe import title
+from tinynn.nn.sharing import mixing_layers, over_samples, sharing
 from tinynn.training.data import Batch, Samples
 from tinynn.training.groups import checked_parameters
 from tinynn.training.nested import differences
@@ -54,11 +53,6 @@ def sum_gradients(parameters: Iterable[Tensor], communicator: Any, weight: float
     ------
     TypeError, ValueError
         For what is no communicator, a null one, or one between two groups.
-
-    Examples
-    --------
-    >>> from mpi4py import MPI  # doctest: +SKIP
-    >>> sum_gradients(model.parameters(), MPI.COMM_WORLD, len(x) / 128)  # doctest: +SKIP
     """
     tensors = checked_parameters("sum_gradients", parameters, frozen=True)
     share = check.real("sum_gradients", "weight", weight, at_least=0)
@@ -90,7 +84,7 @@ def _summed(
     ``mean``: the first of these is what the gradients are divided by.
     """
     size = sum(p.size for p in parameters)
-    dtype = np.result_type(*[p.dtype for p in parameters] or [float], np.float32)
+    dtype = np.result_type(*[p.dtype for p in parameters] or [np.dtype(float)], np.float32)
     ours = np.zeros(size + len(parameters) + len(told), dtype)
     ours[size:] = [*(p.grad is not None for p in parameters), *told]
     places = [
@@ -212,9 +206,8 @@ class Ranks(Alone):
         self._samples = len(batch[0])
         self._weight = self._samples if self._mean else min(self._samples, 1)
         if self._spare is None or self._samples:
-            x, y, w = batch
-            x, y, w = (a if a is None else _one(a) for a in (x, y, w))
-            self._spare = x, y, w
+            x, y, weight = batch
+            self._spare = _one(x), _one(y), None if weight is None else _one(weight)
         return batch if self._samples else self._spare
 
     @contextmanager

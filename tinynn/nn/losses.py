@@ -13,7 +13,6 @@ for shapes or values that do not fit, and TypeError for a target that requires a
 
 import operator
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,18 +39,6 @@ def mean_over_samples(loss: F) -> F:
     """
     loss.over_samples = "mean"  # type: ignore[attr-defined]
     return loss
-
-
-def over_samples(loss: Any) -> str | None:
-    """Return "mean" or "sum" if the loss of a batch is surely that of its samples' losses."""
-    f, options = loss, {}
-    if isinstance(loss, partial) and not loss.args:
-        f, options = loss.func, loss.keywords
-    of_one = all(np.ndim(value) == 0 for value in options.values())
-    copied = hasattr(f, "__wrapped__") and f not in TABLE.values()  # attributes of another
-    if not of_one or copied or not hasattr(f, "over_samples"):
-        return None
-    return {"mean": "mean", "sum": "sum"}.get(options.get("reduction", "mean"))
 
 
 def _constant(owner: str, name: str, value: Any) -> Any:

@@ -56,8 +56,9 @@ class BatchNorm(_Normalization):
     ``no_grad``. They stand in place of the batch's in evaluation, and are state, not parameters.
 
     Samples of a batch depend on each other, so ``fit`` never cuts a batch in chunks, whatever its
-    ``chunk=``; with a ``communicator`` the statistics are those of the whole batch. Of a batch with one value for each channel the output is ``beta``. Raises
-    ValueError or TypeError for arguments or inputs that do not fit, and for an empty batch.
+    ``chunk=``; with a ``communicator`` the statistics are those of the whole batch. Of a batch with
+    one value for each channel the output is ``beta``. Raises ValueError or TypeError for arguments
+    or inputs that do not fit, and for an empty batch.
 
     >>> norm = BatchNorm(1)
     >>> norm([[1.0], [3.0]]).data.round(2)

@@ -95,16 +95,6 @@ def observed(model: "Layer") -> Iterator[list[Call]]:
             vars(layer).update(before)
 
 
-def mixing_layers(model: "Layer") -> Iterator[tuple[str, "Layer"]]:
-    """Yield (path, layer) of layers that may mix the samples of a batch, or hold what may."""
-    for path, layer in model.named_layers():
-        held = [part for part in tree_leaves(vars(layer)) if callable(part)]
-        ours = activations.TABLE.values()  # other functions of ours, too, may mix samples
-        alone = all(hasattr(f, "named_layers") or f in ours for f in held)
-        if not (alone and layer.per_sample):
-            yield path, layer
-
-
 def first_nonfinite_layer(model: "Layer", x: Any) -> str | None:
     """Return the path of the first layer whose output for ``x`` is not finite, if there is one."""
     with no_grad(), observed(model) as calls:

@@ -19,8 +19,7 @@ from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
-from tinynn.nn.losses import over_samples
-from tinynn.nn.observe import mixing_layers
+from tinynn.nn.sharing import mixing_layers, over_samples
 from tinynn.replay.plans import (
     Plan,
     Plans,

@@ -38,10 +38,8 @@ def data(owner: str, name: str, given: Any) -> np.ndarray:
     )
 
 
-def paired(
-    owner: str, x: Any, y: Any, *, empty: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets as arrays of equal length, which may be 0 if it may be ``empty``."""
+def paired(owner: str, x: Any, y: Any, *, empty: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets as arrays of equal length, not 0 unless they may be ``empty``."""
     xs, ys = data(owner, "x", x), data(owner, "y", y)
     for name, array in (("x", xs), ("y", ys)):
         if array.ndim == 0:

@@ -67,10 +67,8 @@ def fit(
     why. True: your word that it holds for all parts; False: never. ``chunk``: samples computed
     at a time where the loss is a mean over them, "auto" for as many as fit the cache, None for the
     batch; where a layer couples them, as BatchNorm does, a batch is never cut. ``threads``: how
-    many chunks at a time, None for as many as pay.
-
-    ``communicator``: of mpi4py, such as MPI.COMM_WORLD, each rank of which calls fit alike and
-    computes its part of every batch (:doc:`/how/many-machines`).
+    many chunks at a time, None for as many as pay. ``communicator``: of mpi4py, each rank of which
+    calls fit alike and computes its part of every batch (:doc:`/how/many-machines`).
 
     Returns a History: the mean loss over the samples of each epoch, and all other figures.
     Ctrl-C ends the training after the last whole step; pressed again, it raises KeyboardInterrupt.
@@ -85,12 +83,16 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    given = dict(locals())
-    group = group_of("fit", given.pop("communicator"))
+    return _trained(**locals())
+
+
+def _trained(communicator: Any, **given: Any) -> History:
+    """Train alone, or with all who agree that they are given the same."""
+    group = group_of("fit", communicator)
     run = group.agreed(lambda: _checked_run(**given, group=group))
     group.begin(run)
-    keeper = run.keeper if group.first else None
-    return run.train(group.from_first(group.agreed(lambda: keeper and keeper.state())))
+    found = group.agreed(lambda: run.keeper.state() if run.keeper and group.first else None)
+    return run.train(group.from_first(found))
 
 
 def _checked_run(

@@ -47,7 +47,7 @@ class Run:
         self.model, self.loss, self.optimizer, self.step = model, loss, optimizer, step
         self.epochs, self.data, self.held_out = epochs, data, held_out
         self.metrics, self.callbacks, self.group = metrics, callbacks, group
-        for source in filter(None, (data, held_out)):
+        for source in [data, held_out] if held_out else [data]:
             source.part = group.part
         self.history = History()
         self.keeper: Kept | None = None
