@@ -1,35 +1,45 @@
 """How the site is built: python -m sphinx -W -b html docs docs/_build/html.
 
-The pages of the lecture are the scripts in examples/, run while the site is built. With
-TINYNN_DOCS_QUICK=1 in the environment they run with --quick.
+The pages of the lecture are the scripts in lessons/, which run while the site is built.
 """
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import lecture_gallery  # noqa: E402
+import lessons  # noqa: E402
+import named  # noqa: E402
 
 project = "tinynn"
 copyright = "2026, the tinynn authors"
 author = "the tinynn authors"
+release = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "numpydoc",  # parameter lists
+    "sphinx.ext.viewcode",  # links to the source
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_codeautolink",  # links from the names in code blocks
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "drawn",
+    "two_tones",
 ]
 exclude_patterns = [
     "_build",
     "_ext",
     "figures",
-    "lecture/examples/index.rst",  # lecture/index.md takes its place
+    "lessons",
+    f"{lessons.FOLDER}/index.rst",  # lecture/index.md takes its place
     "**/sg_execution_times.rst",
 ]
 nitpicky = True
@@ -46,6 +56,17 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 add_function_parentheses = False
 python_use_unqualified_type_names = True
+numpydoc_show_class_members = False  # autodoc shows them
+
+# NumPy's and Matplotlib's own pages; the lists of their names are kept here, for builds offline.
+intersphinx_mapping = {
+    "numpy": ("https://numpy.org/doc/stable", "_inventories/numpy.inv"),
+    "matplotlib": ("https://matplotlib.org/stable", "_inventories/matplotlib.inv"),
+}
+suppress_warnings = ["codeautolink.match_block", "codeautolink.match_name"]  # a link less
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
 
 # Mathematics: MathML, made while building; browsers draw it themselves, without a network.
 html_math_renderer = "mathml"
@@ -58,22 +79,14 @@ plot_formats = [("svg", 100)]
 plot_rcparams = {"svg.fonttype": "path"}
 plot_apply_rcparams = True
 
-# The lecture's examples.
-SCRIPTS = lecture_gallery.stage(
-    HERE.parent / "examples", HERE / "_build" / "examples", pages=HERE / "lecture" / "examples"
-)
+# The lessons.
 sphinx_gallery_conf = {
-    "examples_dirs": [str(SCRIPTS)],
-    "gallery_dirs": ["lecture/examples"],
-    "within_subsection_order": "lecture_gallery.LectureOrder",
-    "filename_pattern": r"[\\/](?!detect_heartbeats)\w+\.py$",
-    "ignore_pattern": r"(?:^|[\\/])_\w+\.py$",
-    "reset_argv": "lecture_gallery.command_line",
-    "image_scrapers": ("lecture_gallery.scraper",),
-    "image_srcset": ["2x"],
-    "default_thumb_file": str(HERE / "images" / "heartbeats.png"),
+    "examples_dirs": ["lessons"],
+    "gallery_dirs": [lessons.FOLDER],
+    "within_subsection_order": "lessons.LectureOrder",
+    "filename_pattern": r"\.py$",
+    "image_scrapers": ("lessons.scraper",),
     "abort_on_example_error": True,
-    "remove_config_comments": True,
     "capture_repr": (),
     "download_all_examples": False,
     "copyfile_regex": "",
@@ -84,7 +97,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
-html_title = "tinynn"
+html_title = f"tinynn {release}"
 html_static_path = ["_static"]
 html_css_files = ["tinynn.css"]
 html_copy_source = False
@@ -113,4 +126,6 @@ def setup(app):
                 lines[i] = "".join(plain)
 
     app.connect("autodoc-process-docstring", escape)
-    app.connect("source-read", lecture_gallery.arrange)
+    app.connect("doctree-resolved", named.link)
+    app.connect("source-read", lessons.arrange)
+    app.connect("builder-inited", lessons.make_downloads, priority=900)  # after the gallery

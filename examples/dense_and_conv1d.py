@@ -1,35 +1,15 @@
-r"""
-Dense against Conv1d
-====================
+"""Dense against Conv1d, measured: what happens when a spike moves.
 
-One unit of a Dense layer matches one pattern, as long as its whole input:
+A Dense unit as long as the series and a Conv1d kernel as long as the spike are trained on the same
+series, with the spike always in the middle. Then they meet spikes that have moved by s samples.
 
-.. math:: y_{(l),1} = a_{(l)}(\mathbf{y}_{(l-1)} \cdot \mathbf{W}_{(l),1})
+How well each sees them is measured by d', the distance between its mean scores with and without
+the spike, in standard deviations of the noise. For a linear unit with weights w, white noise of
+unit variance and the spike t, moved by s, theory says d'(s) = w . t_s / |w|. The ideal weights are
+the spike itself. Then d'(s) is d' times the autocorrelation of the spike at lag s: a Dense unit
+forgives a shift only as far as the spike still resembles itself.
 
-Here :math:`\mathbf{y}_{(l-1)}` is a series of 101 samples, and :math:`\mathbf{W}_{(l),1}` is
-``Dense(101, 1).kernel``. Shown spikes in the middle of the series, the unit learns the spike in the
-middle of the series, and near zero everywhere else. It has learnt a shape *and* a place. Move the
-spike, and the pattern no longer lies on it.
-
-A Conv1d layer has a small pattern, of :math:`f_{(l)} = 15` samples, and applies the same one
-at every location j:
-
-.. math:: y_{(l),1,j} = a_{(l)}(N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l),1}, j)
-          \cdot \mathbf{W}_{(l),1})
-
-The neighbourhood N selects 15 samples centred at j; :math:`\mathbf{W}_{(l),1}` is
-``Conv1d(1, 1, 15).kernel``. Whatever it learns at one location, it knows at all of them.
-
-Here both are trained on the same series, with the spike always in the middle. Then they meet
-spikes that have moved by s samples. How well each one sees them is measured by d', the distance
-between its mean scores with and without the spike, in standard deviations of the noise. For a
-linear unit with weights w, noise of unit variance and the spike t, moved by s, theory says
-
-.. math:: d'(s) = \mathbf{w} \cdot \mathbf{t}_s / |\mathbf{w}|
-
-The ideal weights are the spike itself, and then d'(s) is d' times the spike's autocorrelation at
-lag s. That is the whole story of a Dense unit: it forgives a shift only as far as the spike still
-resembles itself.
+    python examples/dense_and_conv1d.py --plot dense.png
 """
 
 from statistics import NormalDist
@@ -45,9 +25,7 @@ DPRIME = 5.0
 FALSE_ALARMS = 0.01  # of the series without a spike, this share may raise an alarm
 NORMAL = NormalDist()
 
-# %%
-# The series
-# ----------
+# %% The series
 # Noise of unit variance, and a spike of 15 samples scaled so that the best detector reaches d' = 5.
 # Half of the series for training hold a spike, all of them at the same place.
 
@@ -72,9 +50,7 @@ def training_series(n, rng):
     return x[:, :, None].astype("float32"), labels.astype("float32")
 
 
-# %%
-# Two layers, the same lesson
-# ---------------------------
+# %% Two layers, the same lesson
 # Both have one unit and say the log-odds of "there is a spike". Dense gives one score for the whole
 # series, Conv1d one at each location. The loss looks at its score in the middle alone, so that it
 # sees no more than Dense does: a spike at one place.
@@ -108,9 +84,7 @@ def parameters(layer):
     return sum(p.size for p in layer.parameters())
 
 
-# %%
-# What theory says
-# ----------------
+# %% What theory says
 # Both scores are linear in the series, so d' follows from the weights alone. The share of spikes
 # found at a threshold u, in standard deviations of the noise, is that of a normal distribution.
 
@@ -131,9 +105,7 @@ def found_share(dprime, threshold):
     return NORMAL.cdf(dprime - threshold)
 
 
-# %%
-# What fresh series say
-# ---------------------
+# %% What fresh series say
 # At each shift, fresh noise, and spikes added to it. Dense has one score a series. Conv1d is judged
 # twice: by its score at the spike's own location, and, since nobody tells it that location, by the
 # largest of all its scores. Each threshold lets 1 in 100 series without a spike pass.
@@ -184,9 +156,7 @@ def predict(dense, conv1d, shifts, threshold):
     }
 
 
-# %%
-# The picture
-# -----------
+# %% The picture
 # Lines are theory, marks are measured.
 
 
@@ -259,9 +229,7 @@ def run(options):
         save(draw(dense, conv1d, shifts, measured), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
+# %% What the picture shows
 # Above, the weights: Dense has the spike in the middle, and 86 weights that found nothing but noise
 # to learn; Conv1d has the spike alone. Below left, the d' of Dense follows the spike's
 # autocorrelation: gone after two samples, even negative where the spike meets its own undershoot.

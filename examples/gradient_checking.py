@@ -1,32 +1,16 @@
-r"""
-Checking a gradient
-===================
+"""Checking a gradient: four wrong drafts of a rule, and the reports on them.
 
-Training turns a model's gradient into its weights. A wrong gradient raises no error: the loss
-falls more slowly, or not at all, and one looks for the fault everywhere else. So whoever writes
-an operation checks its gradient against what the function really does when its input moves.
+The operation is steep at flanks: y_j = s_j^3 with s_j = (x_{j+2} - x_j) / 2. Its rule, the vjp,
+receives g_j = dL/dy_j and must return dL/dx_i. Each x_i takes part in two slopes, once with a plus
+and once with a minus. So with r_j = 3/2 g_j s_j^2 the gradient is dL/dx_i = r_{i-2} - r_i.
 
-The operation here looks for steep flanks, those of a spike. Like a kernel of size
-:math:`f_{(l)} = 3` it sees one neighbourhood :math:`N(\mathbf{y}_{(l-1)}, \mathbf{W}, j)` at a
-time, but it is not linear (``flank(x)`` below):
+The first draft has the wrong length, the second the wrong sign. The third is right but cannot be
+differentiated again. The fourth turns float32 into float64. tnn.testing.check_grads and
+check_primitive find them and say what is wrong.
 
-.. math:: y_j = s_j^3, \qquad s_j = (x_{j+2} - x_j) / 2.
-
-Its rule, the vjp, receives :math:`g_j = \partial L / \partial y_j` and must return
-:math:`\partial L / \partial x_i`. Each :math:`x_i` takes part in two slopes, once with a plus and
-once with a minus, so that with :math:`r_j = \frac{3}{2} g_j s_j^2`
-
-.. math:: \partial L / \partial x_i = r_{i-2} - r_i .
-
-Four drafts get this wrong, each in a way that people do. The first has the wrong length, the
-second the wrong sign, the third is right but cannot be differentiated again, and the fourth turns
-float32 into float64. ``tnn.testing.check_grads`` and ``check_primitive`` find them, and say
-what is wrong; their reports are printed in full, with a word on every line.
-
-The second half shows why a check is harder than it looks. A difference quotient with a long step
-h is wrong because the function bends, with a short one because it is rounded. Its error over h is
-a V on logarithmic axes, and only near the bottom of it can a right gradient be told from a wrong
-one.
+The second half shows why a check is harder than it looks. A difference quotient with a long step h
+is wrong because the function bends, with a short one because it is rounded. Only near the bottom of
+that V can a right gradient be told from a wrong one.
 
     python examples/gradient_checking.py --plot checking.png
 """
@@ -49,12 +33,9 @@ LOOKS = {  # colour, mark and its size
     "complex": (plots.GREEN, "^", 3),
 }
 
-# %%
-# The forward and five rules
-# --------------------------
-#
+# %% The forward and five rules
 # The forward is one line of NumPy. A rule gets ``g``, the result ``y`` and the input ``x``; with
-# ``tnn.pad`` it puts the two copies of :math:`r` where they belong. Compare each draft with the
+# ``tnn.pad`` it puts the two copies of r where they belong. Compare each draft with the
 # formula above, and guess what its report will say.
 
 
@@ -107,10 +88,7 @@ def operation(rule):
     return flank
 
 
-# %%
-# Reading a report
-# ----------------
-#
+# %% Reading a report
 # ``check_grads`` returns a report, or with its default settings raises an error that carries it.
 # ``check_primitive`` always raises. Here the report's lines are printed one by one, each with an
 # explanation below it. A line more or less would be an error: the text must fit the report.
@@ -167,16 +145,12 @@ PASSED = (
     "... and with respect to g.",
 )
 
-# %%
-# Why the step matters
-# --------------------
-#
-# Move x by h along a direction d, and let :math:`\varphi(h) = \sum_j c_j y_j(x + h d)`. For this
-# operation :math:`\varphi` is a polynomial of degree 3 in h, so the truncation errors are known
-# exactly: :math:`h \varphi''/2 + h^2 \varphi'''/6` for the forward quotient,
-# :math:`h^2 \varphi'''/6` for the central one. The derivatives come from differentiating three
-# times with ``tnn.grad``. Rounding adds about :math:`\epsilon \, \Sigma_j |c_j y_j| / h`. The
-# complex step, :math:`\mathrm{Im}\,\varphi(ih)/h`, subtracts nothing and so has no such term.
+# %% Why the step matters
+# Move x by h along a direction d, and let phi(h) = sum_j c_j y_j(x + h d). For this operation phi
+# is a polynomial of degree 3 in h, so the truncation errors are known exactly: h phi''/2 +
+# h^2 phi'''/6 for the forward quotient, h^2 phi'''/6 for the central one. The derivatives come from
+# differentiating three times with ``tnn.grad``. Rounding adds about eps sum_j |c_j y_j| / h. The
+# complex step, Im phi(ih) / h, subtracts nothing and so has no such term.
 
 
 def problem(rng, length=12):
@@ -353,10 +327,7 @@ def run(options):
         save(draw(x, d, c, steps), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
-#
+# %% What the picture shows
 # Above, the right gradient. From the right each quotient comes down along its truncation error,
 # with slope 1 (forward) or 2 (central), meets the rounding error, and goes up again; there the
 # points jump about, because rounding is haphazard. The complex step stays down (an error of 0 is

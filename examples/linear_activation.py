@@ -1,31 +1,13 @@
-r"""
-The default activation is linear
-================================
+"""The linear default, measured: three models for spikes that point up or down.
 
-A layer computes dot products and gives each to its activation :math:`a_{(l)}`:
+A linear kernel followed by another one is a single kernel, np.convolve of the two. A score that is
+linear in the series, plus a bias, obeys y(+x) + y(-x) = 2 y(0). So if it rises for a spike up, it
+falls for a spike down. With ReLU between the layers each map keeps its own matches.
 
-.. math:: y_{(l),1,j} = a_{(l)}(N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l),1}, j)
-          \cdot \mathbf{W}_{(l),1})
+One linear layer, two linear layers and two layers with ReLU are trained on the same recording. The
+table counts what each finds.
 
-If you do not choose one, ``Conv1d`` and ``Dense`` take ``activation="linear"``, as in Keras: the
-dot product is passed on as it is. That is right for a last layer, whose loss wants log-odds. In
-between it undoes the depth of the network. A kernel :math:`\mathbf{k}_{(1)}` followed by
-:math:`\mathbf{k}_{(2)}` is a single kernel, with taps
-
-.. math:: k_m = \sum_{a + b = m} k_{(1),a} \, k_{(2),b}
-
-which is ``np.convolve`` of the two, of length :math:`f_{(1)} + f_{(2)} - 1`. With several feature
-maps in between one adds up over them. The stack trains more weights and can say nothing new.
-
-What can one linear map not say? Spikes here point up or down, as electrodes see them from
-either side, and both count. A score that is linear in the series, plus a bias, obeys
-
-.. math:: y(+\mathbf{x}) + y(-\mathbf{x}) = 2 \, y(\mathbf{0})
-
-so if it rises for the spike that points up, it falls for the one that points down. Two kernels, one
-for each direction, do not help as long as their outputs are just added. With
-``activation="relu"`` each map keeps its own matches and drops the rest: the sum of both rises for
-either. The same layers, with the same number of weights, now find what no linear stack can.
+    python examples/linear_activation.py --plot linear.png
 """
 
 import numpy as np
@@ -39,9 +21,7 @@ FIRST, SECOND, MAPS = 21, 5, 4  # taps of the two layers, feature maps between t
 TAPS = FIRST + SECOND - 1  # of the one kernel that equals two linear ones
 TOLERANCE, EXCLUSION = 2, 12  # samples: between true and found, and between two found
 
-# %%
-# Spikes that point up or down
-# ----------------------------
+# %% Spikes that point up or down
 
 
 def either_way(length, rng):
@@ -57,9 +37,7 @@ def either_way(length, rng):
     return made, x, signs
 
 
-# %%
-# The models
-# ----------
+# %% The models
 # The stack has two layers. All the zeros for its receptive field of 25 samples are added
 # before the first one, so that it and its single equal agree up to the very ends of a series. (With
 # ``padding="same"`` in both layers they would differ in the last two samples at each end.)
@@ -96,9 +74,7 @@ def trained(model, x, y, epochs, rng):
     return model
 
 
-# %%
-# Two linear layers are one
-# -------------------------
+# %% Two linear layers are one
 # The kernel of the one is built from those of the two; nothing is trained here. A Dense layer is
 # the case of one tap: there the sum is the matrix product of the two kernels.
 
@@ -124,9 +100,7 @@ def as_one_layer(model):
     return layer
 
 
-# %%
-# What the models say
-# -------------------
+# %% What the models say
 # The response is the score at the centre of a spike without noise, of amplitude A: +1 points
 # up, -1 down. The best possible score at a known place, the log-odds of "up or down" against
 # "none", is log cosh of A times the square of d', plus a constant: a V with a rounded tip.
@@ -170,9 +144,7 @@ def not_linear(model, x):
     return np.abs(up + down - 2 * none).max()
 
 
-# %%
-# The picture
-# -----------
+# %% The picture
 
 
 def draw(models, test, judged, excerpt):
@@ -190,8 +162,9 @@ def draw(models, test, judged, excerpt):
     line_and_v(axes[0, 0], models, made.template)
     kernels = axes[0, 1]
     plots.kernels(models["ReLU stack"], {"spike": made.template}, kernels)
-    kernels.get_legend().remove()
-    kernels.set_title("ReLU: kernels for both, over a spike (pale)", loc="left", fontsize=10)
+    kernels.set_ylim(top=1.05)
+    kernels.legend(frameon=False, fontsize=7, loc="upper right", ncols=3)
+    kernels.set_title("ReLU: the four kernels, over a spike (pale)", loc="left", fontsize=10)
 
     series, *below = axes[1:, 0]
     t = np.arange(excerpt.start, excerpt.stop)
@@ -285,9 +258,7 @@ def run(options):
         save(draw(models, test, judged, slice(0, 1200)), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
+# %% What the picture shows
 # Above left, the response to a spike of any amplitude. The linear stack can only draw a straight
 # line, and training makes it nearly flat: what one direction gains the other loses. ReLU bends it
 # into a V, flatter than the ideal one, which is told the spike's shape and place. Above right,

@@ -1,27 +1,17 @@
-r"""
-Order and locality: what Dense cannot see
-=========================================
+"""Order and locality, measured: what Dense cannot see.
 
-A Dense unit adds up products. A sum does not ask in which order it is taken:
+The dot product does not change when weights and samples are shuffled alike. More is true: training
+does not notice either. The gradient of each weight is made of the sample that it is multiplied
+with, so it moves along. Shuffle the samples of every series in the same way, and the first weights
+with them. Then each step of gradient descent has the same loss, up to rounding.
 
-.. math:: \Theta^T \cdot \mathbf{x} = \Theta[\text{perm}]^T \cdot \mathbf{x}[\text{perm}]
+A Conv1d kernel reads a few neighbours. In order, a spike fits into one neighbourhood. Shuffled, no
+neighbourhood holds more than a part of it.
 
-Here ``perm`` is any ordering of the samples, and :math:`\Theta` is ``Dense(n, 1).kernel``. So to
-each unit that reads a series there belongs one that reads the shuffled series and says the same.
-More is true: *training* does not notice either. The gradient of each weight is made of the sample
-that it is multiplied with, so it moves along when both move. Shuffle the samples of every series in
-the same way, shuffle the first weights with them, and each step of gradient descent has the
-same loss; the weights stay permutations of one another to the end. To a Dense layer, time is no
-line. Neighbours mean nothing to it.
+Both layers are trained to say whether a series of 128 samples holds a spike, on the series in order
+and on the same ones shuffled. The four runs see the same batches.
 
-A Conv1d kernel reads the neighbourhood :math:`N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l),1}, j)`, a few
-samples that stand next to each other. In a series in order, a spike fits into one neighbourhood. In
-a shuffled one its samples lie scattered, and no neighbourhood holds more than a part of them. That
-is the bet of a convolution: what belongs together stands together. Where it holds, a kernel of 15
-weights is enough. Where it does not, the kernel gets to see scraps.
-
-Both layers are trained here to say whether a series of 128 samples holds a spike, on the
-series in order and on the same ones shuffled. The four runs see the same batches.
+    python examples/order.py --plot order.png
 """
 
 from statistics import NormalDist
@@ -35,9 +25,7 @@ from tinynn import spikes
 LENGTH, CENTRE, TAPS = 128, 60, 15  # of a series, place of its spike, kernel (all in samples)
 DPRIME = 5.0
 
-# %%
-# The series
-# ----------
+# %% The series
 # Noise of unit variance; every second series has a spike at the same place, so that Dense can learn
 # it. Conv1d is not told the place: it takes the largest score of all locations.
 
@@ -61,9 +49,7 @@ def with_and_without(n, rng):
     return rng.normal(size=(n, LENGTH)) + labels * spike_series(), labels
 
 
-# %%
-# The identity, in one line
-# -------------------------
+# %% The identity, in one line
 # Equal to rounding, that is: floating-point sums in another order may differ in the last bit.
 
 
@@ -72,9 +58,7 @@ def identity(theta, x, perm):
     return theta @ x, theta[perm] @ x[perm]
 
 
-# %%
-# Two models and a training loop
-# ------------------------------
+# %% Two models and a training loop
 # The loop is written out, to keep the loss of every single step. The order of the batches
 # comes from its seed: the same for every run.
 
@@ -131,9 +115,7 @@ def four_runs(x, labels, perm, epochs, seed):
     return models, losses
 
 
-# %%
-# What to expect
-# --------------
+# %% What to expect
 # Dense adds up all samples, so it can reach the d' of the whole spike in any order. A kernel adds
 # up one neighbourhood. The best that it can find there is the part of the spike whose samples
 # happen to stand together: its share of the energy, the sum of squares, says how much is lost.
@@ -154,9 +136,7 @@ def energy_in_sight(spike, taps):
     return np.convolve(spike**2, np.ones(taps)).max() / np.sum(spike**2)
 
 
-# %%
-# The picture
-# -----------
+# %% The picture
 
 
 def draw(x, perm, losses):
@@ -238,14 +218,12 @@ def run(options):
         save(draw(x[1], perm, losses), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
-# Above, one series twice. Shuffled, nobody could draw the spike; yet no number is missing. Below
-# left, the two learning curves of Dense lie on each other: the broad pale line and the dashed one.
-# Conv1d learns the series in order well and the shuffled ones badly. It never reaches Dense here,
-# since it is not told the place and must not be misled by the noise at any other. Below right, the
-# two losses of Dense differ by the last bit of a floating-point number, in every step.
+# %% What the picture shows
+# Above, one series twice. Shuffled, the spike cannot be seen any more, yet no number is missing.
+# Below left, the two learning curves of Dense lie on each other: the broad pale line and the dashed
+# one. Conv1d learns the series in order well and the shuffled ones badly. It never reaches Dense
+# here, since it is not told the place and must not be misled by the noise at any other. Below
+# right, the two losses of Dense differ by at most a few last bits of a floating-point number.
 
 if __name__ == "__main__":
     start(command_line(__doc__), run)

@@ -1,31 +1,15 @@
-r"""
-Padding: what the kernel sees at the ends
-=========================================
+"""Padding, measured: which spikes at the ends are found.
 
-A kernel of :math:`f_{(l)}` weights, centred on location :math:`j`, needs the neighbours of
-:math:`j` on both sides. At the ends of :math:`\mathbf{y}_{(l-1)}` some of them do not exist. There
-are two ways out. Either leave those locations out, and the feature map is shorter than the input:
-``padding="valid"``. Or invent the missing neighbours, as a rule zeros, and the feature map keeps
-the input's length :math:`n_{(l-1)}`. Then it matters on which side the zeros go:
+First the layer says itself which inputs each output sees. Then a spike is placed at every location
+of short series, cut off where it reaches beyond an end. E is the share of the spike's energy (the
+sum of its squares) that lies inside the series.
 
-* ``"same"`` puts them on both sides. An even kernel has no middle and needs an odd number of
-  zeros; the odd one goes to the right, as in Keras.
-* ``"same_lower"`` puts the odd one on the left, as NumPy and SciPy do. For an odd kernel it is
-  ``"same"``.
-* ``"causal"`` puts all of them in front: the output at :math:`j` sees no input after :math:`j`. It
-  is centred earlier, so a spike in the middle of its window is reported later, and the last spikes
-  of a series never reach that middle.
+At the end the matched filter sees a cropped spike. Its signal falls to E of the full one, its noise
+to sqrt(E), so it extracts the share E of d'^2. The rest was not recorded. At a threshold of u
+noise units it finds the spike with probability Phi((d' E - u) / sqrt(E)), where Phi is the normal
+distribution function.
 
-``layer.output_length(n)`` says how many outputs there are, and ``layer.output_positions(n)`` which
-input lies under the centre tap of each: needed to turn an output back into a time.
-
-Zeros fill a gap, but they know nothing. Let :math:`E_j` be the share of a spike's energy (the sum
-of its squares) that lies inside the series when it is centred on :math:`j`. At the end the matched
-filter sees a cropped spike: its signal falls to :math:`E_j` of the full one, its noise to
-:math:`\sqrt{E_j}`, so it extracts the share :math:`E_j` of the squared signal-to-noise ratio
-:math:`d'^2`. More is not to be had there: the rest of the spike was not recorded. At a threshold of
-:math:`u` noise units it finds the spike with probability
-:math:`\Phi((d' E_j - u) / \sqrt{E_j})`, where :math:`\Phi` is the normal distribution function.
+    python examples/padding.py --plot padding.png
 """
 
 from statistics import NormalDist
@@ -42,10 +26,7 @@ TAPS = 13  # of the spike in them, and of the kernel
 DPRIME = 5.0  # of a whole spike
 THRESHOLD = 3.0  # in standard deviations of the output's noise
 
-# %%
-# Which inputs an output sees
-# ---------------------------
-#
+# %% Which inputs an output sees
 # Who sees whom? The layer says it itself: with a kernel of ones, an impulse at input t shows up in
 # just those outputs that see t. The steps of each output's window follow from its position; those
 # outside the series are the zeros of the padding.
@@ -69,10 +50,7 @@ def window_steps(padding, size, length=SHORT):
     return first[:, None] + np.arange(size)
 
 
-# %%
-# Spikes at the ends
-# ------------------
-#
+# %% Spikes at the ends
 # Now the ends. Series of 30 samples, in each one spike, at every location in turn; near an end a
 # part of it is cut off, as when a recording starts in the middle of a spike. The detector is the
 # matched filter: the spike's own shape, of unit norm, so that noise leaves it with unit variance.
@@ -128,10 +106,7 @@ def measured(padding, rng, n):
     return recall, (own.mean(axis=1) / own.std(axis=1) / DPRIME) ** 2
 
 
-# %%
-# What theory says
-# ----------------
-#
+# %% What theory says
 # Near the end the noise of the output is smaller too, for zeros are silent.
 # So the fixed threshold is too strict there; one that falls with the noise, u times the square root
 # of E, keeps the rate of false alarms and finds more.
@@ -148,7 +123,6 @@ def adapted_recall(share, threshold=THRESHOLD, dprime=DPRIME):
     return np.array([NormalDist().cdf(dprime * e**0.5 - threshold) for e in share])
 
 
-# %%
 # The strips are drawn from the numbers of the layer, not from what we believe that it does.
 
 
@@ -249,10 +223,7 @@ def run(options):
         save(draw(results, share), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
-#
+# %% What the picture shows
 # Above, a row for each output, a column for each input, a kernel of
 # four weights. Blue cells are inputs that the output sees, hatched ones zeros of the padding; the
 # dot is the centre tap. Below, what happens to spikes at the ends. The measured efficiency follows

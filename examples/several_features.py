@@ -1,30 +1,15 @@
-r"""
-Several features
-================
+"""Several features, trained: three kernels that name three shapes.
 
-One kernel looks for one pattern. A layer may have several, each slid over the same series, each
-with a feature map of its own:
+The series holds spikes of three shapes, as when an electrode hears three neurons. The layer must
+say of each location: nothing, A, B or C. That is a softmax over four classes. "Nothing" needs no
+kernel: only differences of the softmax's inputs matter, so its input is kept at 0. Each map is the
+log-odds of its shape against nothing. In white noise of variance 1, Bayes' rule gives them as
 
-.. math:: \mathbf{y}_{(l),k,j} = a_{(l)}(N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l),k}, j)
-   \cdot \mathbf{W}_{(l),k}), \qquad k = 1, 2, 3 .
+    s_k . N(y, W, j) - |s_k|^2 / 2 + log(p_k / p_0),
 
-In tinynn the three kernels :math:`\mathbf{W}_{(l),1}, \mathbf{W}_{(l),2}, \mathbf{W}_{(l),3}` are
-one array, ``layer.kernel``, of shape :math:`(f_{(l)}, 1, 3)`: taps, channels in, features out. The
-feature maps are the last axis of what ``Conv1d(1, 3, kernel_size=25)`` returns.
-
-Here the series holds spikes of three shapes, as when an electrode hears three neurons, and the
-layer must say of each location: nothing, A, B or C. That is a softmax over four classes,
-``tnn.losses.sparse_categorical_crossentropy``. "Nothing" needs no kernel: only differences of the
-softmax's inputs matter, so its input is kept at 0, and each map is the log-odds of its shape
-against nothing. In white noise of variance 1 these log-odds are, by Bayes' rule,
-
-.. math:: \mathbf{s}_k \cdot N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l),k}, j)
-   - \tfrac12 |\mathbf{s}_k|^2 + \log (p_k / p_0),
-
-a dot product and a bias. So one linear layer is all that it takes, and theory knows its kernels:
-the shapes :math:`\mathbf{s}_k` themselves. It also knows how often two shapes are mistaken for
-each other at a known location: with probability :math:`Q(|\mathbf{s}_k - \mathbf{s}_m| / 2)`, where
-Q is the upper tail of the normal distribution.
+a dot product and a bias. So one linear layer is enough, and theory knows its kernels: the shapes
+s_k themselves. At a known location two shapes are mistaken for each other with probability
+Q(|s_k - s_m| / 2), where Q is the upper tail of the normal distribution.
 
     python examples/several_features.py --plot features.png
 """
@@ -45,10 +30,7 @@ DPRIME, RATE = 5.5, 0.012  # of each shape; spikes per sample, of all three toge
 TOLERANCE, EXCLUSION = 2, 12  # samples
 LOOKS = ((plots.ORANGE, "o"), (plots.BLUE, "s"), (plots.GREEN, "^"))
 
-# %%
-# Three shapes in one series
-# --------------------------
-#
+# %% Three shapes in one series
 # ``tnn.spikes.simulate`` with d' = 0 gives noise and times without overlaps; the shapes are added
 # here. The class of a location is 0 for nothing, or 1, 2, 3 at the centre of a spike.
 
@@ -78,10 +60,7 @@ def mixed(n_series, rng):
     return Mixed(x, kinds, made.times)
 
 
-# %%
-# Three kernels, one softmax
-# --------------------------
-#
+# %% Three kernels, one softmax
 # The layer's three maps, with a 0 for "nothing" put before them, go into the crossentropy. Which
 # class should a location have that is one sample beside a spike's centre? Either answer would
 # do, so those next to a centre get the weight 0 and are not counted.
@@ -125,14 +104,11 @@ def told(x):
     return tnn.conv1d(np.asarray(x, float), kernels, padding="same") + bias
 
 
-# %%
-# From maps to named spikes
-# -------------------------
-#
+# %% From maps to named spikes
 # A spike is a local maximum, above a threshold, of the largest of the three maps; its name is
 # that of the map. The threshold is chosen on a recording of its own, without looking at the names.
 # The location has to be found as well, and where noise moves it by a sample or two the shapes are
-# more alike. So more names are wrong in the tables than the formula says of known locations.
+# more alike. So more names are wrong in the table of true and found names than the formula says.
 
 
 def highest(maps):
@@ -280,10 +256,7 @@ def run(options):
         save(draw(layer, test, thresholds["Learned kernels"]), options.plot)
 
 
-# %%
-# What the picture shows
-# ----------------------
-#
+# %% What the picture shows
 # Each row below the first is one feature: on the left the kernel that it learned (line) over its
 # shape (broad), on the right its map. The three maps come from the same series, and each rises
 # where its own shape is (ticks above). A and B resemble each other, so that a B lifts map 1 too,

@@ -1,32 +1,10 @@
-r"""
-Sliding the kernel: the feature map
-===================================
+"""Sliding the kernel, location by location: the arithmetic, a picture, an animation.
 
-A fully connected unit matches one pattern against the whole input, in one place. A convolutional
-layer keeps the dot product and changes two things: the pattern is short, and the same pattern is
-tried at every location. For each location :math:`j` it does three steps:
+The table shows the inputs that the kernel sees, the products, their sum and the output. Then the
+input is moved by s samples: the feature map moves by s samples too and is otherwise the same
+(equivariance). A Dense layer with weights of its own for each location does not do it.
 
-1. select the neighbourhood :math:`N(\mathbf{y}_{(l-1)}, \mathbf{W}_{(l)}, j)`, the
-   :math:`f_{(l)}` inputs around :math:`j`;
-2. multiply each of them by the weight that lies over it, and add up: a dot product;
-3. apply the activation :math:`a_{(l)}`, here linear: nothing is changed.
-
-The result, one number for each location, is the feature map :math:`\mathbf{y}_{(l)}`. It is large
-where the input looks like the pattern, so it says where the pattern is, and not only that it is
-there somewhere.
-
-In tinynn the input :math:`\mathbf{y}_{(l-1)}` is ``x``, the pattern :math:`\mathbf{W}_{(l)}` is
-``layer.kernel``, its size :math:`f_{(l)}` is ``kernel_size``, and :math:`a_{(l)}` is
-``activation``. Locations are counted from 0. With ``padding="same"`` the series is lengthened by
-zeros at its ends, and the feature map is as long as the input.
-
-The weights do not depend on :math:`j`. So if the input moves by :math:`s` samples, the feature map
-moves by :math:`s` too, and is otherwise the same. This is called equivariance: whatever the kernel
-has learned in one place, it knows in all places.
-
-Look at one location, or at all of them in turn::
-
-    python examples/sliding_kernel.py --position 9 --plot still.png
+    python examples/sliding_kernel.py --position 8 --plot still.png
     python examples/sliding_kernel.py --animate sliding.gif
 """
 
@@ -42,10 +20,7 @@ KERNELS = {3: np.array([0.5, 1.0, -0.5]), 5: np.array([-0.25, 0.5, 1.0, -0.5, 0.
 TIMES = (8, 21)  # the samples of the two spikes
 LENGTH, NOISE = 30, 0.25
 
-# %%
-# The kernel, or filter, and its size
-# -----------------------------------
-#
+# %% The kernel, or filter, and its size
 # A short series with two spikes of the same shape in a little noise. The kernel is given here, not
 # learned, so that every number can be checked with pencil and paper: it rises, peaks and dips, as
 # the spike does.
@@ -72,10 +47,7 @@ def convolution(kernel):
     return layer
 
 
-# %%
-# The neighbourhood, the dot product, the feature map
-# ---------------------------------------------------
-#
+# %% The neighbourhood, the dot product, the feature map
 # First the long way round, exactly as the three steps say; then the layer. The two agree to the
 # last digit that a computer keeps. ``layer.output_positions`` knows on which input each output is
 # centred: on its own location, for this padding.
@@ -98,10 +70,7 @@ def feature_map(x, kernel):
     return tnn.predict(convolution(kernel), x[:, None])[:, 0]
 
 
-# %%
-# Shared weights
-# --------------
-#
+# %% Shared weights
 # Equivariance, measured: move the input, and see whether the feature map moves along. What is
 # moved in at the front is silence, zeros, so it must hold for all samples that have not left the
 # series at the other end. A dense layer with weights of its own for each location does not do it.
@@ -125,10 +94,7 @@ def dense(length, rng):
     return lambda x: tnn.predict(layer, x[None])[0]
 
 
-# %%
-# Location by location
-# --------------------
-#
+# %% Location by location
 # The table shows the arithmetic around the first spike, tap by tap.
 
 
@@ -152,8 +118,7 @@ def show(x, kernel, locations):
         )
 
 
-# %%
-# The picture of one location, and of all locations, one after the other.
+# %% The picture of one location, and of all locations, one after the other
 
 
 def draw(x, kernel, position):
@@ -217,16 +182,13 @@ def arguments():
     """Return the command line."""
     parser = command_line(__doc__, quick="no difference: this example is quick already")
     add = parser.add_argument
-    add("--position", type=int, default=TIMES[0] + 1, metavar="J", help="location of the still")
+    add("--position", type=int, default=TIMES[0], metavar="J", help="location of the still")
     add("--kernel-size", type=int, default=3, metavar="F", help="3 or 5 (default: 3)")
     add("--animate", metavar="FILE", help="save an animation, .gif or .html")
     return parser
 
 
-# %%
-# What the picture shows
-# ----------------------
-#
+# %% What the picture shows
 # Above, the series, and shaded the neighbourhood of a location. In the
 # middle the kernel lies over it as a line, and the bars are the products. Their sum is the orange
 # point below, one entry of the feature map. The animation slides on: the same line, at every

@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 from tinynn import _checks as check
 
 Array = NDArray[Any]
+ONE_CLASS = (
+    "Of several classes take one against the rest: prediction[..., k], or "
+    "prediction.argmax(axis=-1) == k, with target == k."
+)
 
 
 def _numbers(owner: str, name: str, value: Any, *, nan: bool = False) -> Array:
@@ -48,17 +52,18 @@ def _refuse_nan(owner: str, name: str, array: Array) -> None:
         raise ValueError(f"{owner}: {name} is nan at index {place}. Repair it or leave it out.")
 
 
-def _pair(owner: str, prediction: Any, target: Any) -> tuple[Array, Array]:
+def _pair(owner: str, prediction: Any, target: Any, **how: bool) -> tuple[Array, Array]:
     """Return both as arrays of one shape."""
     p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target)
-    return _alike(owner, p, t)
+    return _alike(owner, p, t, **how)
 
 
-def _alike(owner: str, p: Array, t: Array) -> tuple[Array, Array]:
+def _alike(owner: str, p: Array, t: Array, *, yes_or_no: bool = False) -> tuple[Array, Array]:
     if p.shape != t.shape:
+        advice = "Reshape one of them; broadcasting would compare every pair."
         raise ValueError(
             f"{owner}: prediction and target must have equal shapes, got {p.shape} and {t.shape}. "
-            "Reshape one of them; broadcasting would compare every pair."
+            f"{ONE_CLASS if yes_or_no and p.size != t.size else advice}"
         )
     return p, t
 
@@ -70,7 +75,7 @@ def _truth(owner: str, target: Array) -> NDArray[np.bool_]:
         _refuse_nan(owner, "target", target)
         raise ValueError(
             f"{owner}: target must be labels 0 and 1, got values from {target.min()} to "
-            f"{target.max()}."
+            f"{target.max()}. {ONE_CLASS}"
         )
     return target > 0.5
 
@@ -80,7 +85,7 @@ def _yes(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what is predicted to be yes, and what is."""
     p, t = _numbers(owner, "prediction", prediction), _numbers(owner, "target", target, nan=True)
-    return _sides(owner, *_alike(owner, p, t), threshold)
+    return _sides(owner, *_alike(owner, p, t, yes_or_no=True), threshold)
 
 
 def _sides(
@@ -240,7 +245,7 @@ def auc(prediction: Any, target: Any) -> float:
     >>> auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.75
     """
-    scores, labels = _pair("auc", prediction, target)
+    scores, labels = _pair("auc", prediction, target, yes_or_no=True)
     true = _truth("auc", labels)
     yes, no = scores[true], np.sort(scores[~true])
     if not yes.size or not no.size:
@@ -257,7 +262,7 @@ def average_precision(prediction: Any, target: Any) -> float:
     >>> average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.8333333333333333
     """
-    scores, labels = _pair("average_precision", prediction, target)
+    scores, labels = _pair("average_precision", prediction, target, yes_or_no=True)
     true, scores = _truth("average_precision", labels).ravel(), scores.ravel()
     if not true.any():
         return math.nan

@@ -398,6 +398,17 @@ def fresh(make: Callable[[], np.ndarray]) -> Any:
 
     It is how :func:`tinynn.compile` gets new random numbers, or whatever else is to be made anew.
 
+    Parameters
+    ----------
+    make : callable
+        A function without arguments that returns an array.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> fresh(lambda: rng.integers(10, size=3))
     array([8, 6, 5])

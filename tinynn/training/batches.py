@@ -57,6 +57,11 @@ def paired(owner: str, x: Any, y: Any, *, empty: bool = False) -> tuple[np.ndarr
     return xs, ys
 
 
+def count(samples: int, size: int) -> int:
+    """Return how many batches samples make, the last of which may be smaller."""
+    return -(-samples // size)
+
+
 def cut(
     arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0,
     part: tuple[int, int] = (0, 1),
@@ -86,7 +91,7 @@ class Batches:
 
     def __len__(self) -> int:
         n = len(self.x)
-        return n // self.size if self.drop_last else -(-n // self.size)
+        return n // self.size if self.drop_last else count(n, self.size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = None if self.rng is None else self.rng.permutation(len(self.x))
@@ -99,10 +104,35 @@ def batches(
 ) -> Batches:  # fmt: skip
     """Cut samples into mini-batches: an iterable of pairs ``(x_batch, y_batch)`` with a length.
 
-    ``x``: (samples, ...), ``y``: (samples, ...); the pieces are copies. With ``shuffle`` each
-    iteration draws a new order from ``rng``, a Generator or a seed. The last batch may be smaller
-    unless ``drop_last``. Raises ValueError if the lengths differ, TypeError for what is no array.
+    Parameters
+    ----------
+    x : (samples, ...) array_like
+        The input.
+    y : (samples, ...) array_like
+        The targets.
+    batch_size : int
+        Samples of a batch. The last batch may be smaller.
+    shuffle : bool, default True
+        Whether each iteration draws a new order.
+    rng : Generator or int, default None
+        What the orders are drawn from. An int is a seed.
+    drop_last : bool, default False
+        Whether a last batch that is smaller is left out.
 
+    Returns
+    -------
+    Batches
+        Its pieces are copies. ``len()`` is the number of batches.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or no batch is left.
+    TypeError
+        For what is no array of numbers.
+
+    Examples
+    --------
     >>> [y.tolist() for x, y in batches(np.zeros((5, 2)), np.arange(5), 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     """

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +48,9 @@ class Run:
         self.model, self.loss, self.optimizer, self.step = model, loss, optimizer, step
         self.epochs, self.data, self.held_out = epochs, data, held_out
         self.metrics, self.callbacks, self.group = metrics, callbacks, group
-        for source in [data, held_out] if held_out else [data]:
+        for source in [data, held_out] if held_out is not None else [data]:
             source.part = group.part
-        self.history = History()
+        self.history = History(notes=_left_out(model, optimizer))
         self.keeper: Kept | None = None
         self.epoch = self.batch = self.samples = 0
         self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
@@ -61,9 +62,9 @@ class Run:
         self._first = True  # no batch has come yet
         self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
         self.watched = bool(self._watching)  # by one of the group
-        between = [getattr(metric, "func", metric) for _, metric in metrics]
+        between = [metric.func if isinstance(metric, partial) else metric for _, metric in metrics]
         between += [] if isinstance(data, Samples) else [type(data.batches)]
-        own = all(part.__module__.startswith("tinynn.") for part in between)
+        own = all(str(getattr(part, "__module__", "")).startswith("tinynn.") for part in between)
         self._alone = own and not self._watching
 
     # ------------------------------------------------------------ its state
@@ -352,6 +353,14 @@ class Run:
     def _as_samples(self, x: np.ndarray, size: int) -> AbstractContextManager[None]:
         advice = "Add a batch axis: x[None] and y[None]."
         return one_series_refused("fit", self.model, x, size, advice)
+
+
+def _left_out(model: Layer, optimizer: Optimizer) -> list[str]:
+    """Return a note on parameters that the optimizer does not hold, if there are any."""
+    held = {id(p) for p in optimizer.parameters}
+    paths = [path for path, p in model.named_parameters() if id(p) not in held]
+    note = f"the optimizer does not hold {', '.join(paths)}, which will not change"
+    return [note] if paths else []
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
