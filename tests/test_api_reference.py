@@ -9,7 +9,16 @@ import pytest
 import tinynn as tnn
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
-MODULES = ("callbacks", "distributed", "losses", "metrics", "plots", "schedules", "spikes", "testing")
+MODULES = (
+    "callbacks",
+    "distributed",
+    "losses",
+    "metrics",
+    "plots",
+    "schedules",
+    "spikes",
+    "testing",
+)
 HIDDEN = ((tnn.losses, "get"), (tnn.metrics, "get"))  # for fit alone
 
 

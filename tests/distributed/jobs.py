@@ -29,9 +29,20 @@ def environment():
     return {**os.environ, **given}
 
 
-def run(ranks, script, *arguments, timeout=100):
-    """Return a job that has ended."""
-    return subprocess.run(
-        command(ranks, script, *arguments),
-        capture_output=True, text=True, timeout=timeout, env=environment(), check=False,
+def start(ranks, script, *arguments):
+    """Return a job that has begun."""
+    return subprocess.Popen(
+        command(ranks, script, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(), start_new_session=True,
     )  # fmt: skip
+
+
+def run(ranks, script, *arguments, timeout=100):
+    """Return a job that has ended, and what it has written; one that hangs is ended."""
+    job = start(ranks, script, *arguments)
+    try:
+        return job, *job.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        job.terminate()  # which mpiexec passes on, so that no rank is left
+        out, err = job.communicate()
+        return job, out, f"{err}\nit was ended after {timeout} s, for it hung"

@@ -24,14 +24,14 @@ def cases():
 @pytest.fixture(scope="module")
 def job():
     """Return what one job of four ranks says of all cases, and all else that it has written."""
-    done = jobs.run(4, SCRIPT)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    _, out, err = jobs.run(4, SCRIPT)
+    lines = [line for line in out.splitlines() if line.startswith("{")]
     told = {(line["case"], line["ranks"]): line["fault"] for line in map(json.loads, lines)}
-    return told, done.stdout[-2000:] + done.stderr[-2000:]
+    return told, f"{out[-2000:]}\n{err[-2000:]}"
 
 
 @pytest.mark.parametrize(("name", "ranks"), list(cases()))
 def test_case(job, name, ranks):
     told, rest = job
-    assert (name, ranks) in told, f"it was not run, for another one failed before:\n{rest}"
+    assert (name, ranks) in told, f"it hung, or an earlier one failed:\n{rest}"
     assert not told[name, ranks], told[name, ranks]
