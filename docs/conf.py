@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 
 import lessons  # noqa: E402
 import named  # noqa: E402
+import terms  # noqa: E402
 
 project = "tinynn"
 copyright = "2026, the tinynn authors"
@@ -46,7 +47,7 @@ nitpicky = True
 smartquotes = False  # in code and outside it, -- is two hyphens
 
 # Markdown.
-myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
 
@@ -127,5 +128,6 @@ def setup(app):
 
     app.connect("autodoc-process-docstring", escape)
     app.connect("doctree-resolved", named.link)
+    app.connect("doctree-resolved", terms.link)
     app.connect("source-read", lessons.arrange)
     app.connect("builder-inited", lessons.make_downloads, priority=900)  # after the gallery

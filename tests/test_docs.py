@@ -8,9 +8,13 @@ in which line the code stands, and in a block marked ``text roughly``. ``...`` s
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import tinynn as tnn
 
 from .test_layering import CEILINGS
 
@@ -21,7 +25,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted(p for p in DOCS.rglob("*.md") if not BUILT & set(p.relative_to(DOCS).parts)),
 ]
-GALLERY = DOCS / "lecture" / "examples"  # made of examples/*.py while the site is built
+GALLERY = DOCS / "lecture" / "lessons"  # made of lessons/*.py while the site is built
 
 BLOCK = re.compile(
     r"^```python\n(.*?)^```\n(?:```text( roughly)?\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
@@ -201,6 +205,27 @@ def test_the_dark_picture_of_the_readme_is_that_of_the_light_one(monkeypatch):
     assert (DOCS / "images" / "first-dark.svg").read_text() == dark(light)
 
 
+def test_dark_swaps_ink_and_paper_and_keeps_hues(monkeypatch):
+    pytest.importorskip("docutils")
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    from two_tones import dark, darkened
+
+    assert darkened("#ffffff") == darkened("#fff") == "#141414"
+    assert darkened("#000000") == "#dbdbdb"
+    assert darkened("#56b4e9") == darkened("#56B4E9") != darkened("#0072b2")
+    picture = '<svg><path style="fill: #ffffff; stroke: #000000"/><use xlink:href="#fade"/></svg>'
+    assert dark(picture) == (
+        '<svg fill="#dbdbdb"><path style="fill: #141414; stroke: #dbdbdb"/>'
+        '<use xlink:href="#fade"/></svg>'
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_drawn_picture_says_what_is_to_be_seen(page):
+    options = re.findall(r"^```\{drawn\}\n(.*)$", page.read_text(), re.MULTILINE)
+    assert [line for line in options if not re.match(r":alt: \w.{20}", line)] == []
+
+
 def test_every_path_on_the_readmes_map_exists():
     text = (ROOT / "README.md").read_text()
     paths = re.findall(r"^\| `([\w./-]+)`", text, re.MULTILINE)
@@ -215,16 +240,6 @@ def test_the_budget_is_that_of_the_layering_test():
 
 
 # Pages whose sentences are not all short yet. A page that is mended leaves the list.
-LONG_WINDED = (
-    "docs/changes.md",
-    "docs/contributing.md",
-    "docs/cookbook/class-imbalance.md",
-    "docs/how/adding-an-op.md",
-    "docs/how/conventions.md",
-    "docs/how/convolution.md",
-    "docs/how/design.md",
-    "docs/lecture/index.md",
-)
 WORDS = 25
 NOTE = re.compile(
     r"^(`{3,}|:{3,})\{(?:note|tip|hint|important|warning|admonition|dropdown|seealso)\}.*?\n(.*?)^\1$",
@@ -273,7 +288,58 @@ def test_words_of_prose_are_counted(text, counts):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_sentences_are_short(page):
     long = [s for s in sentences(page.read_text()) if words(s) > WORDS]
-    if page_name(page) in LONG_WINDED:
-        assert long, "all sentences are short: take the page off the list"
-    else:
-        assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+    assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "lessons").glob("*.py")), ids=lambda p: p.stem)
+def test_sentences_of_a_lesson_are_short(path):
+    text = re.sub(r":\w+:`[^`]*`", "`x`", path.read_text())
+    parts = [text.split('"""')[1]]
+    parts += re.findall(r"^# %%\n((?:#.*\n)+)", text, re.MULTILINE)
+    prose = "\n\n".join(re.sub(r"^#(?: ?\.\. .*| ?:.*| -+$)?", "", p, flags=re.M) for p in parts)
+    prose = re.sub(r"^\.\. math::(?:.*\n)(?: +.*\n)*", "", prose, flags=re.M)
+    prose = re.sub(r"^ *(?:\*|\d\.) ", "\n- ", re.sub(r"^ +", "", prose, flags=re.M), flags=re.M)
+    long = [s for s in sentences(prose) if words(s) > WORDS]
+    assert long == [], "\n".join(f"{words(s)} words: {s}" for s in long)
+
+
+def test_the_cheat_sheet_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "reference" / "cheat-sheet.md").read_text()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 50, 1)).astype("float32")
+    score = rng.normal(size=(2000, 1))
+    names = {
+        "tnn": tnn, "np": np, "partial": partial, "array": x[0, :, 0].astype(float),
+        "inputs": 3, "units": 2, "channels": 1, "c": 1, "filters": 2, "kernel_size": 3,
+        "length": 50, "f": tnn.tanh, "p": np.full(3, 0.5), "steps": 10,
+        "a": tnn.Conv1d(1, 1, 3, padding="same"), "b": tnn.Conv1d(1, 1, 3, padding="same"),
+        "model": tnn.Conv1d(1, 1, 5, padding="same", activation="sigmoid", rng=0),
+        "probabilities": np.full((4, 3), 1 / 3), "classes": np.array([0, 1, 2, 0]),
+        "forward": np.square, "backward": lambda dy, x: 2 * x * dy, "layer": tnn.Dense(3, 2),
+        "score": score, "times": np.arange(50, 2000, 100), "recording": score,
+    }  # fmt: skip
+    names["optimizer"] = tnn.SGD(names["model"].parameters(), 0.01)
+    given = {  # what else a block needs
+        "**Training**": {"x": x, "y": (rng.random(x.shape) < 0.1).astype("float32")},
+        "**Losses and rates**": {"y": np.array([0.0, 1.0, 1.0])},
+        "**Gradient checks**": {"x": rng.normal(size=3), "inputs": [rng.normal(size=4)]},
+        "**When it goes wrong**": {"x": x},
+    }
+    for head, block in re.findall(
+        r"^(\*\*.*\*\*).*\n```\{code-block\} python\n((?:.*\n)*?)```$", text, re.M
+    ):
+        names |= given.get(head, {})
+        exec(compile(block, head, "exec"), names)
+
+
+def test_the_glossary_is_in_order_and_each_term_is_used_on_a_page():
+    text = (DOCS / "reference" / "glossary.md").read_text()
+    terms = re.findall(r"^(\S.*)\n    ", text.split("```{glossary}")[1], re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    pages = [page.read_text() for page in PAGES if page.name != "glossary.md"]
+    lessons = [path.read_text() for path in (DOCS / "lessons").glob("*.py")]
+    everything = "\n".join(pages + lessons)
+    assert [
+        t for t in terms if not re.search(rf"(?<!\w){re.escape(t)}s?(?!\w)", everything, re.I)
+    ] == []

@@ -1,8 +1,10 @@
 """The examples keep what they promise, and say what is wrong with a wrong file."""
 
+import importlib
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +142,7 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
     good = recording / "events.csv"
     for name, options, message in (
         ("nowhere.npy", (), "nowhere.npy: there is no such file"),
-        ("x.wav", (), "the file must be .npy, .npz or .csv, not '.wav'"),
+        ("x.wav", (), "the file must be .npy, .npz, .csv, .edf, .bdf or a WFDB record"),
         ("nan.npy", (), "3000 values are missing or not finite, the first at row 1"),
         ("short.npy", (), "100 samples at 250 Hz are 0.4 s; at least 10 s are needed"),
         ("flat.npy", (), "all values are the same"),
@@ -151,7 +153,7 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
         ("empty.csv", (), "empty.csv holds no numbers"),
         ("x.csv", (), "has the columns sample, lead; choose one with --column"),
         ("x.csv", ("--column", "V1"), "has no column 'V1'; it has sample, lead"),
-        ("x.npy", (), "training needs the beats: give --events, or --model"),
+        ("x.npy", (), "x.npy: give --events, or --model to use a trained one"),
         ("x.npy", ("--events", recording / "seconds.csv"), "must be whole sample numbers"),
         ("x.npy", ("--events", recording / "late.csv"), "sample numbers must lie in 0..22499"),
         ("x.npy", ("--events", good, "--split", 0.9, 0.2), "two positive shares below 1"),
@@ -160,6 +162,194 @@ def test_wrong_files_are_named_with_what_is_wrong(recording):
     ):
         assert message in beats(recording, name, *options, code=2).replace("\n", " "), name
     assert "needs its --rate" in run("detect_heartbeats.py", "--recording", "x.npy", code=2)
+
+
+# ---------------------------------------------------------------- heartbeats from WFDB and EDF
+
+
+def quiet(name):
+    """Import a package, without what it warns of; skip the test where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip(name, reason=f"{name} is not installed (extra ecg)")
+
+
+def lead(seconds, rate, seed):
+    """Return beats as seen by a lead, in millivolts, and their sample numbers."""
+    beat = spikes.waveform("triphasic", round(0.12 * rate))
+    made = spikes.simulate(
+        seconds * rate, rate=1.15 / rate, dprime=25, template=beat, refractory=rate // 2,
+        noise=[0.8], rng=seed,
+    )  # fmt: skip
+    drift = 4 * np.sin(np.arange(seconds * rate) / rate / 3)
+    return (made.x[0, :, 0] + drift) / 10, made.times[0]
+
+
+def write_record(folder, name, rate=360, seconds=100, seed=0, annotators=("atr",), shift=0):
+    """Write a record as those of the MIT-BIH database are: two channels, beats and other marks."""
+    wfdb = quiet("wfdb")
+    x, beats = lead(seconds, rate, seed)
+    noise = np.random.default_rng(seed).normal(0, 0.1, len(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wfdb.wrsamp(
+            name, fs=rate, units=["mV", "mV"], sig_name=["MLII", "V5"], fmt=["212", "212"],
+            p_signal=np.column_stack([x, noise]), write_dir=str(folder),
+        )  # fmt: skip
+        at = np.concatenate([beats, beats[:-1] + rate // 4, [seconds * rate + 50]])
+        marks = [*"NVLRAF/fQ?"] * len(beats)
+        marks = [*marks[: len(beats)], *(["+", "~", "!", "|"] * len(beats))[: len(beats) - 1], "N"]
+        order = np.argsort(at)
+        for annotator in annotators:
+            wfdb.wrann(
+                name, annotator, at[order] + shift, symbol=[marks[i] for i in order],
+                write_dir=str(folder), fs=rate,
+            )  # fmt: skip
+    return beats
+
+
+def write_edf(path, marks=("N", "V"), rate=250, seconds=100, seed=5):
+    edf = quiet("pyedflib")
+    x, beats = lead(seconds, rate, seed)
+    how = {"dimension": "mV", "physical_max": 20, "physical_min": -20, "digital_max": 32767}
+    how |= {"digital_min": -32768, "transducer": "", "prefilter": ""}
+    with edf.EdfWriter(str(path), 2) as file:
+        file.set_number_of_annotation_signals(4)  # one holds one annotation a second
+        file.setSignalHeaders([
+            {"label": "EEG C3", "sample_frequency": 100, **how},
+            {"label": "ECG II", "sample_frequency": rate, **how},
+        ])  # fmt: skip
+        file.writeSamples([np.zeros(100 * seconds), x])
+        for i, t in enumerate(beats if marks else ()):
+            file.writeAnnotation(t / rate, -1, marks[i % len(marks)])
+        file.writeAnnotation(3.0, -1, "Lights off")
+    return beats
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    write_record(folder, "100")
+    write_record(folder, "101", rate=128, seed=1)
+    write_record(folder, "102", seed=2, annotators=("qrs", "man"))
+    write_edf(folder / "night.edf")
+    return folder
+
+
+def hearts(*options, **more):
+    return run("detect_heartbeats.py", "--quick", *options, **more)
+
+
+def test_a_record_is_read_with_the_beats_among_its_annotations(records):
+    text = hearts("--recording", records / "100")
+    assert "channel MLII of MLII, V5; --column chooses another" in text
+    assert "labelled beats: the atr annotations" in text
+    assert "1 labelled beats beyond its end are left out" in text
+    assert f1_scores(text)["trained detector"] > 0.97
+    assert re.search(r"^missed [\d.]+ and false [\d.]+ beats an hour$", text, re.MULTILINE)
+    assert re.search(r"^F1 [\d.]+, 95 % confidence", text, re.MULTILINE)
+    for name in ("100.hea", "100.dat"):
+        assert hearts("--recording", records / name).splitlines()[-2:] == text.splitlines()[-2:]
+    assert "choose with --annotator" in hearts("--recording", records / "102", code=2)
+    assert (
+        f1_scores(hearts("--recording", records / "102", "--annotator", "qrs"))["trained detector"]
+        > 0.97
+    )
+
+
+def test_an_edf_is_read_with_the_beats_among_its_annotations(records):
+    text = hearts("--recording", records / "night.edf")
+    assert "channel ECG II of EEG C3, ECG II" in text
+    assert "labelled beats: annotations in the file" in text
+    assert f1_scores(text)["trained detector"] > 0.97
+
+
+def test_several_records_give_a_table_that_adds_up(records):
+    three = [records / "100", records / "101", records / "night.edf"]
+    found = records / "found.csv"
+    text = hearts("--recording", *three, "--found", found, "--save", records / "all.npz")
+    row = r"^(\S+) +(\d+) +(\d+) +(\d+) +([\d.]+) +([\d.]+) +[\d.]+ +[\d.]+ +([\d.]+)$"
+    rows = [[name, *map(float, rest)] for name, *rest in re.findall(row, text, re.MULTILINE)]
+    assert [row[0] for row in rows] == [*map(str, three), "all"]
+    parts, whole = np.array([row[1:] for row in rows[:3]]), np.array(rows[3][1:])
+    np.testing.assert_array_equal(parts[:, :3].sum(axis=0), whole[:3])
+    hour = 3 * 0.3 * 100 / 3600  # of which the rest is for training and the threshold
+    np.testing.assert_allclose(whole[3:5], whole[1:3] / hour, atol=0.06, rtol=0.01)
+    assert (parts[:, 5] > 0.97).all()
+    lines = found.read_text().splitlines()
+    assert lines[0] == "recording,seconds"
+    assert len(lines) > 60
+    each = hearts("--recording", *three, "--each")
+    assert f1_scores(each)["trained detector"] > 0.97
+    later = hearts("--recording", *three[:2], "--model", records / "all.npz")
+    assert "2 recordings, all of each" in later
+
+
+def malformed(records, folder):
+    """Write files with something wrong in each; yield options and what the error says."""
+    for name in ("100.hea", "100.dat", "100.atr"):
+        data = (records / name).read_bytes()
+        (folder / name).write_bytes(data)
+    head, data = (folder / "100.hea").read_text(), (folder / "100.dat").read_bytes()
+    notes, edf = (folder / "100.atr").read_bytes(), (records / "night.edf").read_bytes()
+
+    def record(name, head=head, data=data, notes=notes):
+        for suffix, part in (("hea", head.replace("100", name)), ("dat", data), ("atr", notes)):
+            if part is not None:
+                part = part.encode() if isinstance(part, str) else part
+                (folder / f"{name}.{suffix}").write_bytes(part)
+        return "--recording", folder / name
+
+    def edf_of(name, data):
+        (folder / name).write_bytes(data)
+        return "--recording", folder / name
+
+    yield record("a0", data=None), "cannot be read: is"
+    for n, size in enumerate((0, 4, 11, 20, 30, len(head) // 2 - 6)):
+        yield record(f"a{n + 1}", head=head[:size]), "cannot be read: is"
+    yield record("b0", data=data[:-999]), "cannot be read: is"
+    yield record("b1", data=b""), "cannot be read: is"
+    yield record("b2", notes=notes[:9]), "b2.atr cannot be read: is the file whole?"
+    yield record("b3", notes=b""), "b3.atr mark no beats (they hold: nothing)"
+    yield record("b4", notes=None), "training needs the beats of"
+    yield record("b5", head="\x00junk\n"), "cannot be read: is"
+    yield record("b6", head=head.replace(" 360 ", " 0 ")), "cannot be read: is"
+    yield record("b7", head=head.replace(" 360 ", " 20 ")), "20 samples a second; at least 30"
+    good = "--recording", folder / "100"
+    yield ("--recording", folder / "nowhere"), "there is no such file, nor"
+    (folder / "lone.dat").write_bytes(b"0")
+    yield ("--recording", folder / "lone.dat"), "lone.hea is missing"
+    yield (*good, "--column", "V9"), "has no channel 'V9'; it has MLII, V5."
+    yield (*good, "--annotator", "qrs"), "has no annotations"
+    yield (*good, "--rate", 250), "has 360 Hz, not --rate 250; leave --rate out"
+    yield (*good, "--tolerance", 2), "--tolerance must lie between 0 and 1 s"
+    yield (*good, "--events", "a.csv", "b.csv"), "a file for each recording: 1, got 2"
+    yield (*good, "--each", "--save", folder / "x.npz"), "with --each there are several"
+    for n, size in enumerate((0, 10, 300, 900)):
+        yield edf_of(f"c{n}.edf", edf[:size]), "its EDF header is none, or cut"
+    yield edf_of("c4.edf", edf[:-500]), "is cut short: it has"
+    yield edf_of("c5.edf", b"junk" * 1000), "its EDF header is none, or cut"
+    whole = "--recording", records / "night.edf"
+    yield (*whole, "--column", "V1"), "has no channel 'V1'; it has EEG C3, ECG II."
+    yield (*whole, "--column", "EEG C3"), "all values are the same"
+    yield (*whole, "--rate", 100), "has 250 Hz, not --rate 100"
+    yield (*whole, "--annotator", "atr"), "--annotator is for WFDB records"
+    write_edf(folder / "sleep.edf", marks=())
+    yield ("--recording", folder / "sleep.edf"), "its annotations mark no beats (Lights off)"
+
+
+def test_malformed_records_and_edf_files_are_one_line(records, tmp_path, monkeypatch, capfd):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("detect_heartbeats")
+    for options, message in malformed(records, tmp_path):
+        command = ["detect_heartbeats.py", "--quick", *map(str, options)]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as caught:
+            example.start(example.arguments(), example.run)
+        told = capfd.readouterr().err.splitlines()
+        assert caught.value.code == 2, command
+        assert message in told[-1], command
+        assert "Traceback" not in told, command
 
 
 def test_the_packaged_recording(tmp_path):

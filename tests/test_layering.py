@@ -50,13 +50,13 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "kernels": 1_100,
     "autodiff": 4_010,
     "nn": 2_600,
-    "training": 5_110,
+    "training": 5_140,
     "replay": 2_800,
     "testing": 3_010,
     "debugging": 755,
     "distributed": 430,
     "spikes": 2_000,
-    "": 22_950,
+    "": 23_500,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()

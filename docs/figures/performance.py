@@ -10,8 +10,8 @@ PAGE = Path("../how/performance-figures.md")  # Sphinx runs the script in its ow
 COLUMNS = {"PyTorch": "#0072B2", "JAX": "#009E73", "tinynn eager": "#E69F00"}
 UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
-table = PAGE.read_text().split("One core, one thread each:")[1].split("Two cores")[0]
-lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+table = PAGE.read_text().split("One core, one thread each:")[1].split("\n\n")[1]
+lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
 names, rows = ["", *(name.strip() for name in lines[0])], lines[2:]
 times = {}
 for row in rows:

@@ -39,22 +39,33 @@ def model_of(name, normalised):
     return tnn.Sequential(layers)
 
 
-def step(name, batch, comm, normalised=False, seconds=0.6):
-    """Return the seconds of a step, the least of the epochs that fit the time."""
-    length = MODELS[name][1]
-    x = np.random.default_rng(0).normal(size=(batch * 4, length, 1)).astype("float32")
-    ends = [time.perf_counter()]
+class Timed:
+    """Batches, or a rank's share of them, and when each was asked for."""
 
-    def note(epoch, logs):
-        ends.append(time.perf_counter())
-        return epoch > 3 and ends[-1] - ends[0] > seconds
+    def __init__(self, batch, length, rank, ranks):
+        x = np.random.default_rng(0).normal(size=(batch, length, 1)).astype("float32")
+        self.x = x[batch * rank // ranks : batch * (rank + 1) // ranks]
+        self.y, self.asked = np.abs(self.x), []
 
-    model = model_of(name, normalised)
+    def __len__(self):
+        return 40
+
+    def __iter__(self):
+        for _ in range(40):
+            self.asked.append(time.perf_counter())
+            yield self.x, self.y
+
+
+def step(name, batch, comm, normalised=False, seconds=0.8):
+    """Return the seconds of a step, the least there is: others may use the machine."""
+    data = Timed(batch, MODELS[name][1], comm.Get_rank(), comm.Get_size())
+    model, begin = model_of(name, normalised), time.perf_counter()
     tnn.fit(
-        model, x, np.abs(x), loss="mse", optimizer=tnn.SGD(model.parameters(), 1e-4), epochs=1000,
-        batch_size=batch, rng=0, threads=1, progress=False, callbacks=[note], communicator=comm,
+        model, data, loss="mse", optimizer=tnn.SGD(model.parameters(), 1e-4), epochs=100,
+        threads=1, progress=False, communicator=comm,
+        callbacks=[lambda epoch, logs: time.perf_counter() - begin > seconds],
     )  # fmt: skip
-    return min(np.diff(ends)[1:]) / 4
+    return min(np.diff(data.asked)[2:])
 
 
 def all_reduce(comm, size):
@@ -99,7 +110,7 @@ def least(a, b):
     return {k: least(a[k], b[k]) if isinstance(b[k], dict) else min(a[k], b[k]) for k in b}
 
 
-def batch(sample, parameters, latency, bandwidth, ranks, efficiency):
+def size_for(sample, parameters, latency, bandwidth, ranks, efficiency):
     """Return the batch at which so many machines reach an efficiency, by the model."""
     hops = 2 * math.log2(ranks) * latency
     moved = 2 * (ranks - 1) / ranks * 4 * parameters / bandwidth
@@ -140,7 +151,7 @@ def main():
         count = sum(p.size for p in model_of(name, False).parameters())
         sample = first[f"{name} {BATCHES[-1]} False"] / BATCHES[-1]
         for network, (latency, bandwidth) in NETWORKS.items():
-            sizes = [batch(sample, count, latency, bandwidth, ranks, 0.9) for ranks in RANKS]
+            sizes = [size_for(sample, count, latency, bandwidth, ranks, 0.9) for ranks in RANKS]
             row = "".join(f" {size} |" for size in sizes)
             print(f"| {name} | {count:,} | {1e6 * sample:.0f} | {network} |{row}")
 

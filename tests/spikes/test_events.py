@@ -1,11 +1,13 @@
 """Events are the local maxima above the threshold, the highest first, none too close."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinynn.spikes import find_events
+from tinynn.spikes import events, find_events
 
 
 def events_by_the_definition(score, threshold, exclusion):
@@ -38,6 +40,53 @@ def test_events_are_those_of_the_definition(score, threshold, exclusion):
     found = find_events(score, threshold, exclusion=exclusion)
     assert found.dtype == np.int64
     assert found.tolist() == events_by_the_definition(score, threshold, exclusion)
+
+
+@given(
+    score=st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    exclusion=st.sampled_from([0, 1, 2, 2.5, 3, 7, 100]),
+    block=st.integers(1, 9),
+    many=st.integers(0, 4),
+)
+def test_no_event_depends_on_how_a_score_is_cut_into_blocks(score, exclusion, block, many):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "BLOCK", block)
+        patch.setattr(events, "MANY", many)
+        found = find_events(score, -1, exclusion=exclusion)
+    assert found.tolist() == events_by_the_definition(score, -1, exclusion)
+
+
+@given(
+    times=st.lists(st.integers(0, 99), unique=True, max_size=40).map(sorted),
+    exclusion=st.integers(0, 30),
+    seed=st.integers(0, 9),
+)
+def test_the_highest_are_those_that_none_around_exceeds(times, exclusion, seed):
+    heights = np.random.default_rng(seed).integers(0, 5, len(times)).astype(float)
+    expected = [
+        all(
+            (-heights[i], i) <= (-heights[j], j)
+            for j in range(len(times))
+            if abs(times[i] - times[j]) <= exclusion
+        )
+        for i in range(len(times))
+    ]
+    found = events.highest(np.array(times, np.int64), heights, exclusion)
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("threshold", [3.0, -np.inf])
+def test_memory_is_below_a_quarter_of_the_scores_also_where_every_maximum_counts(threshold):
+    score = np.random.default_rng(0).standard_normal(3_000_000, np.float32)
+    find_events(score[:1000], threshold, exclusion=20)
+    tracemalloc.start()
+    try:
+        found = find_events(score, threshold, exclusion=20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found) > 3_000
+    assert peak - 2 * found.nbytes < score.nbytes / 4
 
 
 @given(

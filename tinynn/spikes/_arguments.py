@@ -1,5 +1,6 @@
 """Checks on the arguments that several functions for spikes have in common."""
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,20 @@ def real_array(owner: str, name: str, value: Any) -> NDArray[Any]:
         kind = f"a {array.dtype} array" if isinstance(value, np.ndarray) else check.shown(value)
         raise TypeError(f"{owner}: {name} must be an array of real numbers, got {kind}.")
     return array
+
+
+def demand_file(owner: str, x: NDArray[Any]) -> None:
+    """Refuse a memory map whose file was cut short: to read behind its end kills the process."""
+    array: Any = x
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        needed, there = array.offset + array.nbytes, array.base.size()
+        if there < needed:
+            raise ValueError(
+                f"{owner}: the file of x was cut short while it was mapped: {array.filename} has "
+                f"{there} of {needed} bytes. Map what is there, or restore the file."
+            )
 
 
 def numbers(owner: str, name: str, value: Any, *, finite: bool = True) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynn import _checks as check
-from tinynn.spikes._arguments import Array, real_array, vector
+from tinynn.spikes._arguments import Array, demand_file, real_array, vector
 
 SHAPE = (0.5, 1.0, 0.5)
 EXACT = 100_000  # samples, up to which robust_scale looks at all
@@ -98,6 +98,7 @@ def robust_scale(x: ArrayLike, axis: int = 0) -> tuple[NDArray[Any], NDArray[Any
         raise ValueError(
             f"robust_scale: x must hold samples along axis {axis}, got shape {array.shape}."
         )
+    demand_file("robust_scale", array)
     array = np.moveaxis(array, axis, 0)
     n = len(array)
     if n > EXACT:
@@ -148,6 +149,7 @@ def recording(owner: str, x: Any) -> NDArray[Any]:
         raise ValueError(
             f"{owner}: x must be (length, channels), got shape {array.shape}. Is it x.T?"
         )
+    demand_file(owner, array)
     return array
 
 
@@ -239,6 +241,7 @@ class Windows:
         return self.rng.permutation(np.concatenate(drawn))
 
     def _cut(self, start: int) -> NDArray[np.float32]:
+        demand_file("Windows", self.x)
         centre, scale = self.scale
         return ((self.x[start : start + self.length] - centre) / scale).astype(np.float32)
 

@@ -26,14 +26,14 @@ VERSION = 1  # of what Run.state_dict returns
 TOLD = 12  # differences
 
 
-def as_checkpoint(given: Any) -> Checkpoint | None:
-    """Return what ``fit`` was given as a checkpoint."""
+def as_checkpoint(given: Any, owner: str = "fit") -> Checkpoint | None:
+    """Return what a function was given as a checkpoint."""
     if given is None or isinstance(given, Checkpoint):
         return given
     if isinstance(given, (str, bytes, os.PathLike)):
         return Checkpoint(os.fsdecode(given))
     got = check.shown(given)
-    raise TypeError(f"fit: checkpoint must be a path or a tinynn.Checkpoint, got {got}.")
+    raise TypeError(f"{owner}: checkpoint must be a path or a tinynn.Checkpoint, got {got}.")
 
 
 class Kept:
@@ -57,13 +57,7 @@ class Kept:
         there, state, here = found["settings"], found["run"], self._settings
         if here["optimizer"] == (now := _of_an_optimizer(state["optimizer"])):
             there = there | {"optimizer": now}  # as callbacks have left it
-        if lines := differences(there, here):
-            more = [f"and {len(lines) - TOLD} more"] if len(lines) > TOLD else []
-            told = "\n  ".join([*lines[:TOLD], *more])
-            raise ValueError(
-                f"{name} is of a training with other settings:\n  {told}\nNothing was changed. Set "
-                "them as they were, or begin anew: give another path, or remove the file."
-            )
+        refuse_other(name, "training", there, here)
         done = state["epoch"] + bool(state["batch"])
         if done > self._epochs:
             raise ValueError(
@@ -73,14 +67,25 @@ class Kept:
         return dict(state)
 
 
+def refuse_other(name: str, what: str, there: Any, here: Any) -> None:
+    """Raise ValueError, with what differs, if the checkpoint ``name`` has other settings."""
+    if lines := differences(there, here):
+        more = [f"and {len(lines) - TOLD} more"] if len(lines) > TOLD else []
+        told = "\n  ".join([*lines[:TOLD], *more])
+        raise ValueError(
+            f"{name} is of a {what} with other settings:\n  {told}\nNothing was changed. Set "
+            "them as they were, or begin anew: give another path, or remove the file."
+        )
+
+
 def settings(run: Run) -> dict[str, Any]:
     """Return what decides how a run goes, beside its state and the number of epochs."""
     model = run.model
     return {
         "version of the state": VERSION,
-        "model": {path or "the model": _of_a_layer(layer) for path, layer in model.named_layers()},
+        "model": {path or "the model": of_a_layer(layer) for path, layer in model.named_layers()},
         "parameters": {
-            path: f"{_kind(p._data)}{'' if p.requires_grad else ', frozen'}"
+            path: f"{kind(p._data)}{'' if p.requires_grad else ', frozen'}"
             for path, p in model._named_tensors()
         },
         "optimizer": _of_an_optimizer(run.optimizer.state_dict()),
@@ -95,7 +100,7 @@ def settings(run: Run) -> dict[str, Any]:
     }
 
 
-def _of_a_layer(layer: Layer) -> dict[str, Any]:
+def of_a_layer(layer: Layer) -> dict[str, Any]:
     """Return a layer's class and those of its arguments that can be compared."""
     name, given = type(layer).__name__, dict[str, Any]()
     with suppress(NotHeld):
@@ -122,15 +127,16 @@ def _of_data(source: Source) -> dict[str, Any]:
     found: dict[str, Any] = {"batch_size": source.size, "shuffle": source.rng is not None}
     for name, array in arrays.items():
         if array is not None:
-            found |= {name: _kind(array), f"values of {name}": _digest(array)}
+            found |= {name: kind(array), f"values of {name}": digest(array)}
     return found
 
 
-def _kind(array: np.ndarray) -> str:
+def kind(array: np.ndarray) -> str:
+    """Return shape and dtype."""
     return f"{array.shape} {array.dtype}"
 
 
-def _digest(array: np.ndarray) -> str:
+def digest(array: np.ndarray) -> str:
     """Return a number that other values would hardly have, of blocks of them if there are many."""
     if array.nbytes > DIGESTED:
         flat = array.reshape(-1) if array.flags.c_contiguous else array
