@@ -8,7 +8,7 @@ import pytest
 
 import tinynn as tnn
 
-MODULES = "callbacks losses metrics plots schedules spikes testing".split()
+MODULES = "callbacks distributed formats losses metrics plots schedules spikes testing".split()
 LISTED = re.compile(
     r"^(Parameters|Attributes)\n-+\n((?:(?!\S[^\n]*\n-+\n)[^\n]*\n)*)", re.MULTILINE
 )

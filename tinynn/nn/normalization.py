@@ -14,6 +14,7 @@ from tinynn.nn import initializers
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import as_input, float_dtype
 from tinynn.nn.receptive_field import ReceptiveField
+from tinynn.nn.sharing import over_batch, sharing
 
 LONG = 2**13  # steps: a sum of more, one after the other, is too far from exact in single precision
 
@@ -79,7 +80,8 @@ class BatchNorm(_Normalization):
     Notes
     -----
     Samples of a batch depend on each other. So ``fit`` never cuts a batch in chunks, whatever its
-    ``chunk=``. Of a batch with one value for each channel the output is ``beta``.
+    ``chunk=``; with a ``communicator`` the statistics are those of the whole batch. Of a batch with
+    one value for each channel the output is ``beta``.
 
     References
     ----------
@@ -121,10 +123,10 @@ class BatchNorm(_Normalization):
             scale = self._scale(self.moving_variance)
             return ops.astype(x * scale + (self.beta - self.moving_mean * scale), self.dtype)
         # The mean itself is rounded: about it, what is left of it is found exactly.
-        near = _mean(x).detach()
+        near = _means(x)[0].detach()
         centred = x - near
-        rest = _mean(centred)
-        variance = _mean(ops.square(centred)) - ops.square(rest)
+        rest, energy = _means(centred, ops.square(centred))
+        variance = energy - ops.square(rest)
         variance = ops.maximum(variance, 0)  # but for rounding it is
         with no_grad():
             self._move(self.moving_mean, near + rest)
@@ -146,15 +148,25 @@ class BatchNorm(_Normalization):
             raise ValueError(f"BatchNorm: a batch of shape {shape} has no mean. Give samples.")
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Return the mean over all axes but the last."""
+def _means(*xs: Tensor) -> list[Tensor]:
+    """Return means over all axes but the last, and over the whole batch if it is shared out."""
+    rows, channels = math.prod(xs[0].shape[:-1]), xs[0].shape[-1]
+    sums = [_sum(x) for x in xs]
+    if sharing.get() is None:
+        return [total / rows for total in sums]
+    total = over_batch(ops.concatenate([*sums, np.full(1, rows, sums[0].dtype)]))  # at one go
+    return [total[i * channels : (i + 1) * channels] / total[-1:] for i in range(len(xs))]
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Return the sum over all axes but the last."""
     rows, channels = math.prod(x.shape[:-1]), x.shape[-1:]
     if max(x.shape[:-1]) <= LONG:
-        return ops.sum_to(x, channels) / rows
+        return ops.sum_to(x, channels)
     size = 2 ** (rows.bit_length() // 2)  # sums of so many, and then a sum of those
     flat = ops.reshape(x, (rows, *channels))
     parts = ops.reshape(flat[: rows // size * size], (-1, size, *channels))
-    return (ops.sum_to(parts, channels) + ops.sum(flat[rows // size * size :], 0)) / rows
+    return ops.sum_to(parts, channels) + ops.sum(flat[rows // size * size :], 0)
 
 
 class LayerNorm(_Normalization):

@@ -38,8 +38,8 @@ def data(owner: str, name: str, given: Any) -> np.ndarray:
     )
 
 
-def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets as arrays of equal, non-zero length."""
+def paired(owner: str, x: Any, y: Any, *, empty: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets as arrays of equal length, not 0 unless they may be ``empty``."""
     xs, ys = data(owner, "x", x), data(owner, "y", y)
     for name, array in (("x", xs), ("y", ys)):
         if array.ndim == 0:
@@ -52,7 +52,7 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"{owner}: x and y must have the same number of samples, got {len(xs)} and {len(ys)} "
             f"(shapes {xs.shape} and {ys.shape})."
         )
-    if not len(xs):
+    if not (len(xs) or empty):
         raise ValueError(f"{owner}: x and y hold no samples.")
     return xs, ys
 
@@ -63,11 +63,17 @@ def count(samples: int, size: int) -> int:
 
 
 def cut(
-    arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0
-) -> Iterator[tuple[Any, ...]]:
-    """Yield copies of the batches of arrays of one length, in an ``order`` if there is one."""
-    for i in range(start, count(len(arrays[0]), size)):
-        chosen = slice(i * size, (i + 1) * size)
+    arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    """Yield copies of the batches of arrays of one length, in an ``order`` if there is one.
+
+    ``part``: (k, n) for part k of n of each batch, which may be empty.
+    """
+    (k, parts), samples = part, len(arrays[0])
+    for first in range(start * size, samples, size):
+        n = min(size, samples - first)
+        chosen = slice(first + n * k // parts, first + n * (k + 1) // parts)
         if order is None:
             yield tuple([array[chosen].copy() for array in arrays])
         else:

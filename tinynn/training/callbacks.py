@@ -43,6 +43,8 @@ class Callback:
         Its optimizer.
     history : History
         The figures so far.
+    writes : bool
+        False where another process trains the same model, and is the one that writes files.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Callback:
     model: Layer
     optimizer: Optimizer
     history: History
+    writes: bool = True
 
     def on_train_begin(self) -> Any:
         """Begin anew: called once, before the first epoch, also when the training is resumed."""
@@ -263,7 +266,7 @@ class SaveBest(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model if it is the best so far."""
-        if self._improved(epoch, logs):
+        if self._improved(epoch, logs) and self.writes:
             save(self.path, self.model)
 
 
@@ -413,6 +416,8 @@ class CSVLogger(Callback):
         """Add a row; for a new column, or after a resume, write all of them."""
         row = {name: as_figure("CSVLogger", name, value) for name, value in logs.items()}
         self.rows.append({"epoch": epoch} | row)
+        if not self.writes:
+            return
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         if columns == self._written:
             write_table(self.path, columns, self.rows[-1:], mode="a")

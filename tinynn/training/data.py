@@ -134,6 +134,7 @@ class Samples:
         weighing: Weighing, what: str, rng: "np.random.Generator | None" = None,
     ) -> None:  # fmt: skip
         self.x, self.y, self.size, self.rng = x, y, size, rng
+        self.part = 0, 1  # of each batch: which of how many
         self._late = isinstance(y, np.memmap) and weighing.table is not None
         self._weighing, self._what = weighing, what
         # Once is quicker than batch by batch, but reads all of y.
@@ -146,7 +147,7 @@ class Samples:
         """Draw the order of an epoch; return its batches, from number ``start`` on."""
         order = None if self.rng is None else self.rng.permutation(len(self.x))
         arrays = [self.x, self.y] if self.weight is None else [self.x, self.y, self.weight]
-        return map(self._batch, cut(arrays, self.size, order, start))
+        return map(self._batch, cut(arrays, self.size, order, start, self.part))
 
     def _batch(self, parts: tuple[np.ndarray, ...]) -> Batch:
         x, y, *weights = parts
@@ -159,6 +160,7 @@ class Dataset:
 
     def __init__(self, batches: Any, weighing: Weighing, owner: str = "fit") -> None:
         self.batches, self._weighing, self._owner = batches, weighing, owner
+        self.part = 0, 1  # which of how many parts of each batch it yields
         try:
             self._length = len(batches)
         except TypeError as error:  # PyTorch's DataLoader of what has no length
@@ -195,7 +197,7 @@ class Dataset:
             if isinstance(given, (tuple, list)):
                 got = f"a {type(given).__name__} of length {len(given)}"
             raise TypeError(f"{where} must be (x, y) or (x, y, weight), got {got}.")
-        x, y = paired(where, given[0], given[1])
+        x, y = paired(where, given[0], given[1], empty=self.part[1] > 1)
         weight = None
         if len(given) == 3 and given[2] is not None:
             weight = data(where, "weight", given[2])

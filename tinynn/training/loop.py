@@ -20,6 +20,7 @@ from tinynn.training.optimizers import Optimizer
 from tinynn.training.resume import Kept, as_checkpoint
 from tinynn.training.run import Metrics, Run
 from tinynn.training.steps import training_step
+from tinynn.training.together import Alone, group_of
 
 
 @check.with_hints
@@ -31,6 +32,7 @@ def fit(
     rng: "check.Seed" = None, callbacks: Sequence[Callback | Callable[..., Any]] = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None, progress: bool = True,
     compile: bool | str = "auto", chunk: int | str | None = "auto", threads: int | None = None,
+    communicator: Any = None,
 ) -> History:  # fmt: skip
     """Train ``model``: for each batch a forward pass, a backward pass, a step of ``optimizer``.
 
@@ -78,6 +80,9 @@ def fit(
         Samples computed at a time: a number, as many as fit the cache, or (None) the whole batch.
     threads : int, default None
         Chunks computed at the same time; None for as many as pay.
+    communicator : mpi4py.MPI.Intracomm, default None
+        Its ranks call fit alike, and each computes its part of every batch
+        (:doc:`/how/many-machines`).
 
     Returns
     -------
@@ -127,14 +132,22 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    run = _checked_run(**locals())
-    return run.train(None if run.keeper is None else run.keeper.state())
+    return _trained(**locals())
+
+
+def _trained(communicator: Any, **given: Any) -> History:
+    """Train alone, or with all who agree that they are given the same."""
+    group = group_of("fit", communicator)
+    run = group.agreed(lambda: _checked_run(**given, group=group))
+    group.begin(run)
+    found = group.agreed(lambda: run.keeper.state() if run.keeper and group.first else None)
+    return run.train(group.from_first(found))
 
 
 def _checked_run(
     model: Layer, x: Any, y: Any, *, loss: Any, optimizer: Any, epochs: Any, batch_size: Any,
     validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, checkpoint: Any,
-    progress: Any, compile: Any, chunk: Any, threads: Any, **data: Any,
+    progress: Any, compile: Any, chunk: Any, threads: Any, group: Alone, **data: Any,
 ) -> Run:  # fmt: skip
     """Return the run of one call of fit, having checked the arguments."""
     check_model("fit", model)
@@ -153,10 +166,11 @@ def _checked_run(
             raise ValueError("fit: give validation_data or validation_split, not both.")
         held_out = validating(validation_data, unweighed, batch_size)
     _check_optimizer(model, optimizer)
-    step = training_step(model, loss, optimizer, keep=bool(figures), **how)
-    parts = training, held_out, figures, hooks, progress
+    step = training_step(model, loss, optimizer, keep=bool(figures), group=group, **how)
+    parts = training, held_out, figures, hooks, progress, group
     run = Run(model, loss, optimizer, step, epochs, *parts)
-    run.keeper = None if file is None else Kept(file, run)
+    if file is not None:
+        run.keeper, group.due = Kept(file, run), file.due  # type: ignore[method-assign]
     return run
 
 
