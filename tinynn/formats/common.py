@@ -1,7 +1,7 @@
 """What all formats need: the package, and a model of tinynn's own layers, or a refusal by name."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +12,7 @@ from tinynn.kernels.geometry import Padding, Pair, padding_pair
 from tinynn.nn import config
 from tinynn.nn.branches import Lambda
 from tinynn.nn.layer import Layer
+from tinynn.nn.layers import Flatten
 
 ROOM = 2**31  # bytes: what a model may take that is only rebuilt to be compared
 
@@ -84,6 +85,25 @@ def fixed_pair(padding: Padding, extent: int, strides: int) -> Pair | None:
 def refuse(owner: str, path: str, layer: Any, why: str) -> ValueError:
     """Return the error for a layer or module that cannot be carried over."""
     return ValueError(f"{owner}: {title(path, layer)}: {why}.")
+
+
+def demand_series(owner: str, path: str, layer: Layer, series: bool) -> None:
+    """Refuse a layer for series behind one that leaves none."""
+    if layer.takes_series and not series:
+        why = "it takes series, but what comes before it leaves (batch, features)"
+        raise refuse(owner, path, layer, why)
+
+
+def demand_one_kind(owner: str, path: str, layer: Layer, kinds: Collection[Any]) -> None:
+    """Refuse branches that cannot be joined."""
+    if len(set(kinds)) > 1:
+        why = "some of its layers leave series, others (batch, features)"
+        raise refuse(owner, path, layer, why)
+
+
+def takes_series(model: Layer) -> bool:
+    """Tell whether the input of a model is (batch, length, channels)."""
+    return any(part.takes_series or type(part) is Flatten for part in model._layers())
 
 
 def note(model: Layer) -> str:

@@ -7,7 +7,18 @@ from typing import Any
 
 from tinynn import _checks as check
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import checked_model, fixed_pair, needed, note, noted, one_dtype, refuse
+from tinynn.formats.common import (
+    checked_model,
+    demand_one_kind,
+    demand_series,
+    fixed_pair,
+    needed,
+    note,
+    noted,
+    one_dtype,
+    refuse,
+    takes_series,
+)
 from tinynn.nn import activations, branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 
@@ -167,8 +178,7 @@ class _Maker:
         self.dtype = one_dtype("to_keras", model)
         self.links: list[tuple[Tensor, Any]] = []
         self.made: dict[int, list[Any]] = {}
-        every = model._layers()
-        self.series = any(part.takes_series or type(part) is layers.Flatten for part in every)
+        self.series = takes_series(model)
         x = self.keras.Input((None,) * self.series + (_width(model),), dtype=self.dtype)
         parts = self.items(model)
         y = self.through(parts, x)  # also of a Sequential, so that what does not fit is refused
@@ -188,6 +198,7 @@ class _Maker:
         """Return a layer as Keras layers or functions; the same ones if it comes again."""
         if type(layer) is layers.Sequential:
             return [item for part in layer.layers for item in self.items(part)]
+        demand_series("to_keras", self.paths[id(layer)], layer, self.series)
         if id(layer) not in self.made:
             self.made[id(layer)] = MAKERS.get(type(layer), _Maker.plain)(self, layer)
         return self.made[id(layer)]
@@ -269,10 +280,12 @@ class _Maker:
         return [lambda x: self.keras.layers.Add(dtype=self.dtype)([x, self.through(body, x)])]
 
     def parallel(self, layer: Any) -> list[Any]:
-        rows, series = list[Any](), self.series
+        rows, series, ends = list[Any](), self.series, set()
         for part in layer.layers:
             self.series = series
             rows.append(self.items(part))
+            ends.add(self.series)
+        demand_one_kind("to_keras", self.paths[id(layer)], layer, ends)
         if len(rows) == 1:
             return rows[0]
         join = self.keras.layers.Concatenate(dtype=self.dtype)

@@ -8,7 +8,14 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.ops.convolution import transposed_window
-from tinynn.formats.common import checked_model, fixed_pair, needed, refuse
+from tinynn.formats.common import (
+    checked_model,
+    demand_one_kind,
+    demand_series,
+    fixed_pair,
+    needed,
+    refuse,
+)
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 from tinynn.training.archive import checked_path, naming, write_whole
@@ -145,11 +152,8 @@ class _Graph:
         """Return a value with its channels last."""
         return x if x.axis == x.rank - 1 else self.turned(x)
 
-    def series(self, layer: Layer, x: _Value) -> _Value:
-        """Return a series with its channels first; refuse what is none."""
-        if x.rank != 3:
-            why = "it takes series, but what comes before it leaves (batch, features)"
-            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
+    def first(self, x: _Value) -> _Value:
+        """Return a series with its channels first."""
         return x if x.axis == 1 else self.turned(x)
 
     def demand(self, layer: Layer, x: _Value, channels: int) -> None:
@@ -192,6 +196,7 @@ class _Graph:
 
     def layer(self, layer: Layer, x: _Value) -> _Value:
         """Append what a layer does to ``x``."""
+        demand_series("save_onnx", self.paths[id(layer)], layer, x.rank == 3)
         return WRITERS[type(layer)](self, layer, x)
 
     def sequential(self, layer: Any, x: _Value) -> _Value:
@@ -209,9 +214,7 @@ class _Graph:
 
     def parallel(self, layer: Any, x: _Value) -> _Value:
         found = [self.last(self.layer(part, x)) for part in layer.layers]
-        if len({y.rank for y in found}) > 1:
-            why = "some of its layers leave series, others (batch, features)"
-            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
+        demand_one_kind("save_onnx", self.paths[id(layer)], layer, [y.rank for y in found])
         rank, known = found[0].rank, [y.channels for y in found if y.channels is not None]
         total = sum(known) if len(known) == len(found) else None
         return _Value(self.node("Concat", *[y.name for y in found], axis=-1), rank, rank - 1, total)
@@ -226,7 +229,7 @@ class _Graph:
     def conv(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.in_channels)
         extent, given = layer.receptive_field, {}
-        y, lower = self.series(layer, x).name, layer.padding == "same_lower"
+        y, lower = self.first(x).name, layer.padding == "same_lower"
         pair: Any = fixed_pair(layer.padding, extent, layer.strides)
         zeros = layer.padding_mode == "zeros"
         if zeros and pair is not None:
@@ -248,7 +251,7 @@ class _Graph:
         right = extent - left - length
         weights = self.weight(layer, "kernel", 2, 1, 0) + self.weight(layer, "bias")
         given = {"pads": [left, max(0, right)], "output_padding": [max(0, -right)]}
-        y = self.series(layer, x).name
+        y = self.first(x).name
         y = self.node("ConvTranspose", y, *weights, **_moves(layer), **given)
         return self.activated(layer.activation_name, _Value(y, 3, 1, layer.filters))
 
@@ -257,17 +260,17 @@ class _Graph:
         given: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if pair is None else {"pads": pair}
         kind = "MaxPool" if type(layer) is pooling.MaxPool1d else "AveragePool"
         given |= {"kernel_shape": [layer.pool_size], "strides": [layer.strides]}
-        y = self.node(kind, self.series(layer, x).name, **given)
+        y = self.node(kind, self.first(x).name, **given)
         return _Value(y, 3, 1, x.channels)
 
     def global_pool(self, layer: Any, x: _Value) -> _Value:
         kind = "ReduceMax" if type(layer) is pooling.GlobalMaxPool1d else "ReduceMean"
-        y = self.node(kind, self.series(layer, x).name, self.constant(2), keepdims=0)
+        y = self.node(kind, self.first(x).name, self.constant(2), keepdims=0)
         return _Value(y, 2, 1, x.channels)
 
     def batch_norm(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.channels)
-        x = self.series(layer, x) if x.rank == 3 else x
+        x = self.first(x) if x.rank == 3 else x
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         weights = [self.weight(layer, name)[0] for name in names]
         y = self.node("BatchNormalization", x.name, *weights, epsilon=layer.epsilon)
@@ -280,12 +283,12 @@ class _Graph:
         return _Value(y, x.rank, x.rank - 1, x.channels)
 
     def upsample(self, layer: Any, x: _Value) -> _Value:
-        y = self.node("Unsqueeze", self.series(layer, x).name, self.constant(3))
+        y = self.node("Unsqueeze", self.first(x).name, self.constant(3))
         y = self.node("Tile", y, self.constant(1, 1, 1, layer.size))
         return _Value(self.node("Reshape", y, self.constant(0, 0, -1)), 3, 1, x.channels)
 
     def zero_pad(self, layer: Any, x: _Value) -> _Value:
-        return _Value(self.padded(self.series(layer, x).name, layer.padding), 3, 1, x.channels)
+        return _Value(self.padded(self.first(x).name, layer.padding), 3, 1, x.channels)
 
     def flatten(self, layer: Any, x: _Value) -> _Value:
         y = self.node("Flatten", self.last(x).name)

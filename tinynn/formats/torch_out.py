@@ -7,7 +7,16 @@ import numpy as np
 
 from tinynn.autodiff.ops.convolution import transposed_window
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import checked_model, fixed_pair, needed, note, one_dtype, refuse
+from tinynn.formats.common import (
+    checked_model,
+    demand_one_kind,
+    demand_series,
+    fixed_pair,
+    needed,
+    note,
+    one_dtype,
+    takes_series,
+)
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 
@@ -83,8 +92,7 @@ class Maker:
         self.links: list[tuple[Tensor, Any, str, tuple[int, ...]]] = []
         self.parts: list[tuple[Layer, Any]] = []
         self.made: dict[tuple[int, bool], tuple[list[Any], bool]] = {}
-        every = model._layers()
-        self.series = any(part.takes_series or type(part) is layers.Flatten for part in every)
+        self.series = takes_series(model)
         dtype = getattr(torch, one_dtype("to_torch", model))
         with torch.random.fork_rng(devices=[]), torch.no_grad():  # initial weights are drawn
             self.whole = self.row(model).to(dtype)
@@ -105,6 +113,7 @@ class Maker:
 
     def modules(self, layer: Layer) -> list[Any]:
         """Return a layer as modules, one after the other; the same ones if it comes again."""
+        demand_series("to_torch", self.paths[id(layer)], layer, self.series)
         key = id(layer), self.series
         if key not in self.made:
             found = MAKERS[type(layer)](self, layer)
@@ -121,12 +130,6 @@ class Maker:
         if layer.bias is not None:
             self.links.append((layer.bias, module, "bias", (0,)))
         return module
-
-    def demand_series(self, layer: Layer) -> None:
-        """Refuse a layer for series behind one that leaves none."""
-        if not self.series:
-            why = "it takes series, but what comes before it leaves (batch, features)"
-            raise refuse("to_torch", self.paths[id(layer)], layer, why)
 
     def activation(self, layer: Any) -> list[Any]:
         """Return the activation of a layer as a module."""
@@ -150,9 +153,7 @@ class Maker:
             self.series = series
             rows.append(self.row(part))
             ends.add(self.series)
-        if len(ends) > 1:
-            why = "some of its layers leave series, others (batch, features)"
-            raise refuse("to_torch", self.paths[id(layer)], layer, why)
+        demand_one_kind("to_torch", self.paths[id(layer)], layer, ends)
         return [self.own.Parallel(rows)]
 
     def _dense(self, layer: Any) -> list[Any]:
@@ -164,7 +165,6 @@ class Maker:
         return self.then_activation([self.link(made, layer, 1, 0)], layer)
 
     def _conv(self, layer: Any) -> list[Any]:
-        self.demand_series(layer)
         extent, strides, mode = layer.receptive_field, layer.strides, layer.padding_mode
         pair = fixed_pair(layer.padding, extent, strides)
         before = list[Any]()
@@ -184,7 +184,6 @@ class Maker:
         return self.then_activation([*before, self.link(made, layer, 2, 1, 0)], layer)
 
     def _transposed(self, layer: Any) -> list[Any]:
-        self.demand_series(layer)
         extent = layer.dilation_rate * (layer.kernel_size - 1) + 1
         how = layer.strides, layer.padding, layer.output_padding
         left, length = transposed_window(extent, *how)
@@ -201,7 +200,6 @@ class Maker:
         return self.then_activation([self.link(made, layer, 2, 1, 0), *after], layer)
 
     def _pool(self, layer: Any) -> list[Any]:
-        self.demand_series(layer)
         size, strides, largest = layer.pool_size, layer.strides, type(layer) is pooling.MaxPool1d
         pair = fixed_pair(layer.padding, size, strides)
         if pair and pair[0] == pair[1]:
@@ -214,7 +212,6 @@ class Maker:
         return [self.own.SamePad1d(size, strides, value=lowest), self.nn.MaxPool1d(size, strides)]
 
     def _global_pool(self, layer: Any) -> list[Any]:
-        self.demand_series(layer)
         self.series = False
         largest = type(layer) is pooling.GlobalMaxPool1d
         kind = self.nn.AdaptiveMaxPool1d if largest else self.nn.AdaptiveAvgPool1d
@@ -240,7 +237,6 @@ class Maker:
         return [*turn, self.nn.Flatten()]
 
     def _on_series(self, layer: Any, kind: str, *given: Any, **named: Any) -> list[Any]:
-        self.demand_series(layer)
         return [getattr(self.nn, kind)(*given, **named)]
 
 
