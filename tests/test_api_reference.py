@@ -9,7 +9,17 @@ import pytest
 import tinynn as tnn
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
-MODULES = ("callbacks", "losses", "metrics", "plots", "schedules", "spikes", "testing")
+MODULES = (
+    "callbacks",
+    "distributed",
+    "formats",
+    "losses",
+    "metrics",
+    "plots",
+    "schedules",
+    "spikes",
+    "testing",
+)
 HIDDEN = ((tnn.losses, "get"), (tnn.metrics, "get"))  # for fit alone
 
 

@@ -189,6 +189,22 @@ def test_every_metric_refuses_what_is_no_pair_of_numbers(name):
         f(np.full((3, 1), 0.5), np.ones(3) if "sparse" not in name else np.ones((3, 2)))
 
 
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "auc", "average_precision"])
+def test_of_several_classes_one_is_taken_against_the_rest(name):
+    f = getattr(metrics, name)
+    advice = r"classes take one against the rest: prediction\[..., k\], or .* with target == k\.$"
+    for prediction, words in (
+        (ROWS, r"equal shapes, got \(4, 3\) and \(4,\)\. Of several "),
+        (ROWS[:, 0], r"target must be labels 0 and 1, got values from 0 to 2\. Of several "),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: .*{words}{advice}"):
+            f(prediction, CLASSES)
+    for k in range(3):
+        true = np.equal(CLASSES, k)
+        assert isinstance(f(ROWS[..., k], true), float)
+        assert 0 <= f(ROWS.argmax(axis=-1) == k, true) <= 1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -578,8 +578,10 @@ def test_precision_recall_draws_bands_around_their_curves(made):
     assert inside.y1 == pytest.approx(band.high.max())
     both = plots.precision_recall({"a": curve, "b": curve}, bands={"b": band})
     assert len(both.collections) == 1
-    with pytest.raises(ValueError, match="bands must be PrecisionRecallBands of curves"):
+    with pytest.raises(ValueError, match=r"bands must have the names of curves, got \['b'\]"):
         plots.precision_recall({"a": curve}, bands={"b": band})
+    with pytest.raises(TypeError, match="bands must be a PrecisionRecallBand or a dict"):
+        plots.precision_recall({"a": curve}, bands={"a": curve})
 
 
 @pytest.mark.parametrize(

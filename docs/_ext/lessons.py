@@ -1,18 +1,16 @@
 """The lessons of the lecture: scripts in lessons/ that become pages, notebooks and downloads.
 
-Sphinx-Gallery runs them. Here is what is particular to a lesson: pictures for light and dark
-pages, drawing code that is folded, and the whole experiment, a script of examples/, at the end.
+Sphinx-Gallery runs them. Here is what is particular to a lesson: pictures as SVG, drawing code that
+is folded, and the whole experiment, a script of examples/, at the end.
 """
 
 import json
 import re
 import shutil
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 from sphinx.application import Sphinx
-from two_tones import dark
 
 ORDER = (
     "dense_and_conv1d",
@@ -63,22 +61,18 @@ class LectureOrder:
 
 
 def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save the open figures as SVG, in light and in dark colours; return both as reST."""
-    import matplotlib
+    """Save the open figures as SVG, of which two_tones.py makes the dark ones; return reST."""
     import matplotlib.pyplot as plt
 
     rst = ""
     for number, path in zip(plt.get_fignums(), block_vars["image_path_iterator"], strict=False):
-        light = Path(path).with_suffix(".svg")
-        settings = {"svg.hashsalt": light.stem, "svg.fonttype": "path"}
-        with matplotlib.rc_context(settings):
-            plt.figure(number).savefig(light, metadata={"Date": None})
-        light.with_name(f"{light.stem}_dark.svg").write_text(dark(light.read_text()))
-        source = "/" + light.relative_to(gallery_conf["src_dir"]).as_posix()
-        for tone, file in (("light", source), ("dark", source.replace(".svg", "_dark.svg"))):
-            rst += f".. image:: {file}\n   :alt: {_described(block)}\n   :class: only-{tone}\n\n"
+        file = Path(path).with_suffix(".svg")
+        with plt.rc_context({"svg.hashsalt": file.stem, "svg.fonttype": "path"}):
+            plt.figure(number).savefig(file, metadata={"Date": None})
+        source = file.relative_to(gallery_conf["src_dir"]).as_posix()
+        rst += f"   .. image:: /{source}\n      :alt: {_described(block)}\n\n"
     plt.close("all")
-    return ".. container:: picture\n\n" + indent(rst, "   ") + "\n" if rst else ""
+    return f".. container:: picture\n\n{rst}\n" if rst else ""
 
 
 def _described(block: Any) -> str:

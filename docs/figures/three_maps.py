@@ -6,7 +6,7 @@ import numpy as np
 import tinynn as tnn
 
 INK, BLUE, ORANGE = "#333333", "#0072B2", "#D55E00"
-TAPS = ["#56B4E9", "#E69F00", "#009E73"]
+TAPS = ["#56B4E966", "#E69F0066", "#009E7366"]  # pale: the letters are dark, or light on dark pages
 STEPS, OUTPUTS = 7, 5
 
 # Column i of the matrix is what the convolution makes of a one at step i: with the kernel 1, 2, 3
@@ -51,7 +51,7 @@ squares(
     axes[2],
     windows.T,
     lambda i, j: f"$x_{windows.T[i, j]}$",
-    lambda i, j: TAPS[i] + "66",
+    lambda i, j: TAPS[i],
 )
 axes[2].set_title("kernel gradient: Xᵀ g", fontsize=10)
 figure.subplots_adjust(0.01, 0.01, 0.99, 0.92, wspace=0.12)

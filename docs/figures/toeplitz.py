@@ -6,7 +6,7 @@ import numpy as np
 import tinynn as tnn
 
 INK = "#333333"
-TAPS = ["#56B4E9", "#E69F00", "#009E73"]
+TAPS = ["#56B4E966", "#E69F0066", "#009E7366"]  # pale: the letters are dark, or light on dark pages
 PHASES = ["#0072B2", "#D55E00"]
 F, T, STEPS = 3, 3, 20
 WIDTH = F + T - 1

@@ -6,8 +6,8 @@ In white noise every sample is independent of the others. The best kernel is the
 shape. In a real recording neighbouring samples of the noise are alike. Such noise is called
 *coloured*. A good kernel subtracts what the neighbours say about the noise.
 
-How well a kernel tells spike from noise is measured by d': the distance between its mean outputs
-with and without a spike, in standard deviations of the noise. The **efficiency**
+A number called d' measures how well a kernel tells spike from noise. It is the distance between
+its mean outputs with and without a spike, in standard deviations of the noise. The **efficiency**
 :math:`(d'(\mathbf{W}) / d')^2` compares a kernel with the best one, the *matched filter*.
 
 **Claim.** Nobody tells a ``Conv1d`` what the noise is like. Training on labelled spikes leads it to
@@ -17,7 +17,7 @@ the matched filter all the same.
 # %%
 # In code
 # -------
-# AR(1) noise: each sample is 0.9 times the sample before it, plus something new.
+# This is AR noise: each sample is 0.9 times the sample before it, plus something new.
 
 from functools import partial
 

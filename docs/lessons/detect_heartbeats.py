@@ -74,8 +74,8 @@ axes[2].set_xlabel("time from the centre of the beat (seconds)")
 # and broad ones. It also finds a beat at 205.6 seconds that has no label. Look at the trace: there
 # is a beat. The classical detector overlooked it, so it counts as a false one.
 #
-# Of the 26 "false" beats in this half, most lie in a gap between labels that is too long for a
-# heart that beats every 0.6 seconds. So look at the mistakes of a network before you call them so.
+# There are 26 "false" beats in this half. Most of them lie in a gap between labels that is too
+# long for a heart that beats every 0.6 seconds. So look at mistakes before you call them so.
 
 # %%
 # Change this: what do you expect?

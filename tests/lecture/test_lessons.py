@@ -108,18 +108,6 @@ def test_a_drawing_says_what_it_shows():
         assert re.search(r"^# Drawing\n# [A-Z].{30,}$", path.read_text(), re.MULTILINE), path.stem
 
 
-def test_dark_pictures_have_other_colours_and_nothing_else():
-    sys.path.insert(0, str(DOCS / "_ext"))
-    try:
-        dark = importlib.import_module("two_tones").dark
-    finally:
-        sys.path.remove(str(DOCS / "_ext"))
-    light = '<svg width="1"><g style="fill: #ffffff"/><use href="#abc"/><i c="#0072B2"/></svg>'
-    assert re.sub("#[0-9a-f]{6}", "#", dark(light)) == (
-        '<svg fill="#" width="1"><g style="fill: #"/><use href="#abc"/><i c="#"/></svg>'
-    )
-
-
 # ---------------------------------------------------------------- the answers
 
 

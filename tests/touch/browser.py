@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from select import select
 
@@ -15,7 +16,14 @@ OPTIONS = (
     "--disable-background-networking --disable-component-update --disable-sync "
     "--remote-debugging-pipe"
 ).split()
-
+# The browser reads commands from descriptor 3, and answers on 4. This is no preexec_fn, which would
+# run after a fork, of which JAX warns.
+CONNECT = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 PATIENCE = 60
 
 
@@ -36,13 +44,12 @@ class Browser:
         for end in ends:
             os.close(end)
 
-        def connect():  # the browser reads commands from descriptor 3, and answers on 4
-            os.dup2(to_browser, 3)
-            os.dup2(from_browser, 4)
-
         self._process = subprocess.Popen(
-            [path, *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
-            close_fds=False, preexec_fn=connect, stderr=subprocess.DEVNULL,
+            [
+                *(sys.executable, "-S", "-c", CONNECT, str(to_browser), str(from_browser)),
+                *(path, *OPTIONS, f"--user-data-dir={profile}", "about:blank"),
+            ],
+            pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(to_browser)
         os.close(from_browser)

@@ -202,7 +202,7 @@ def unweighed(prediction, target):
         ({"class_weight": {0: 2.0}}, "class_weight needs targets that are classes.*soft labels"),
         ({"class_weight": [1, 2]}, "class_weight must be a dict"),
         ({"class_weight": "balanced"}, "class_weight must be a dict"),
-        ({"class_weight": {}}, "class_weight must be a dict"),
+        ({"class_weight": {}}, "class_weight names no class, got {}. .* leave it out"),
         ({"class_weight": {"a": 2.0}}, "a class of class_weight must be a non-negative integer"),
         ({"class_weight": {0: -1.0}}, r"class_weight\[0\] must be a finite number at least 0"),
         ({"validation_split": 1.0}, "validation_split must be .* below 1"),

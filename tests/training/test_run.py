@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -200,6 +201,46 @@ def test_an_impure_metric_that_writes_to_what_it_is_given_changes_nothing():
         tnn.fit(**how)
         ends.append(how["model"].state_dict())
     np.testing.assert_equal(*ends)
+
+
+class Figure:
+    """A metric that is no function, and has an attribute which functools.partial has, too."""
+
+    func = "largest"
+
+    def __call__(self, prediction, target, scale=1.0):
+        return scale * float(np.max(prediction - target))
+
+
+class Nowhere(Figure):
+    __module__ = None
+
+
+@pytest.mark.parametrize("metric", [Figure(), partial(Figure(), scale=2.0), Nowhere()])
+@pytest.mark.parametrize("compile", ["auto", False])
+def test_any_callable_may_be_a_metric(metric, compile):
+    ends = []
+    for metrics in ([], [metric]):
+        how = made(metrics=metrics, callbacks=[], compile=compile)
+        history = tnn.fit(**how).history
+        ends.append(how["model"].state_dict())
+    np.testing.assert_equal(*ends)
+    (figures,) = (values for name, values in history.items() if name[:3] in ("Fig", "Now"))
+    assert np.isfinite(figures).all()
+
+
+def test_parameters_that_the_optimizer_lacks_are_noted_by_path(tmp_path):
+    how = made(callbacks=[], checkpoint=tmp_path / "run", epochs=1)
+    assert tnn.fit(**how).notes == []
+    model = how["model"]
+    first, second = model[0], model[2]
+    how |= {"optimizer": tnn.SGD([first.kernel], 0.1), "checkpoint": tmp_path / "other"}
+    note = "the optimizer does not hold layers.0.bias, layers.2.kernel, layers.2.bias, which "
+    assert tnn.fit(**how).notes == [f"{note}will not change"]
+    assert tnn.fit(**how | {"epochs": 2}).notes == [f"{note}will not change"]  # resumed: once
+    second.kernel.requires_grad = first.bias.requires_grad = False
+    note = "the optimizer does not hold layers.2.bias, which will not change"
+    assert tnn.fit(**how | {"checkpoint": None}).notes == [note]
 
 
 @pytest.mark.parametrize(

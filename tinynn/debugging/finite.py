@@ -37,18 +37,31 @@ class debug(ContextDecorator):
     """Raise where the first nan or infinity is made: a context manager, or a decorator.
 
     Inside, each result of an operation, each gradient that is asked for, and each new value of a
-    parameter is looked at. The error names the operation, the layer by its path, the elements, what
-    the operation was given, and your line, at which the traceback ends. For a gradient the line is
-    that of the forward pass, where the operation was called whose gradient was the first. A nan
-    that comes in with data or a parameter is said to, when an operation passes it on.
+    parameter is looked at.
 
-    An infinity that comes in as a constant, such as the -inf of a mask, is no fault; in an argument
-    or a parameter of the model it is. ``infinities=False``: only nan is a fault.
+    Parameters
+    ----------
+    infinities : bool, default True
+        Whether an infinity is a fault, too. If not, only nan is.
 
-    Results are the same bits. ``fit``, ``predict`` and compiled functions run eagerly, and threads
-    of your own are not looked at. It may be nested: the innermost counts. Raises
-    FloatingPointError for what it finds.
+    Raises
+    ------
+    FloatingPointError
+        For what is found. It names the operation, the layer by its path, the elements, what the
+        operation was given, and your line, at which the traceback ends.
 
+    Notes
+    -----
+    For a gradient the line is that of the forward pass: where the operation was called whose
+    gradient was the first. A nan that comes in with data or a parameter is said to, when an
+    operation passes it on. An infinity that comes in as a constant, such as the -inf of a mask, is
+    no fault. In an argument or a parameter of the model it is.
+
+    Results are the same bits. ``fit``, ``predict`` and compiled functions run eagerly. Threads of
+    your own are not looked at. It may be nested: the innermost counts.
+
+    Examples
+    --------
     >>> from tinynn import Tensor, log
     >>> x = Tensor([1.0, 0.0, -0.5], requires_grad=True)
     >>> with debug():

@@ -64,19 +64,44 @@ def _joined(name: str, rows: list[Row]) -> Row:
 def profile(f: Callable[..., Any], *args: Any, repeat: int = 3) -> Profile:
     """Return where the time and memory of ``f(*args)`` go, by layer and operation.
 
-    ``f``: any function, such as one step of a training loop. It is called ``repeat`` + 1 times:
-    first for its memory, then timed. The times are those of the call whose total is the median.
-    What ``f`` changes is changed by each call.
+    Parameters
+    ----------
+    f : callable
+        Any function, such as one step of a training loop.
+    *args : object
+        What it is called with.
+    repeat : int, default 3
+        How often it is timed. The times are those of the call whose total is the median.
 
-    The result prints as a table. Its ``rows`` hold for each layer, by its path, for each operation
-    and pass (forward, backward, update): calls, seconds, the share, and the bytes of the new arrays
-    that results, gradients and parameters are. The row ``elsewhere`` is the Python around them:
-    all rows add up to ``total``. ``peak``: the bytes that the call holds at most, at one time.
+    Returns
+    -------
+    Profile
+        It prints as a table. ``rows`` are named tuples (layer, operation, phase, calls, time,
+        share, memory), the slowest first. ``total`` is the time of the call in seconds, ``peak``
+        the bytes that it holds at most.
+
+    Raises
+    ------
+    TypeError
+        If ``f`` is no function.
+    ValueError
+        For ``repeat`` below 1.
+
+    Notes
+    -----
+    ``f`` is called ``repeat`` + 1 times: first for its memory, then timed. What it changes is
+    changed by each call.
+
+    A row is a layer, by its path, an operation and a phase: forward, backward or update. ``time``
+    is in seconds. ``memory`` counts the bytes of the new arrays that results, gradients and
+    parameters are. The last row, ``elsewhere``, is the Python around them: the times of all rows
+    add up to ``total``. Times of threads add up.
+
     Everything runs eagerly, also a compiled function and ``fit``: a replay has no operations that
-    could be told apart. Times of threads add up.
+    could be told apart.
 
-    Raises TypeError if ``f`` is no function, ValueError for ``repeat`` below 1.
-
+    Examples
+    --------
     >>> from tinynn import Dense
     >>> found = profile(Dense(8, 4, activation="relu", rng=0), np.ones((2, 8), "float32"))
     >>> sorted(row.operation for row in found.rows)

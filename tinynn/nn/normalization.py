@@ -14,6 +14,7 @@ from tinynn.nn import initializers
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import as_input, float_dtype
 from tinynn.nn.receptive_field import ReceptiveField
+from tinynn.nn.sharing import over_batch, sharing
 
 LONG = 2**13  # steps: a sum of more, one after the other, is too far from exact in single precision
 
@@ -49,15 +50,46 @@ class BatchNorm(_Normalization):
 
         y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 
-    with mean and variance over all axes but the last (Ioffe and Szegedy 2015); the variance is the
-    mean of squared deviations. Each training batch moves ``moving_mean`` and ``moving_variance``:
-    moving = momentum * moving + (1 - momentum) * that of the batch, as in Keras, also under
-    ``no_grad``. They stand in place of the batch's in evaluation, and are state, not parameters.
+    with mean and variance over all axes but the last. The variance is the mean of squared
+    deviations.
 
-    Samples of a batch depend on each other, so ``fit`` never cuts a batch in chunks, whatever its
-    ``chunk=``. Of a batch with one value for each channel the output is ``beta``. Raises
-    ValueError or TypeError for arguments or inputs that do not fit, and for an empty batch.
+    Parameters
+    ----------
+    channels : int
+        Length of the last axis.
+    momentum : float, default 0.99
+        How slowly the running statistics move, as in Keras. With each training batch
+        moving = momentum * moving + (1 - momentum) * that of the batch, also under ``no_grad``.
+    epsilon : float, default 1e-3
+        What is added to the variance.
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
 
+    Attributes
+    ----------
+    gamma, beta : (channels,) Tensor
+        Scale and shift, which are learned.
+    moving_mean, moving_variance : (channels,) Tensor
+        They stand in place of the batch's in evaluation. They are state, not parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit, and for an empty batch.
+
+    Notes
+    -----
+    Samples of a batch depend on each other. So ``fit`` never cuts a batch in chunks, whatever its
+    ``chunk=``; with a ``communicator`` the statistics are those of the whole batch. Of a batch with
+    one value for each channel the output is ``beta``.
+
+    References
+    ----------
+    Ioffe and Szegedy 2015, Batch normalization: accelerating deep network training by reducing
+    internal covariate shift.
+
+    Examples
+    --------
     >>> norm = BatchNorm(1)
     >>> norm([[1.0], [3.0]]).data.round(2)
     array([[-1.],
@@ -91,10 +123,10 @@ class BatchNorm(_Normalization):
             scale = self._scale(self.moving_variance)
             return ops.astype(x * scale + (self.beta - self.moving_mean * scale), self.dtype)
         # The mean itself is rounded: about it, what is left of it is found exactly.
-        near = _mean(x).detach()
+        near = _means(x)[0].detach()
         centred = x - near
-        rest = _mean(centred)
-        variance = _mean(ops.square(centred)) - ops.square(rest)
+        rest, energy = _means(centred, ops.square(centred))
+        variance = energy - ops.square(rest)
         variance = ops.maximum(variance, 0)  # but for rounding it is
         with no_grad():
             self._move(self.moving_mean, near + rest)
@@ -116,24 +148,58 @@ class BatchNorm(_Normalization):
             raise ValueError(f"BatchNorm: a batch of shape {shape} has no mean. Give samples.")
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Return the mean over all axes but the last."""
+def _means(*xs: Tensor) -> list[Tensor]:
+    """Return means over all axes but the last, and over the whole batch if it is shared out."""
+    rows, channels = math.prod(xs[0].shape[:-1]), xs[0].shape[-1]
+    sums = [_sum(x) for x in xs]
+    if sharing.get() is None:
+        return [total / rows for total in sums]
+    total = over_batch(ops.concatenate([*sums, np.full(1, rows, sums[0].dtype)]))  # at one go
+    return [total[i * channels : (i + 1) * channels] / total[-1:] for i in range(len(xs))]
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Return the sum over all axes but the last."""
     rows, channels = math.prod(x.shape[:-1]), x.shape[-1:]
     if max(x.shape[:-1]) <= LONG:
-        return ops.sum_to(x, channels) / rows
+        return ops.sum_to(x, channels)
     size = 2 ** (rows.bit_length() // 2)  # sums of so many, and then a sum of those
     flat = ops.reshape(x, (rows, *channels))
     parts = ops.reshape(flat[: rows // size * size], (-1, size, *channels))
-    return (ops.sum_to(parts, channels) + ops.sum(flat[rows // size * size :], 0)) / rows
+    return ops.sum_to(parts, channels) + ops.sum(flat[rows // size * size :], 0)
 
 
 class LayerNorm(_Normalization):
     """Give the features of each step mean 0 and variance 1, then scale and shift them.
 
-    Takes and returns (..., features), y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
-    with mean and variance over the last axis (Ba et al. 2016), in training and evaluation alike.
-    Raises ValueError or TypeError for arguments or inputs that do not fit.
+    Takes and returns (..., features), y = (x - mean) / sqrt(variance + epsilon) * gamma + beta with
+    mean and variance over the last axis, in training and evaluation alike.
 
+    Parameters
+    ----------
+    features : int
+        Length of the last axis.
+    epsilon : float, default 1e-3
+        What is added to the variance.
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+
+    Attributes
+    ----------
+    gamma, beta : (features,) Tensor
+        Scale and shift, which are learned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit.
+
+    References
+    ----------
+    Ba, Kiros and Hinton 2016, Layer normalization.
+
+    Examples
+    --------
     >>> LayerNorm(2)([[1.0, 3.0], [10.0, 30.0]]).data.round(2)
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)

@@ -1,4 +1,4 @@
-"""Pictures of recordings, scores, kernels and training, and the look that they share."""
+"""Pictures of recordings, scores and kernels, and the look that all pictures share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,8 @@ from tinynn import _checks as check
 from tinynn.nn.convolution import Conv1d
 from tinynn.nn.layer import Layer
 from tinynn.spikes._arguments import numbers, times
-from tinynn.spikes.evaluation import PrecisionRecallBand
-from tinynn.spikes.score import PrecisionRecall, match
+from tinynn.spikes.score import match
 from tinynn.spikes.synthetic import Recording
-from tinynn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +27,27 @@ STYLES = ("-", "--", "-.", ":")
 def figure(rows: int = 1, columns: int = 1, *, height: float = 2.4, **options: Any) -> Any:
     """Return ``(figure, axes)`` in the look of all pictures here, 8 inches wide.
 
-    ``height``: inches a row. Further options go to ``plt.subplots``.
+    Parameters
+    ----------
+    rows : int, default 1
+        Panels one below the other.
+    columns : int, default 1
+        Panels side by side.
+    height : float, default 2.4
+        The height of a row, in inches.
+    **options : object
+        Further options of ``plt.subplots``.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    Axes or ndarray of Axes
+        Its panels, as ``plt.subplots`` returns them.
+
+    Examples
+    --------
+    >>> page, (above, below) = figure(2)  # doctest: +SKIP
     """
     import matplotlib.pyplot as plt
 
@@ -116,16 +134,47 @@ def recording(
 ) -> "Axes":  # fmt: skip
     """Draw a recording with its true and found events; with ``score``, that in a panel below.
 
-    ``recording``: a :class:`~tinynn.spikes.Recording`, of which ``series`` is drawn, or its
-    samples, (length,), (length, channels) or (n_series, length, channels); channels are drawn one
-    below the other, on one scale. ``found``: event times (n_found,) in
-    samples, whole or not. ``score``: as long as the series; ``threshold``: drawn across it.
-    ``labels``: times like those of ``found``, in the place of the Recording's true events.
-    ``start``, ``stop``: the excerpt, in samples; ``rate``: samples a second, None to count samples.
-    Found events without a true one within ``tolerance`` samples are circled as false alarms, true
-    ones not found as missed. Returns the Axes of the series. Raises ValueError for shapes that do
-    not fit, times outside the series and NaN.
+    Found events without a true one nearby are circled as false alarms, true ones not found as
+    missed.
 
+    Parameters
+    ----------
+    recording : Recording or array_like
+        What is drawn. An array is (length,), (length, channels) or (n_series, length, channels).
+        Channels stand one below the other, on one scale.
+    found : (n_found,) array_like, default None
+        Times of found events in samples, whole or not.
+    score : (length,), (length, 1) or (n_series, length, 1) array_like, default None
+        A detector's score for each sample.
+    threshold : float, default None
+        A line across the score.
+    ax : Axes, default None
+        Where to draw; None for a figure of its own.
+    labels : (n_labels,) array_like, default None
+        Times in samples, in the place of the Recording's true events.
+    series : int, default 0
+        Which series is drawn, of several.
+    start : int, default 0
+        The first sample that is drawn.
+    stop : int, default None
+        The sample behind the last one; None for all.
+    rate : float, default None
+        Samples per second, for an axis in seconds; None to count samples.
+    tolerance : float, default 2
+        How far apart a found and a true event may lie, in samples.
+
+    Returns
+    -------
+    Axes
+        Those of the series.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, times outside the series and NaN.
+
+    Examples
+    --------
     >>> from tinynn import spikes
     >>> made = spikes.simulate(2000, rate=0.01, dprime=5, rng=0)
     >>> ax = recording(made, found=made.times[0], stop=500)  # doctest: +SKIP
@@ -241,13 +290,32 @@ def kernels(
 ) -> "Axes":  # fmt: skip
     """Draw kernels tap by tap, each of unit norm, over the templates of what they look for.
 
-    ``model_or_kernel``: a model, whose first Conv1d is taken, or a kernel, (kernel_size,) or
-    (kernel_size, channels, filters). ``templates``: (length,), (n_templates, length), or a dict of
-    such (length,) by name; drawn broad and pale behind the kernels, centred on the centre tap.
-    ``names``: one for each kernel; ``rate``: samples a second, None to count samples. Raises
-    ValueError for shapes that do not fit or a model without Conv1d. More than 24 kernels are an
-    image, a row for each template and kernel.
+    More than 24 kernels are an image, with a row for each template and kernel.
 
+    Parameters
+    ----------
+    model_or_kernel : Layer, or (kernel_size,) or (kernel_size, channels, filters) array_like
+        Of a model its first Conv1d is taken.
+    templates : (length,) or (n_templates, length) array_like, or dict by name, default None
+        Drawn broad and pale behind the kernels, centred on the centre tap.
+    ax : Axes, default None
+        Where to draw; None for a figure of its own.
+    names : list of str, default None
+        One for each kernel.
+    rate : float, default None
+        Samples per second, for an axis in milliseconds; None to count samples.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit or a model without Conv1d.
+
+    Examples
+    --------
     >>> from tinynn import Conv1d
     >>> ax = kernels(Conv1d(1, 3, 9, rng=0))  # doctest: +SKIP
     """
@@ -328,104 +396,3 @@ def _templates(owner: str, templates: Any) -> dict[str, np.ndarray]:
         rows = [given] if given.ndim < 2 or not given.size else given
         templates = {f"template{f' {i}' * (len(rows) > 1)}": row for i, row in enumerate(rows)}
     return {str(name): _series(owner, str(name), t) for name, t in (templates or {}).items()}
-
-
-def history(
-    history: History | Mapping[str, Any], ax: "Axes | None" = None, *, log: bool = True
-) -> "Axes":
-    """Draw learning curves: each list of a History, or of a dict by name, against the epoch.
-
-    A dict may also hold Histories, whose training losses are drawn: ``{"Dense": first, "Conv1d":
-    second}``. ``log``: a logarithmic loss axis, where all values are positive. Points of a History
-    are joined over epochs without a figure.
-
-    >>> from tinynn import History
-    >>> ax = history(History({"loss": [0.5, 0.2, 0.1]}))  # doctest: +SKIP
-    """
-    owner = "plots.history"
-    given = history.history if isinstance(history, History) else history
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{owner}: history must be a History or dict, got {check.shown(history)}.")
-    if not given:
-        raise ValueError(f"{owner}: history is empty: nothing was trained.")
-    curves, epochs = {}, {}
-    for name, c in given.items():
-        values = c.history.get("loss", ()) if isinstance(c, History) else c
-        if given is not history:  # of a History, where nan stands for no figure
-            epochs[str(name)] = [i for i, value in enumerate(values, 1) if not np.isnan(value)]
-            values = [value for value in values if not np.isnan(value)]
-        curves[str(name)] = _series(owner, str(name), values)
-    check.flag(owner, "log", log)
-    ax = _own(owner, ax, height=3)
-    words = {"loss": "training", "val_loss": "validation"}
-    for i, (name, curve) in enumerate(curves.items()):
-        look = {"marker": ".", "linewidth": 1.3, "label": words.get(name, name), **_look(i)}
-        ax.plot(epochs.get(name, np.arange(1, len(curve) + 1)), curve, **look)
-    _epochs_and_loss(ax, log and all((c > 0).all() for c in curves.values()))
-    if len(curves) > 1:
-        ax.legend(frameon=False, fontsize=8, handlelength=3)
-    _title(ax, "Learning curve" + "s" * (len(curves) > 1))
-    return ax
-
-
-def _epochs_and_loss(ax: "Axes", log: bool) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-
-    ax.set(xlabel="epoch", ylabel="loss")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if log:
-        ax.set_yscale("log")
-        low, high = ax.get_ylim()
-        between = LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)) if high > 3 * low else MaxNLocator(5)
-        ax.yaxis.set_major_locator(between if high < 30 * low else LogLocator())
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def precision_recall(
-    curves: PrecisionRecall | Mapping[str, PrecisionRecall], ax: "Axes | None" = None, *,
-    bands: PrecisionRecallBand | Mapping[str, PrecisionRecallBand] | None = None,
-) -> "Axes":  # fmt: skip
-    """Draw precision against recall, with each curve's best F1 marked, over lines of equal F1.
-
-    ``curves``: what :func:`tinynn.spikes.precision_recall` returns, or a dict of such by name.
-    ``bands``: what :func:`tinynn.spikes.precision_recall_band` returns, likewise, of all or some of
-    the curves; drawn pale behind them. Raises ValueError for a curve without recall, where there
-    was nothing to find, and for a band without a curve.
-
-    >>> from tinynn import spikes
-    >>> curve = spikes.precision_recall([0, 2, 0, 1, 0], [1], tolerance=0, exclusion=1)
-    >>> ax = precision_recall({"detector": curve})  # doctest: +SKIP
-    """
-    owner = "plots.precision_recall"
-    given = {"": curves} if isinstance(curves, PrecisionRecall) else curves
-    kinds = {type(c) for c in given.values()} if isinstance(given, Mapping) else set()
-    if kinds != {PrecisionRecall}:
-        kind = "a PrecisionRecall or a dict of such by name"
-        raise TypeError(f"{owner}: curves must be {kind}, got {check.shown(curves)}.")
-    if any(np.isnan(c.recall).any() for c in given.values()):
-        raise ValueError(f"{owner}: recall is NaN, for there was nothing to find.")
-    around = {"": bands} if isinstance(bands, PrecisionRecallBand) else bands or {}
-    if {type(band) for band in around.values()} - {PrecisionRecallBand} or around.keys() - given:
-        raise ValueError(
-            f"{owner}: bands must be PrecisionRecallBands of curves, by the same names, got "
-            f"{check.shown(bands)}."
-        )
-    ax = _own(owner, ax, height=4)
-    for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
-        at = np.linspace(f1 / (2 - f1), 1, 100)  # where the precision is at most 1
-        ax.plot(at, f1 * at / (2 * at - f1), color=GRAY, linewidth=0.5, zorder=0)
-        _beside(ax, f1 / (2 - f1), f"F1 = {f1}", GRAY)
-    for i, (name, curve) in enumerate(given.items()):
-        f1s = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
-        best = int(np.argmax(f1s))
-        label = f"{name or 'detector'}: best F1 {f1s[best]:.3f} (marked)"
-        look = {"marker": "os^D"[i % 4], "markevery": [best], "linewidth": 1.4, **_look(i)}
-        ax.plot(curve.recall, curve.precision, label=label, clip_on=False, **look)
-        if band := around.get(name):
-            pale = {"color": look["color"], "alpha": 0.18, "linewidth": 0, "zorder": 0}
-            ax.fill_between(band.recall, band.low, band.high, **pale)
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    ax.legend(frameon=False, fontsize=8, loc="lower left", handlelength=3)
-    _title(ax, "Precision and recall at every threshold")
-    return ax

@@ -21,13 +21,35 @@ def sliding(
 ) -> "Figure | FuncAnimation":  # fmt: skip
     """Show one kernel at one location of a series, or sliding over all of them.
 
-    ``x``: (length,); ``kernel``: (kernel_size,); ``padding``: as for Conv1d. Three panels: the
-    input with the neighbourhood that output ``position`` selects, its products with the weights,
-    and the feature map so far, by :func:`tinynn.conv1d`; the axes are the same at all positions.
-    With a ``position`` (from 0) returns a Figure; with None a FuncAnimation over all of them,
-    ``interval`` milliseconds each: keep a reference, and ``save("sliding.gif")`` it. Raises
-    ValueError for a position that does not exist, NaN, or shapes that do not fit.
+    There are three panels. They show the input with the neighbourhood that output ``position``
+    selects, its products with the weights, and the feature map so far (:func:`tinynn.conv1d`).
+    The axes are the same at all positions.
 
+    Parameters
+    ----------
+    x : (length,) array_like
+        The series.
+    kernel : (kernel_size,) array_like
+        The weights.
+    position : int, default None
+        The output that is shown, from 0. None for all of them, one after the other.
+    padding : str, int or (left, right), default "same"
+        As of Conv1d.
+    interval : int, default 120
+        Milliseconds for each position.
+
+    Returns
+    -------
+    Figure or FuncAnimation
+        An animation if ``position`` is None. Keep a reference, and ``save("sliding.gif")`` it.
+
+    Raises
+    ------
+    ValueError
+        For a position that does not exist, NaN, or shapes that do not fit.
+
+    Examples
+    --------
     >>> x, kernel = [0, 1, 3, 1, 0], [1, 2, 1]
     >>> sliding(x, kernel, position=2).savefig("sliding.png")  # doctest: +SKIP
     """

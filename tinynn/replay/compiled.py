@@ -118,26 +118,50 @@ def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
 def compile(f: Callable[..., Any], *, verify: bool = True) -> Callable[..., Any]:
     """Return ``f`` so that its array operations are recorded once and replayed afterwards.
 
-    ``f``: a function of arrays (alone, or in lists, tuples and dicts) and plain values, such as a
-    whole training step. Its result must depend on its arguments and on the Tensors that it closes
-    over; other Python values are read when it is recorded. It may call ``zero_grad``,
-    ``backward``, ``clip_grad_norm`` and ``step``. For each combination of shapes, dtypes and plain
-    values it is rehearsed once on Tensors, which changes nothing, and its operations are replayed
-    in buffers that are planned once. At most eight recordings are kept. Results, gradients and
-    updates are those of ``f`` to rounding.
+    Results, gradients and updates are those of ``f`` to rounding.
 
-    Parameters and optimizer settings are read at each call; ``eval()``, a layer that is exchanged
-    or another attribute has it recorded anew. Dropout, and what goes through
-    :func:`tinynn.fresh`, draws anew. Other effects, such as prints and counters, are not repeated.
-    ``verify``: a recording is rehearsed on plain arrays, too, and must come to the same; its first
-    replay is compared with the rehearsal; at replays 2, 4, 8, ... the call is rehearsed again and
-    compared. Where recording does not pay, or fails for Tensors in place of arrays, ``f`` runs as
-    it is: the result's ``eager`` says why.
+    Parameters
+    ----------
+    f : callable
+        A function of arrays (alone, or in lists, tuples and dicts) and plain values, such as a
+        whole training step. Its result must depend on its arguments and on the Tensors that it
+        closes over.
+    verify : bool, default True
+        Whether replays are compared with what ``f`` does, now and then.
 
-    Raises NotReplayable, a RuntimeError, where a value becomes a plain number or array that could
-    decide something; ReplayMismatch, a RuntimeError, where a repeated call differs; TypeError for
-    arguments that do not fit.
+    Returns
+    -------
+    callable
+        It has the signature of ``f``. Its ``eager`` says why it is not replayed, or is None.
 
+    Raises
+    ------
+    NotReplayable
+        Where a value becomes a plain number or array that could decide something. A RuntimeError.
+    ReplayMismatch
+        Where a repeated call differs. A RuntimeError.
+    TypeError
+        For arguments that do not fit.
+
+    Notes
+    -----
+    *What f may do.* It may call ``zero_grad``, ``backward``, ``clip_grad_norm`` and ``step``.
+    Dropout, and what goes through :func:`tinynn.fresh`, draws anew. Other effects, such as prints
+    and counters, are not repeated.
+
+    *What is recorded.* For each combination of shapes, dtypes and plain values ``f`` is rehearsed
+    once on Tensors, which changes nothing. Its operations are replayed in buffers that are planned
+    once. At most eight recordings are kept. Parameters and optimizer settings are read at each
+    call. ``eval()``, a layer that is exchanged or another attribute has it recorded anew. Other
+    Python values are read when it is recorded. Where recording does not pay, or fails for Tensors
+    in place of arrays, ``f`` runs as it is.
+
+    *What is verified.* A recording is rehearsed on plain arrays, too, and must come to the same.
+    Its first replay is compared with the rehearsal. At replays 2, 4, 8, ... the call is rehearsed
+    again and compared.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)
     >>> @compile

@@ -25,7 +25,8 @@ class Program:
     that of the leaves, the widest if they differ.
 
     ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
-    the last one has used; ``light``: whether BLAS has to be kept from taking threads.
+    the last one has used; ``light``: whether BLAS has to be kept from taking threads; ``whole``:
+    whether all calls are made even if one finds what is not finite, for others wait for the rest.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
@@ -34,6 +35,7 @@ class Program:
         self.calls, self.padded = plan.calls, plan.layout.batches.values()
         self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
         self.flat_gradient = plan.flat_gradient
+        self.whole = False
         self.draws: list[np.ndarray] | None = None
         self.drawn: list[np.ndarray] = []
         self._given, self._lock = plan.given, threading.RLock()
@@ -93,8 +95,16 @@ class Program:
         """
         try:
             self._draw()
+            failed: NotFinite | None = None
             for function, args in self.calls:
-                function(*args)
+                try:
+                    function(*args)
+                except NotFinite as error:
+                    if not self.whole:
+                        raise
+                    failed = error
+            if failed is not None:
+                raise failed
         except BaseException as error:
             for batch in self.padded:  # a product may have filled the gaps
                 batch.empty_gaps()

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tinynn._trees import PLAIN, tree_leaves
+from tinynn._trees import PLAIN
 from tinynn.autodiff.graph import gradients
 from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
-from tinynn.nn.activations import TABLE
 from tinynn.nn.layer import Layer
+from tinynn.nn.sharing import mixing_layers, over_samples
 from tinynn.replay.plans import (
     Plan,
     Plans,
@@ -43,7 +43,12 @@ SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
 Given = tuple[np.ndarray, ...]  # x, y, and weights if there are any
 
-_known: dict[int, list[Any]] = {}  # by id of the model: loss, parameters, their plans and sizes
+# By id of the model: loss, parameters, their plans and sizes, whether batches were shared out.
+_known: dict[int, list[Any]] = {}
+
+
+def _nothing() -> list[Any]:
+    return [None, [], Plans("fit", RECORDINGS), {}, None]
 
 
 def training_step(
@@ -76,8 +81,9 @@ class ReplayedStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
         self.keep: bool = eager_step.keep
+        self.group = eager_step.group
         self.eager: str | None = None
-        self._known = kept_with(model, _known, lambda: [None, [], Plans("fit", RECORDINGS), {}])
+        self._known = kept_with(model, _known, _nothing)
         self._look_up()
         self.over_samples = _over_samples(model, loss)
         self.chunk = None if self.over_samples is None else chunk
@@ -91,11 +97,12 @@ class ReplayedStep:
 
         The parameters decide what is differentiated, also by a loss that takes gradients itself.
         """
-        loss, held, plans, _ = self._known
+        loss, held, plans, _, shared = self._known
         same, parameters = _same_loss(loss, self.loss), self.optimizer.parameters
+        same = same and shared == (not self.group.alone)
         if not same or len(held) != len(parameters) or not all(map(is_, held, parameters)):
             plans = Plans("fit", plans.credit if same else RECORDINGS)
-            self._known[:] = self.loss, list(parameters), plans, {}
+            self._known[:] = self.loss, list(parameters), plans, {}, not self.group.alone
         self.plans: Plans = self._known[2]
         self._sizes: dict[Any, int] = self._known[3]  # by shapes: samples a piece
 
@@ -166,10 +173,14 @@ class ReplayedStep:
             number, total, kept = self._computed(plans, pieces, len(x))
         except NotFinite:
             self._ready.clear()
+            if self.group.coupled:  # the others do not compute it again
+                return self.group.sum(self.optimizer.parameters, math.nan), None
             with heard_by(Repeating(plans[0].program().drawn if len(plans) == 1 else [])):
                 return self.eager_step.go_on(*given)
         if math.isfinite(number):
             _leave(plans[0].order or [], total)
+        number = self.group.sum(self.optimizer.parameters, number)
+        if math.isfinite(number):
             self.optimizer.step()
         return number, kept
 
@@ -256,7 +267,9 @@ class ReplayedStep:
         if len(plans) == 1:
             program = plans[0].program()
             program.refresh()
-            number, total, kept = _added([program], pieces, [1.0])
+            program.whole = self.group.coupled
+            with self.group.meeting():
+                number, total, kept = _added([program], pieces, [1.0])
             return number, total, kept[0]
         drawn = any(plan.draws for plan in plans)  # in one order
         workers = 1 if drawn else min(self._workers(), len(pieces))
@@ -287,7 +300,9 @@ class ReplayedStep:
     def _workers(self) -> int:
         if self.threads is not None:
             return self.threads
-        return threads.available() if self.chunk == "auto" else 1  # where pieces are large enough
+        if self.chunk != "auto":
+            return 1  # pieces may be too small
+        return max(1, threads.available() // self.group.near)
 
 
 def _added(
@@ -346,16 +361,4 @@ def _same_loss(a: Any, b: Any) -> bool:
 
 def _over_samples(model: Layer, loss: Any) -> str | None:
     """Return "mean" or "sum" if the loss of a batch is surely that of its samples' losses."""
-    f, options = loss, {}
-    if isinstance(loss, partial) and not loss.args:
-        f, options = loss.func, loss.keywords
-    of_one = all(np.ndim(value) == 0 for value in options.values())
-    if not of_one or (hasattr(f, "__wrapped__") and not is_own(f)):  # which copies attributes
-        return None
-    for _, layer in model.named_layers():
-        held = [part for part in tree_leaves(vars(layer)) if callable(part)]
-        alone = all(isinstance(f, Layer) or f in TABLE.values() for f in held)
-        if not (alone and layer.per_sample):  # other functions of ours, too, may mix samples
-            return None
-    known = {"mean": "mean", "sum": "sum"} if hasattr(f, "over_samples") else {}
-    return known.get(options.get("reduction", "mean"))
+    return None if next(mixing_layers(model), None) else over_samples(loss)

@@ -42,33 +42,71 @@ def check_grads(
 ) -> GradcheckReport:  # fmt: skip
     """Check the gradients of ``f`` at ``inputs`` against numeric ones.
 
-    ``f``: takes Tensors, returns a Tensor of any shape, or a list or tuple of them; what needs no
-    gradient it closes over. ``inputs``: arrays, Tensors or scalars of floats; they are copied.
-    ``order``: 2 also checks the gradient's own gradient, 3 the next.
+    Parameters
+    ----------
+    f : callable
+        It takes Tensors, and returns a Tensor of any shape, or a list or tuple of them.
+    *inputs : array_like of float
+        Where it is checked: arrays, Tensors or scalars, which are copied. What needs no gradient, f
+        closes over.
+    order : int, default 1
+        2 also checks the gradient's own gradient, 3 the next.
+    eps : float, default None
+        The step. None: steps scaled to the inputs; their differences are extrapolated to step 0.
+    rtol : float, default 1e-05
+        By which share of the numeric gradient an element may be off.
+    atol : float, default 1e-08
+        By which share of the largest element of its input an element may be off.
+    mode : "auto", "fast" or "full", default "auto"
+        "full" moves every element. "fast" moves each input once, in a random direction. "auto" is
+        fast, and goes through the elements where a direction leaves any doubt.
+    rng : Generator or int, default None
+        What cotangents and directions are drawn from. None: the same ones every time.
+    raise_on_fail : bool, default True
+        Whether a wrong gradient raises. If not, the falsy report is returned.
+    allow_float32 : bool, default False
+        Whether float32 inputs are taken. They are compared at ``rtol=1e-3, atol=1e-4``.
 
-    ``mode``: "full" moves every element of every input; "fast" moves each input once, in a random
-    direction; "auto" is fast, and goes through the elements where a direction leaves any doubt.
-    ``eps``: the step; by default steps are scaled to the inputs and the central differences are
-    extrapolated to step 0. Where f takes complex numbers and the complex step agrees with the
-    differences, it tells what they cannot. ``rng``: a Generator or seed for cotangents and
-    directions; None means the same ones every time.
+    Returns
+    -------
+    GradcheckReport
+        Truthy if no gradient is wrong. Printed, it shows the worst element of each input.
 
-    An element passes if ``|analytic - numeric| <= rtol * |numeric| + atol * G``, where G is the
-    largest ``min(|analytic|, |numeric|)`` in its input. There is no absolute floor: a zero gradient
-    of ``1e-7 * x`` fails. (A direction must agree within ``rtol`` / 10 of one element's typical
-    share in it.) Inconclusive are a difference within the noise of ``numeric``, a kink where
-    ``analytic`` is 0 or between the one-sided slopes, a jump, and all kinks from order 2 on: they
-    are shown, none fails.
+    Raises
+    ------
+    GradcheckError
+        If a gradient is wrong. It is an AssertionError, and carries the report.
+    TypeError
+        For inputs that are not floats, or are float32, and for a result that is no Tensor.
+    ValueError
+        For other misuse.
 
-    Returns a truthy report. Raises GradcheckError, an AssertionError that carries the report, if a
-    gradient is wrong; with ``raise_on_fail=False`` the falsy report is returned. Raises TypeError
-    for inputs that are not floats, or are float32 (with ``allow_float32=True`` they are compared
-    at ``rtol=1e-3, atol=1e-4``), and for a result that is no Tensor; ValueError for other misuse.
+    Notes
+    -----
+    An element passes if ``|analytic - numeric| <= rtol * |numeric| + atol * G``. G is the largest
+    ``min(|analytic|, |numeric|)`` in its input. There is no absolute floor: a zero gradient of
+    ``1e-7 * x`` fails. A direction must agree within ``rtol`` / 10 of one element's typical share
+    in it.
 
-    >>> check_grads(lambda x, w: (x @ w).sum(), np.ones((2, 3)), np.array([0.5, -1.0, 2.0]))
-    check_grads: passed at order 1
-      input 0, shape (2, 3): ok; worst along a random direction: analytic ..., numeric ...
-      input 1, shape (3,): ok; worst along a random direction: analytic ..., numeric ...
+    These are inconclusive: a difference within the noise of ``numeric``; a jump; a kink where
+    ``analytic`` is 0 or between the one-sided slopes. From order 2 on all kinks are. They are
+    shown, none fails.
+
+    Where f takes complex numbers and the complex step agrees with the differences, it tells what
+    they cannot.
+
+    References
+    ----------
+    - C. Ridders, Accurate computation of F'(x) and F'(x) F''(x), 1982: the extrapolation.
+    - W. Squire and G. Trapp, Using complex variables to estimate derivatives of real functions,
+      1998: the complex step.
+
+    Examples
+    --------
+    >>> x, w = np.ones((2, 3)), np.array([0.5, -1.0, 2.0])
+    >>> report = check_grads(lambda x, w: (x @ w).sum(), x, w)
+    >>> bool(report), [entry.verdict for entry in report.inputs]
+    (True, ['ok', 'ok'])
     """
     if not callable(f):
         raise TypeError(f"check_grads: f must be a function of Tensors, got {check.shown(f)}.")

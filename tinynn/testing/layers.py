@@ -24,22 +24,52 @@ def check_layer(
 ) -> GradcheckReport:  # fmt: skip
     """Check the gradients of a layer or model: its inputs, and every parameter under its path.
 
-    ``layer``: any :class:`tinynn.Layer`. It is left as it was: what is checked is a copy in
-    float64, made anew for each call, so that its state and its random numbers are those that the
-    layer has now. ``inputs``: what it is called with. Arrays of floats are checked, in float64;
-    whatever else, such as integer labels, is passed on as it is. ``allow_float32=True`` leaves
-    layer and inputs in their own precision. Other options, report and GradcheckError are those of
-    :func:`check_grads`.
+    Parameters
+    ----------
+    layer : Layer
+        What is checked, on a copy. It is left as it was.
+    *inputs : array_like
+        What it is called with. Floats are checked; all else, such as integer labels, is passed on.
+    order : int, default 1
+        2 also checks the gradient's own gradient, 3 the next.
+    eps : float, default None
+        The step, as of :func:`check_grads`.
+    rtol : float, default 1e-05
+        By which share of the numeric gradient an element may be off.
+    atol : float, default 1e-08
+        By which share of the largest element of its input an element may be off.
+    mode : "auto", "fast" or "full", default "auto"
+        How thorough the check is, as of :func:`check_grads`.
+    rng : Generator or int, default None
+        What cotangents and directions are drawn from. None: the same ones every time.
+    raise_on_fail : bool, default True
+        Whether a wrong gradient raises. If not, the falsy report is returned.
+    allow_float32 : bool, default False
+        Whether layer and inputs keep their own precision. If not, all are turned into float64.
 
-    Raises TypeError if ``layer`` is no Layer, cannot be copied, or has neither parameters nor
-    inputs of floats.
+    Returns
+    -------
+    GradcheckReport
+        Truthy if no gradient is wrong, with an entry for each input and each parameter.
 
+    Raises
+    ------
+    GradcheckError
+        If a gradient is wrong. It carries the report.
+    TypeError
+        If ``layer`` is no Layer, cannot be copied, or has neither parameters nor inputs of floats.
+
+    Notes
+    -----
+    The copy is made anew for each call, so that its state and its random numbers are those that the
+    layer has now.
+
+    Examples
+    --------
     >>> from tinynn import Dense
-    >>> check_layer(Dense(3, 2, activation="tanh", rng=0), np.ones((4, 3)))
-    check_layer: passed at order 1
-      input 0, shape (4, 3): ok; worst along a random direction: analytic ..., numeric ...
-      kernel, shape (3, 2): ok; worst along a random direction: analytic ..., numeric ...
-      bias, shape (2,): ok; worst along a random direction: analytic ..., numeric ...
+    >>> report = check_layer(Dense(3, 2, activation="tanh", rng=0), np.ones((4, 3)))
+    >>> bool(report), [entry.name for entry in report.inputs]
+    (True, ['input 0', 'kernel', 'bias'])
     """
     if not isinstance(layer, Layer):
         raise TypeError(

@@ -28,30 +28,65 @@ def check_backward(
 ) -> GradcheckReport:  # fmt: skip
     """Check a ``backward`` that you wrote by hand against what your ``forward`` does.
 
-    ``forward(*inputs)``: returns the result y, or ``(y, cache)``; a tuple of two is always that.
-    Several results are a tuple or list in y's place. ``backward(dy, cache)``, or without a cache
-    ``backward(dy, *inputs)``: returns the gradient of sum(dy * y) for each input, as a tuple, None
-    where there is none; of one input also by itself. dy is like y: same shape and dtype, a tuple or
-    list if y is one. Both take and give arrays: of NumPy, or what NumPy can read.
+    Both take and give arrays: of NumPy, or what NumPy can read.
 
-    ``inputs``: arrays or scalars of floats are checked; whatever else, such as labels, sizes and
-    flags, is passed on as it is, and its gradient is None. Options, report and GradcheckError are
-    those of :func:`check_grads`. float32 inputs need ``allow_float32=True``.
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*inputs)`` returns the result y, or ``(y, cache)``; a tuple of two is always that.
+        Several results are a tuple or list in y's place.
+    backward : callable
+        ``backward(dy, cache)``, or without a cache ``backward(dy, *inputs)``. It returns the
+        gradient of sum(dy * y) for each input, as a tuple; of one input also by itself. None stands
+        where there is no gradient.
+    *inputs : array_like
+        Floats are checked. All else, such as labels, sizes and flags, is passed on as it is, and
+        its gradient is None.
+    eps : float, default None
+        The step, as of :func:`check_grads`.
+    rtol : float, default 1e-05
+        By which share of the numeric gradient an element may be off.
+    atol : float, default 1e-08
+        By which share of the largest element of its input an element may be off.
+    mode : "auto", "fast" or "full", default "auto"
+        How thorough the check is, as of :func:`check_grads`.
+    rng : Generator or int, default None
+        What dy and directions are drawn from. None: the same ones every time.
+    raise_on_fail : bool, default True
+        Whether a wrong gradient raises. If not, the falsy report is returned.
+    allow_float32 : bool, default False
+        Whether float32 inputs are taken. They are compared at ``rtol=1e-3, atol=1e-4``.
 
-    ``backward`` is called directly after ``forward`` at the same inputs, so it may rely on what
-    forward left behind. Neither may write to the inputs, to dy, or to the cache: that fails, even
-    if the gradient is right. So do gradients of another shape, and a second call that gives others.
-    Raises TypeError for inputs without floats and for what cannot be read as arrays.
+    Returns
+    -------
+    GradcheckReport
+        Truthy if no gradient is wrong. Printed, it shows the worst element of each input.
 
+    Raises
+    ------
+    GradcheckError
+        If a gradient is wrong, or a rule of the notes is broken. It carries the report.
+    TypeError
+        For inputs without floats, and for what cannot be read as arrays.
+
+    Notes
+    -----
+    dy is like y: same shape and dtype, a tuple or list if y is one. ``backward`` is called directly
+    after ``forward`` at the same inputs, so it may rely on what forward left behind.
+
+    Neither may write to the inputs, to dy, or to the cache: that fails, even if the gradient is
+    right. So do gradients of another shape, and a second call that gives others.
+
+    Examples
+    --------
     >>> def forward(x, w):
     ...     return x @ w, (x, w)
     >>> def backward(dy, cache):
     ...     x, w = cache
     ...     return dy @ w.T, x.T @ dy
-    >>> check_backward(forward, backward, np.ones((2, 3)), np.eye(3))
-    check_backward: passed at order 1
-      input 0, shape (2, 3): ok; worst along a random direction: analytic ..., numeric ...
-      input 1, shape (3, 3): ok; worst along a random direction: analytic ..., numeric ...
+    >>> report = check_backward(forward, backward, np.ones((2, 3)), np.eye(3))
+    >>> bool(report), [entry.verdict for entry in report.inputs]
+    (True, ['ok', 'ok'])
     """
     for name, f in (("forward", forward), ("backward", backward)):
         if not callable(f):

@@ -22,19 +22,44 @@ def check_primitive(
 ) -> GradcheckReport:  # fmt: skip
     """Hold an operation to all contracts: derivatives, dtypes, shapes, nothing overwritten.
 
-    ``op``: made by :func:`tinynn.primitive` or :func:`tinynn.elementwise`; ``args``: its array
-    arguments, in float64 where a gradient flows; ``params``: its other parameters. ``orders``: up
-    to which order it has derivatives; 1 for a vjp written in NumPy, which has no gradient itself.
+    Parameters
+    ----------
+    op : primitive
+        Made by :func:`tinynn.primitive` or :func:`tinynn.elementwise`.
+    args : list of array_like
+        Its array arguments, in float64 where a gradient flows.
+    params : dict, default None
+        Its other parameters.
+    orders : int, default 2
+        Up to which order it has derivatives. 1 for a vjp written in NumPy, which has no gradient.
+    rng : Generator or int, default None
+        What cotangents and directions are drawn from. None: the same ones every time.
 
-    Checked are derivatives of all these orders (:func:`check_grads`); that plain arrays give a
-    plain array with the values that Tensors give; that float32 stays float32, forward and
-    backward; that neither forward nor vjp writes to an argument or to the gradient that it is
-    given; that nothing is recorded under no_grad; that only those gradients are computed that are
-    asked for.
+    Returns
+    -------
+    GradcheckReport
+        A truthy one.
 
-    Returns a truthy report. Raises GradcheckError, whose text names the broken contract; TypeError
-    if ``op`` is no such operation or no argument can have a gradient.
+    Raises
+    ------
+    GradcheckError
+        If a contract is broken. Its text names it.
+    TypeError
+        If ``op`` is no such operation or no argument can have a gradient.
 
+    Notes
+    -----
+    These are the contracts:
+
+    - derivatives of all these orders are right (:func:`check_grads`);
+    - plain arrays give a plain array, with the values that Tensors give;
+    - float32 stays float32, forward and backward;
+    - neither forward nor vjp writes to an argument or to the gradient that it is given;
+    - nothing is recorded under no_grad;
+    - only those gradients are computed that are asked for.
+
+    Examples
+    --------
     >>> from tinynn import tanh
     >>> bool(check_primitive(tanh, [np.array([-1.0, 0.5])]))
     True

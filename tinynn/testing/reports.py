@@ -14,10 +14,38 @@ VERDICTS = ("ok", "inconclusive", "wrong")
 class InputReport:
     """What was found for one input; the numbers are those of its worst element.
 
-    ``verdict``: "ok", "inconclusive" or "wrong", reached by ``count`` elements; ``cause`` names the
-    reason in a few words, ``advice`` in a sentence. ``index``: the worst element's index tuple, or
-    None if the numbers are slopes along a random direction. ``left``, ``right``: the one-sided
-    slopes. ``error``: |analytic - numeric|. ``noise``: by how much ``numeric`` may be off.
+    Attributes
+    ----------
+    name : str
+        "input 0", or a parameter's path.
+    order : int
+        The order of the gradient.
+    shape : tuple of int
+        The input's shape.
+    verdict : "ok", "inconclusive" or "wrong"
+        The worst that was found.
+    cause : str, default ""
+        The reason, in a few words.
+    advice : str, default ""
+        What to do, in a sentence.
+    count : int, default 0
+        Elements with that verdict.
+    index : tuple of int, default None
+        The worst element. None if the numbers are slopes along a random direction.
+    analytic : float, default 0.0
+        What the backward pass says.
+    numeric : float, default 0.0
+        What the function does.
+    left : float, default 0.0
+        The one-sided slope from below.
+    right : float, default 0.0
+        The one-sided slope from above.
+    error : float, default 0.0
+        The distance of analytic and numeric.
+    noise : float, default 0.0
+        By how much ``numeric`` may be off.
+    numbers : bool, default True
+        False if nothing was compared.
     """
 
     name: str
@@ -76,10 +104,22 @@ class InputReport:
 class GradcheckReport:
     """The outcome of a check: truthy if no gradient is wrong, and made to be printed.
 
-    ``order``: the order reached, that of the failure or the one asked for. ``inputs``: an
-    :class:`InputReport` for each input and order; from order 2 on the cotangent is an input too.
-    ``cause``, ``advice``: the first fault and what to do about it, "" without one. ``notes``:
-    remarks that are no faults.
+    Attributes
+    ----------
+    ok : bool
+        Whether no gradient is wrong.
+    order : int, default 1
+        The order reached: that of the failure, or the one asked for.
+    inputs : tuple of InputReport, default ()
+        One for each input and order. From order 2 on the cotangent is an input too.
+    cause : str, default ""
+        The first fault, "" without one.
+    advice : str, default ""
+        What to do about it.
+    notes : tuple of str, default ()
+        Remarks that are no faults.
+    owner : str, default "check_grads"
+        The function that has checked.
     """
 
     ok: bool
@@ -148,7 +188,22 @@ def _wrapped(text: str, indent: str = "    ") -> list[str]:
 
 
 class GradcheckError(AssertionError):
-    """A gradient is wrong; ``.report`` is the falsy :class:`GradcheckReport`."""
+    """A gradient is wrong: an AssertionError.
+
+    Attributes
+    ----------
+    report : GradcheckReport
+        The falsy report.
+
+    Examples
+    --------
+    >>> from tinynn.testing import check_backward
+    >>> try:
+    ...     check_backward(lambda x: x**2, lambda dy, x: -2 * x * dy, 3.0)
+    ... except GradcheckError as error:
+    ...     print(error.report.cause)
+    a flipped sign
+    """
 
     def __init__(self, report: GradcheckReport) -> None:
         super().__init__(report)

@@ -38,8 +38,8 @@ def data(owner: str, name: str, given: Any) -> np.ndarray:
     )
 
 
-def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets as arrays of equal, non-zero length."""
+def paired(owner: str, x: Any, y: Any, *, empty: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets as arrays of equal length, not 0 unless they may be ``empty``."""
     xs, ys = data(owner, "x", x), data(owner, "y", y)
     for name, array in (("x", xs), ("y", ys)):
         if array.ndim == 0:
@@ -52,17 +52,28 @@ def paired(owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"{owner}: x and y must have the same number of samples, got {len(xs)} and {len(ys)} "
             f"(shapes {xs.shape} and {ys.shape})."
         )
-    if not len(xs):
+    if not (len(xs) or empty):
         raise ValueError(f"{owner}: x and y hold no samples.")
     return xs, ys
 
 
+def count(samples: int, size: int) -> int:
+    """Return how many batches samples make, the last of which may be smaller."""
+    return -(-samples // size)
+
+
 def cut(
-    arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0
-) -> Iterator[tuple[Any, ...]]:
-    """Yield copies of the batches of arrays of one length, in an ``order`` if there is one."""
-    for i in range(start, -(-len(arrays[0]) // size)):
-        chosen = slice(i * size, (i + 1) * size)
+    arrays: Sequence[np.ndarray], size: int, order: np.ndarray | None, start: int = 0,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    """Yield copies of the batches of arrays of one length, in an ``order`` if there is one.
+
+    ``part``: (k, n) for part k of n of each batch, which may be empty.
+    """
+    (k, parts), samples = part, len(arrays[0])
+    for first in range(start * size, samples, size):
+        n = min(size, samples - first)
+        chosen = slice(first + n * k // parts, first + n * (k + 1) // parts)
         if order is None:
             yield tuple([array[chosen].copy() for array in arrays])
         else:
@@ -80,7 +91,7 @@ class Batches:
 
     def __len__(self) -> int:
         n = len(self.x)
-        return n // self.size if self.drop_last else -(-n // self.size)
+        return n // self.size if self.drop_last else count(n, self.size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = None if self.rng is None else self.rng.permutation(len(self.x))
@@ -93,10 +104,35 @@ def batches(
 ) -> Batches:  # fmt: skip
     """Cut samples into mini-batches: an iterable of pairs ``(x_batch, y_batch)`` with a length.
 
-    ``x``: (samples, ...), ``y``: (samples, ...); the pieces are copies. With ``shuffle`` each
-    iteration draws a new order from ``rng``, a Generator or a seed. The last batch may be smaller
-    unless ``drop_last``. Raises ValueError if the lengths differ, TypeError for what is no array.
+    Parameters
+    ----------
+    x : (samples, ...) array_like
+        The input.
+    y : (samples, ...) array_like
+        The targets.
+    batch_size : int
+        Samples of a batch. The last batch may be smaller.
+    shuffle : bool, default True
+        Whether each iteration draws a new order.
+    rng : Generator or int, default None
+        What the orders are drawn from. An int is a seed.
+    drop_last : bool, default False
+        Whether a last batch that is smaller is left out.
 
+    Returns
+    -------
+    Batches
+        Its pieces are copies. ``len()`` is the number of batches.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or no batch is left.
+    TypeError
+        For what is no array of numbers.
+
+    Examples
+    --------
     >>> [y.tolist() for x, y in batches(np.zeros((5, 2)), np.arange(5), 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     """

@@ -30,12 +30,24 @@ RISING = "accuracy", "auc", "f1", "precision", "recall"
 class Callback:
     """Base of the callbacks: subclass it and write the methods that you need.
 
-    ``model``, ``optimizer`` and ``history`` (the :class:`~tinynn.History` so far) are set by
-    ``fit`` before ``on_train_begin``. ``logs`` holds the figures of the epoch, "loss", "val_loss"
-    and metrics, or the means so far at the end of a batch. What a callback adds to it at the end
-    of an epoch is seen by those after it, and kept in the History. A truthy answer of
-    ``on_epoch_end`` or ``on_batch_end`` ends the training; after a batch, the epoch is ended first.
+    ``logs`` holds the figures of the epoch: "loss", "val_loss" and metrics. At the end of a batch
+    they are the means so far. What a callback adds to it at the end of an epoch is seen by those
+    after it, and kept in the History. A truthy answer of ``on_epoch_end`` or ``on_batch_end`` ends
+    the training; after a batch, the epoch is ended first.
 
+    Attributes
+    ----------
+    model : Layer
+        The model in training. ``fit`` sets all three before ``on_train_begin``.
+    optimizer : Optimizer
+        Its optimizer.
+    history : History
+        The figures so far.
+    writes : bool
+        False where another process trains the same model, and is the one that writes files.
+
+    Examples
+    --------
     >>> class Patient(Callback):
     ...     def on_epoch_end(self, epoch, logs):
     ...         return logs["loss"] < 0.1
@@ -44,18 +56,41 @@ class Callback:
     model: Layer
     optimizer: Optimizer
     history: History
+    writes: bool = True
 
     def on_train_begin(self) -> Any:
         """Begin anew: called once, before the first epoch, also when the training is resumed."""
 
     def on_epoch_begin(self, epoch: int) -> Any:
-        """Before the first batch of an epoch, counted from 0."""
+        """Prepare for an epoch, before its first batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 0.
+        """
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> Any:
-        """After a batch, counted from 0, with the means over the epoch so far."""
+        """Look at a batch after its step; a truthy answer ends the training.
+
+        Parameters
+        ----------
+        batch : int
+            Its number in the epoch, from 0.
+        logs : dict of str to float
+            The means over the epoch so far.
+        """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> Any:
-        """After an epoch and its validation."""
+        """Look at an epoch after its validation; a truthy answer ends the training.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 0.
+        logs : dict of str to float
+            The figures of the epoch. Figures may be added.
+        """
 
     def on_train_end(self) -> Any:
         """After the last epoch, or when the training is ended otherwise."""
@@ -65,7 +100,13 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`; called after ``on_train_begin``."""
+        """Go on from a :meth:`state_dict`; called after ``on_train_begin``.
+
+        Parameters
+        ----------
+        state : dict
+            What :meth:`state_dict` has returned.
+        """
 
 
 class _Monitor(Callback):
@@ -133,12 +174,29 @@ class _Monitor(Callback):
 class EarlyStopping(_Monitor):
     """Ends the training when a figure has not improved for ``patience`` epochs, as in Keras.
 
-    ``monitor``: its name in the logs. ``mode``: "min" or "max", which is better; "auto": "max" for
-    names with accuracy, auc, f1, precision, recall or r2, "min" otherwise.
-    ``patience``: 0 acts as 1. ``min_delta``: what
-    a better value must be better by. ``restore_best``: in the end, however it comes, the model gets
-    the weights of the best epoch. A figure that is not finite is no improvement, and is noted in
-    ``History.notes``. Raises ValueError, with the names there are, if the logs have no such figure.
+    A figure that is not finite is no improvement, and is noted in ``History.notes``.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        The figure's name in the logs.
+    mode : "auto", "min" or "max", default "auto"
+        Which is better. "auto": "max" for names with accuracy, auc, f1, precision, recall or r2.
+    patience : int, default 0
+        Epochs without an improvement after which the training ends. 0 acts as 1.
+    min_delta : float, default 0.0
+        What a better value must be better by.
+    restore_best : bool, default True
+        Whether in the end, however it comes, the model gets the weights of the best epoch.
+
+    Raises
+    ------
+    ValueError
+        If the logs have no such figure. It lists those that there are.
+
+    Examples
+    --------
+    >>> stopping = EarlyStopping("val_f1", patience=5)
     """
 
     _state = ("best", "seen", "wait", "weights")
@@ -174,10 +232,29 @@ class EarlyStopping(_Monitor):
 
 
 class SaveBest(_Monitor):
-    """Writes the model's weights to ``path``, by :func:`tinynn.save`, after each best epoch.
+    """Writes the model to a file, by :func:`tinynn.save`, after each epoch that is the best so far.
 
-    ``monitor``, ``mode``: as of :class:`EarlyStopping`. The file is replaced as a whole. Raises
-    OSError if it cannot be written.
+    The file is replaced as a whole.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    monitor : str, default "val_loss"
+        The figure's name in the logs.
+    mode : "auto", "min" or "max", default "auto"
+        Which is better, as of :class:`EarlyStopping`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If the logs have no such figure.
+
+    Examples
+    --------
+    >>> saving = SaveBest("best.npz", monitor="val_accuracy")
     """
 
     @check.with_hints
@@ -189,18 +266,41 @@ class SaveBest(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the model if it is the best so far."""
-        if self._improved(epoch, logs):
+        if self._improved(epoch, logs) and self.writes:
             save(self.path, self.model)
 
 
 class ReduceOnPlateau(_Monitor):
     """Multiplies the learning rate by ``factor`` when a figure has not improved, as in Keras.
 
-    ``monitor``, ``mode``, ``min_delta``: as of :class:`EarlyStopping`. ``factor``: between 0 and 1.
-    ``patience``: epochs without an improvement, after which the rate is reduced, and counted anew.
-    ``min_learning_rate``: it goes no lower. Rates that groups of parameters have of their own
-    are reduced, too. The optimizer's is in the logs, as "learning_rate". Raises TypeError if a rate
-    is a schedule.
+    Rates that groups of parameters have of their own are reduced, too. The optimizer's rate is in
+    the logs, as "learning_rate".
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        The figure's name in the logs.
+    mode : "auto", "min" or "max", default "auto"
+        Which is better, as of :class:`EarlyStopping`.
+    factor : float, default 0.1
+        Between 0 and 1.
+    patience : int, default 10
+        Epochs without an improvement after which the rate is reduced. They are then counted anew.
+    min_delta : float, default 0.0001
+        What a better value must be better by.
+    min_learning_rate : float, default 0.0
+        The rate goes no lower.
+
+    Raises
+    ------
+    TypeError
+        If a learning rate is a schedule.
+    ValueError
+        If the logs have no such figure.
+
+    Examples
+    --------
+    >>> reducing = ReduceOnPlateau("loss", factor=0.5, patience=3)
     """
 
     @check.with_hints
@@ -236,11 +336,26 @@ class ReduceOnPlateau(_Monitor):
 class Evaluate(Callback):
     """Adds ``f(model)``, a dict of figures by name, to the logs; it runs before all others.
 
-    ``f`` is called in evaluation mode and under ``no_grad``. ``every``: in epochs 0, ``every``,
-    2 ``every``, ...; the others have nan in the History, and what monitors such a figure leaves
-    them out. Raises TypeError unless ``f`` returns a dict of numbers, ValueError for a name that
-    the logs hold already.
+    Parameters
+    ----------
+    f : callable
+        A function of the model. It is called in evaluation mode and under ``no_grad``.
+    every : int, default 1
+        It is called in epochs 0, ``every``, 2 ``every``, ...; in the others the History has nan.
 
+    Raises
+    ------
+    TypeError
+        Unless ``f`` returns a dict of numbers.
+    ValueError
+        For a name that the logs hold already.
+
+    Notes
+    -----
+    A callback that monitors such a figure leaves out the epochs without it.
+
+    Examples
+    --------
     >>> size = Evaluate(lambda model: {"norm": float(np.linalg.norm(model.kernel.data))})
     """
 
@@ -270,8 +385,21 @@ class Evaluate(Callback):
 class CSVLogger(Callback):
     """Writes the logs of each epoch as a row of a CSV file: the epoch, from 0, and the figures.
 
-    ``path``: a file, which is written anew. It sees what callbacks before it have added to the
-    logs. Raises OSError if it cannot be written.
+    It sees what callbacks before it have added to the logs.
+
+    Parameters
+    ----------
+    path : path
+        The file, which is written anew.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> log = CSVLogger("training.csv")
     """
 
     @check.with_hints
@@ -288,6 +416,8 @@ class CSVLogger(Callback):
         """Add a row; for a new column, or after a resume, write all of them."""
         row = {name: as_figure("CSVLogger", name, value) for name, value in logs.items()}
         self.rows.append({"epoch": epoch} | row)
+        if not self.writes:
+            return
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         if columns == self._written:
             write_table(self.path, columns, self.rows[-1:], mode="a")

@@ -23,14 +23,26 @@ VERSION = 1
 class Checkpoint:
     """A file that keeps a state, so that a script which was killed goes on where it was.
 
-    For :func:`fit`, ``checkpoint=``: it keeps the training after every epoch and, if ``minutes``
-    are given, whenever so many have gone by within one. ``path``: the file; its folder must be
-    there. A new state replaces the old one all at once: whatever happens while it is written, the
-    file holds one of them, whole. Raises TypeError or ValueError for other arguments,
-    FileNotFoundError if there is no such folder.
+    It is for ``fit(..., checkpoint=)``. A loop of your own keeps its state with :meth:`save` and
+    goes on from :meth:`load`. A new state replaces the old one all at once. Whatever happens while
+    it is written, the file holds one of them, whole.
 
-    A loop of your own keeps its state with :meth:`save` and goes on from :meth:`load`.
+    Parameters
+    ----------
+    path : path
+        The file. Its folder must be there.
+    minutes : float, default None
+        ``fit`` keeps a state after each epoch, and within one whenever so many have gone by.
 
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    TypeError, ValueError
+        For other arguments.
+
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     checkpoint = Checkpoint(os.path.join(folder, "run"))
@@ -59,9 +71,17 @@ class Checkpoint:
     def save(self, state: Any) -> None:
         """Keep a state in place of the one before.
 
-        ``state``: dicts, lists, tuples, numbers, texts, None and arrays, nested at will. Raises
-        TypeError, with the path, for anything else; OSError that names the file if it cannot be
-        written, such as on a full disk. The state before is then still there.
+        Parameters
+        ----------
+        state : nested
+            Dicts, lists, tuples, numbers, texts, None and arrays, nested at will.
+
+        Raises
+        ------
+        TypeError
+            For anything else. It names the place.
+        OSError
+            If the file cannot be written, as on a full disk. The state before is then still there.
         """
         try:
             text, arrays = flattened({"version": VERSION, "state": state})
@@ -74,7 +94,10 @@ class Checkpoint:
     def load(self) -> Any:
         """Return the state that is kept, equal in every bit and dtype; None if there is no file.
 
-        Raises ValueError, naming the file, if it is no checkpoint or damaged.
+        Raises
+        ------
+        ValueError
+            If it is no checkpoint or damaged. It names the file.
         """
         self._saved = time.monotonic()
         if not os.path.exists(self.path):

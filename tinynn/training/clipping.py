@@ -18,9 +18,30 @@ TINY, HUGE = 1e-200, 1e300  # sums of squares between which none was lost
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients together so that their joint Euclidean norm is at most ``max_norm``.
 
-    Returns the norm before. Raises FloatingPointError if it is not finite, and leaves the
-    gradients as they are then.
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        The parameters whose ``.grad`` is scaled, such as ``model.parameters()``.
+    max_norm : float
+        The bound, above 0.
 
+    Returns
+    -------
+    float
+        The norm before.
+
+    Raises
+    ------
+    FloatingPointError
+        If the norm is not finite. The gradients are then left as they are.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks,
+    ICML 2013.
+
+    Examples
+    --------
     >>> w = Tensor([3.0, 4.0], requires_grad=True)
     >>> (w * w).sum().backward(); clip_grad_norm([w], 1.0), w.grad
     (10.0, array([0.6, 0.8]))
@@ -38,6 +59,15 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
     """Keep each element of all gradients between ``-limit`` and ``limit``; a nan stays one.
 
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        The parameters whose ``.grad`` is clipped, such as ``model.parameters()``.
+    limit : float
+        The bound, above 0.
+
+    Examples
+    --------
     >>> w = Tensor([3.0, -0.25], requires_grad=True)
     >>> (w * w).sum().backward(); clip_grad_value([w], 1.0); w.grad
     array([ 1. , -0.5])
@@ -50,11 +80,27 @@ def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
 
 
 def global_norm(arrays: Iterable[Any]) -> float:
-    """Return the Euclidean norm of all elements of ``arrays`` together, arrays or Tensors.
+    """Return the Euclidean norm of all elements of ``arrays`` together.
 
-    A None among them, as of a parameter without gradient, counts for nothing. It is added up in
-    double precision, and exact to rounding where squares would be too large or small for that.
+    It is added up in double precision, and exact to rounding. That holds also where squares would
+    be too large or too small.
 
+    Parameters
+    ----------
+    arrays : iterable of array_like and Tensor
+        A None among them, as of a parameter without gradient, counts for nothing.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        For what is no array of real numbers.
+
+    Examples
+    --------
     >>> global_norm([np.array([3.0]), Tensor([[4e200]]), None])
     4e+200
     """

@@ -11,8 +11,9 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.nn import losses
-from tinynn.training.batches import cut, data, paired
+from tinynn.training.batches import count, cut, data, paired
 
+EDGES = 2  # places of a table of class weights for all classes below 0, and above the largest named
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y, and weights of the losses
 
 
@@ -84,11 +85,12 @@ class Weighing:
             return weight.astype(self._dtype)
 
     def _by_class(self, y: np.ndarray, table: np.ndarray) -> np.ndarray:
+        largest = len(table) - EDGES - 1
         if self._kind == "categorical_crossentropy":
             y = y.argmax(axis=-1)
-        elif len(table) > 4 and y.ndim > 1 and y.shape[-1] > 1 and y.size and y.max() <= 1:
+        elif largest > 1 and y.ndim > 1 and y.shape[-1] > 1 and y.size and y.max() <= 1:
             raise ValueError(
-                f"fit: class_weight names class {len(table) - 3}, but targets of shape {y.shape} "
+                f"fit: class_weight names class {largest}, but targets of shape {y.shape} "
                 "are 0 and 1. One-hot rows are classes for categorical_crossentropy alone; for "
                 "another loss give sample_weight, one number for each row."
             )
@@ -107,13 +109,18 @@ class Weighing:
 
 def _table(weights: Any, dtype: np.dtype[Any]) -> np.ndarray:
     """Return the weights of classes -1, 0, 1, ... up to one that is not named; these count 1."""
-    if not isinstance(weights, Mapping) or not weights:
+    if not isinstance(weights, Mapping):
         raise TypeError(
             "fit: class_weight must be a dict {class: weight}, such as {0: 1.0, 1: 5.0}, got "
             f"{check.shown(weights)}."
         )
+    if not weights:
+        raise ValueError(
+            "fit: class_weight names no class, got {}. Give one such as {0: 1.0, 1: 5.0}, or "
+            "leave it out."
+        )
     classes = [check.integer("fit", "a class of class_weight", c, at_least=0) for c in weights]
-    table = np.ones(max(classes) + 3, dtype)
+    table = np.ones(1 + max(classes) + EDGES, dtype)
     for c, weight in zip(classes, weights.values(), strict=True):
         table[c + 1] = check.real("fit", f"class_weight[{c}]", weight, at_least=0)
     return table
@@ -127,19 +134,20 @@ class Samples:
         weighing: Weighing, what: str, rng: "np.random.Generator | None" = None,
     ) -> None:  # fmt: skip
         self.x, self.y, self.size, self.rng = x, y, size, rng
+        self.part = 0, 1  # of each batch: which of how many
         self._late = isinstance(y, np.memmap) and weighing.table is not None
         self._weighing, self._what = weighing, what
         # Once is quicker than batch by batch, but reads all of y.
         self.weight: Any = weight if self._late else weighing(y, weight, what)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.x) / self.size)
+        return count(len(self.x), self.size)
 
     def epoch(self, start: int = 0) -> Iterator[Batch]:
         """Draw the order of an epoch; return its batches, from number ``start`` on."""
         order = None if self.rng is None else self.rng.permutation(len(self.x))
         arrays = [self.x, self.y] if self.weight is None else [self.x, self.y, self.weight]
-        return map(self._batch, cut(arrays, self.size, order, start))
+        return map(self._batch, cut(arrays, self.size, order, start, self.part))
 
     def _batch(self, parts: tuple[np.ndarray, ...]) -> Batch:
         x, y, *weights = parts
@@ -152,6 +160,7 @@ class Dataset:
 
     def __init__(self, batches: Any, weighing: Weighing, owner: str = "fit") -> None:
         self.batches, self._weighing, self._owner = batches, weighing, owner
+        self.part = 0, 1  # which of how many parts of each batch it yields
         try:
             self._length = len(batches)
         except TypeError as error:  # PyTorch's DataLoader of what has no length
@@ -188,7 +197,7 @@ class Dataset:
             if isinstance(given, (tuple, list)):
                 got = f"a {type(given).__name__} of length {len(given)}"
             raise TypeError(f"{where} must be (x, y) or (x, y, weight), got {got}.")
-        x, y = paired(where, given[0], given[1])
+        x, y = paired(where, given[0], given[1], empty=self.part[1] > 1)
         weight = None
         if len(given) == 3 and given[2] is not None:
             weight = data(where, "weight", given[2])

@@ -30,10 +30,22 @@ M = TypeVar("M", bound=Layer)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What :func:`load` found: paths that were ``missing`` in the file, or ``unexpected``.
+    """What :func:`load` has found.
 
-    ``misshapen``: paths whose arrays do not fit, by their shape or because the model's dtype cannot
-    hold them. Their parameters are as they were. ``model``: the model that was loaded into.
+    Attributes
+    ----------
+    model : Layer
+        The model that was loaded into.
+    missing : list of str
+        Paths of the model that the file lacks.
+    unexpected : list of str
+        Paths of the file that the model lacks.
+    misshapen : list of str
+        Paths whose arrays do not fit by shape, or because the model's dtype cannot hold them.
+
+    Notes
+    -----
+    Parameters that are missing or misshapen are as they were.
     """
 
     model: Layer
@@ -45,16 +57,33 @@ class Loaded:
 def save(path: File, model: Layer) -> None:
     """Write a model: an .npz archive with an array for each dotted path, and how it is made.
 
-    ``path``: a path, or a binary file object such as io.BytesIO, which is written to where it
-    stands. To a path the archive is written under another name and then renamed, so the path holds
-    either the old or the new model, whole. Its name is taken as it is, a link is followed, and
-    the permissions of a file that is replaced are kept.
+    Parameters
+    ----------
+    path : path or binary file
+        A file object, such as io.BytesIO, is written to where it stands.
+    model : Layer
+        The model.
 
-    Beside the weights it holds JSON: the classes and arguments of tinynn's own layers, and of those
-    with a method ``to_config()`` that returns a dict; what requires a gradient; what is in
-    evaluation. Functions of your own and states of generators are not kept. Raises TypeError if
-    ``model`` is no Layer or the file is opened for text, OSError if it cannot be written.
+    Raises
+    ------
+    TypeError
+        If ``model`` is no Layer or the file is opened for text.
+    OSError
+        If the file cannot be written.
 
+    Notes
+    -----
+    To a path the archive is written under another name and then renamed. So the path holds either
+    the old or the new model, whole. Its name is taken as it is, a link is followed, and the
+    permissions of a file that is replaced are kept.
+
+    Beside the weights the file holds JSON. It names the classes and arguments of tinynn's own
+    layers, and of those with a method ``to_config()`` that returns a dict. It says what requires a
+    gradient, and what is in evaluation. Functions of your own and states of generators are not
+    kept.
+
+    Examples
+    --------
     >>> from tinynn import Dense
     >>> memory = io.BytesIO()
     >>> save(memory, Dense(2, 1, rng=0))
@@ -75,12 +104,34 @@ def save(path: File, model: Layer) -> None:
 def load(path: File, model: Layer, strict: bool = True) -> Loaded:
     """Read weights written by :func:`save` into ``model``; return what did not fit.
 
-    ``path``: a path, or a binary file object. ``strict``: whether everything must fit. If not, what
-    fits is loaded. Raises FileNotFoundError if there is no such file; ValueError, naming the file,
-    if it is no such archive, is damaged, or holds pickled objects, and if it does not fit the model
-    while ``strict`` (every missing, unexpected or misshapen entry is listed). The model is then
-    left as it was. No array is read before its shape fits.
+    Parameters
+    ----------
+    path : path or binary file
+        What :func:`save` has written.
+    model : Layer
+        The model that gets the weights.
+    strict : bool, default True
+        Whether everything must fit. If not, what fits is loaded.
 
+    Returns
+    -------
+    Loaded
+        Lists of the paths that are missing, unexpected or misshapen.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no such archive, is damaged, or holds pickled objects; it names the file.
+        Also if it does not fit while ``strict``: it lists what is missing, unexpected or misshapen.
+
+    Notes
+    -----
+    After an error the model is as it was. No array is read before its shape fits.
+
+    Examples
+    --------
     >>> from tinynn import Dense
     >>> memory = io.BytesIO()
     >>> save(memory, Dense(2, 1, rng=0))
@@ -92,16 +143,17 @@ def load(path: File, model: Layer, strict: bool = True) -> Loaded:
     strict = check.flag("load", "strict", strict)
     with opened("load", path, KIND, UNCHANGED) as archive:
         _refuse_others("load", path, archive)
-        if strict:
-            try:
-                model.load_state_dict(archive.arrays)
-            except ValueError as error:
-                raise ValueError(f"load: {shown_name(path)}: {error}") from None
-            return Loaded(model, [], [], [])
-        return _load_what_fits(model, archive.arrays)
+        return load_into(f"load: {shown_name(path)}", model, archive.arrays, strict)
 
 
-def _load_what_fits(model: Layer, arrays: Mapping[str, Any]) -> Loaded:
+def load_into(where: str, model: Layer, arrays: Mapping[str, Any], strict: bool) -> Loaded:
+    """Give a model all that an open file holds or, if not ``strict``, what fits."""
+    if strict:
+        try:
+            model.load_state_dict(arrays)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return Loaded(model, [], [], [])
     tensors = dict(model._named_tensors())
     found = Loaded(model, [], [path for path in arrays if path not in tensors], [])
     state: dict[str, Any] = {}
@@ -123,13 +175,34 @@ def load_model(
 ) -> Any:
     """Return the model in a file of :func:`save`: its layers, weights, dtypes and modes.
 
-    ``path``: a path, or a binary file object. ``classes``: your own classes by name, which have
-    ``to_config()`` and a classmethod ``from_config(config)`` (without it, the class is called with
-    the entries of the dict by name). The file holds no code. ``rng``: a Generator or a seed for all
-    layers that draw, such as Dropout, whose generators are not in the file. Raises
-    FileNotFoundError if there is no such file; ValueError, naming the file, if it is damaged, holds
-    weights alone, or layers that are unknown, and if weights do not fit the layers.
+    Parameters
+    ----------
+    path : path or binary file
+        What :func:`save` has written. It holds no code.
+    classes : dict of str to class, default None
+        Your own classes by name. They have a method ``to_config()``.
+    rng : Generator or int, default None
+        What layers such as Dropout draw from, for generators are not in the file. An int is a seed.
 
+    Returns
+    -------
+    Layer
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, holds weights alone or unknown layers, or weights do not fit. It
+        names the file.
+
+    Notes
+    -----
+    A class of your own is made by its classmethod ``from_config(config)``. Without one it is called
+    with the entries of the dict by name.
+
+    Examples
+    --------
     >>> from tinynn import Dense, Dropout, Sequential
     >>> memory = io.BytesIO()
     >>> save(memory, Sequential(Dense(2, 3, "relu", rng=0), Dropout(0.5)).eval())

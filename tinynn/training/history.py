@@ -16,12 +16,24 @@ Path = str | os.PathLike[str]
 class History:
     """What :func:`fit` has seen: ``history["loss"]``, ``history["val_loss"]``, one per epoch.
 
-    Beside the losses there is a list for each metric, and for whatever callbacks have added to
-    ``logs``. All lists are equally long: an epoch without a figure has nan there.
+    All lists are equally long: an epoch without a figure has nan there.
 
-    ``eager``: why steps were not replayed, by the part that stood in the way; None if they were.
-    ``stopped``: who ended the training, "Ctrl-C" or a callback; None if the epochs ran out.
-    ``notes``: what callbacks had to say, such as a monitored figure that is nan.
+    Attributes
+    ----------
+    history : dict of str to list of float
+        The losses, the metrics, and what callbacks have added to ``logs``, by name.
+    eager : str, default None
+        Why steps were not replayed, by the part that stood in the way. None if they were.
+    stopped : str, default None
+        Who ended the training: "Ctrl-C" or a callback. None if the epochs ran out.
+    notes : list of str
+        Remarks that are no errors: a monitored figure is nan, the optimizer lacks a parameter.
+
+    Examples
+    --------
+    >>> seen = History({"loss": [0.5, 0.25]})
+    >>> seen.history["loss"][-1], seen.epoch
+    (0.25, [0, 1])
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -35,7 +47,13 @@ class History:
         return list(range(max(map(len, self.history.values()), default=0)))
 
     def append(self, logs: Mapping[str, float]) -> None:
-        """Add the figures of one epoch."""
+        """Add the figures of one epoch.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            The figures by name. A figure that is missing becomes nan.
+        """
         before = len(self.epoch)
         for name in dict.fromkeys([*self.history, *logs]):
             values = self.history.setdefault(name, [math.nan] * before)
@@ -46,6 +64,22 @@ class History:
 
         What is not finite becomes null, since JSON has no such numbers.
 
+        Parameters
+        ----------
+        path : path, default None
+            The file, which is written anew.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
         >>> History({"loss": [0.5, math.nan]}).to_json()
         '{"history": {"loss": [0.5, null]}, "eager": null, "stopped": null, "notes": []}'
         """
@@ -60,7 +94,18 @@ class History:
         return text
 
     def to_csv(self, path: Path) -> None:
-        """Write a table: the epoch, counted from 0, and its figures; nan is an empty cell."""
+        """Write a table: the epoch, counted from 0, and its figures; nan is an empty cell.
+
+        Parameters
+        ----------
+        path : path
+            The file, which is written anew.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         rows = [
             {"epoch": i} | {name: values[i] for name, values in self.history.items()}
             for i in self.epoch

@@ -32,18 +32,41 @@ def predict(
 ) -> np.ndarray:  # fmt: skip
     """Return the model's output for ``x`` as an ndarray, in evaluation mode and without a tape.
 
-    ``x``: (samples, ...), (series, length, channels), or one series (length, channels); also a
-    numpy.memmap, which is read and converted piece by piece. ``batch_size``: samples at a time, by
-    default about as many as fit a cache. ``piece_length``: steps of a series at a time; by default
-    a long series is cut into pieces that fit a cache, if the model's layers allow it. Pieces
-    overlap by what an output sees, and the result is that of the whole series, to rounding. Memory
-    is needed for the result and one piece for each thread. ``threads``: how many pieces at a time,
-    by default one for each core; layers of your own take turns. ``progress``: a tqdm bar over the
-    steps. Each layer's mode is restored; threads that share a model must take turns.
+    Parameters
+    ----------
+    model : Layer
+        It is left as it was: each layer's mode is restored.
+    x : (samples, ...), (series, length, channels) or (length, channels) array_like
+        The input. A numpy.memmap is read and converted piece by piece.
+    batch_size : int, default None
+        Samples at a time. None: about as many as fit a cache.
+    piece_length : int, default None
+        Steps of a series at a time. None: a long series is cut if the model's layers allow it.
+    threads : int, default None
+        Pieces at a time. None: one for each core. Layers of your own take turns.
+    progress : bool, default False
+        Whether a tqdm bar counts the steps.
 
-    Raises ValueError if ``batch_size`` would cut a series along time, or ``piece_length`` is
-    shorter than what an output sees or the model needs the whole series (see ``Layer.reach``).
+    Returns
+    -------
+    ndarray
+        The output. Of a series that was cut it is that of the whole series, to rounding.
 
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` would cut a series along time, ``piece_length`` is shorter than what an
+        output sees, or the model needs the whole series (see ``Layer.reach``).
+    TypeError
+        If ``model`` is no Layer or ``x`` no array of numbers.
+
+    Notes
+    -----
+    Pieces overlap by what an output sees. Memory is needed for the result and one piece for each
+    thread. Threads of your own that share a model must take turns.
+
+    Examples
+    --------
     >>> from tinynn import Conv1d
     >>> total = Conv1d(1, 1, 3, padding="same", kernel_initializer="ones", rng=0)
     >>> predict(total, np.arange(6.0)[:, None], piece_length=4).ravel()

@@ -20,6 +20,7 @@ from tinynn.training.optimizers import Optimizer
 from tinynn.training.resume import Kept, as_checkpoint
 from tinynn.training.run import Metrics, Run
 from tinynn.training.steps import training_step
+from tinynn.training.together import Alone, group_of
 
 
 @check.with_hints
@@ -31,47 +32,98 @@ def fit(
     rng: "check.Seed" = None, callbacks: Sequence[Callback | Callable[..., Any]] = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None, progress: bool = True,
     compile: bool | str = "auto", chunk: int | str | None = "auto", threads: int | None = None,
+    communicator: Any = None,
 ) -> History:  # fmt: skip
     """Train ``model``: for each batch a forward pass, a backward pass, a step of ``optimizer``.
 
-    ``x``, ``y``: arrays (samples, ...), of which each epoch takes batches in a new order, drawn
-    from ``rng``, a Generator or seed. Or ``x`` alone: a dataset with a length, over which one
-    iterates anew each epoch, of batches (x, y) or (x, y, weight), as PyTorch's DataLoader.
-    ``loss``: a function of (prediction, target) that returns a scalar, or the name of one of
-    ``tinynn.losses``. ``validation_data``: (x, y), (x, y, weight) or a dataset;
-    ``validation_split``: a share of the samples, the last before shuffling. ``sample_weight``:
-    (samples,), or (samples, length) for time steps. ``class_weight``: {class: weight} for integer
-    targets, one-hot rows of categorical_crossentropy, or 0 and 1; a class that is not named counts
-    1. Weights multiply, and the loss gets them as ``sample_weight``: of as many axes as the loss
-    before it is reduced, of a function of your own as many as the target. As in Keras, the mean
-    divides by the number of losses.
+    Parameters
+    ----------
+    model : Layer
+        What is trained, in place.
+    x : (samples, ...) array_like, or dataset
+        The input. A dataset has a length, and gives its batches anew each time one iterates over
+        it, as PyTorch's DataLoader does.
+    y : (samples, ...) array_like, default None
+        The targets. Leave them out beside a dataset, whose batches are (x, y) or (x, y, weight).
+    loss : str or callable
+        A name in ``tinynn.losses``, or a function of (prediction, target) that returns a scalar.
+    optimizer : Optimizer
+        What moves the parameters. Make it with ``model.parameters()``.
+    epochs : int
+        How often the training goes through all samples.
+    batch_size : int, default 32
+        Samples of a batch. The last batch may be smaller.
+    validation_data : (x, y), (x, y, weight) or dataset, default None
+        Data that are not trained on. Loss and metrics are taken over them after each epoch.
+    validation_split : float, default 0.0
+        In its place: a share of the samples to hold out, the last ones before shuffling.
+    sample_weight : (samples,) or (samples, length) array_like, default None
+        How much the loss of each sample, or of each time step, counts.
+    class_weight : dict of class to weight, default None
+        How much the losses of a class count. A class that is not named counts 1.
+    metrics : list of str and callables, default ()
+        Names in ``tinynn.metrics``, or functions of arrays (prediction, target).
+    shuffle : bool, default True
+        Whether each epoch takes the samples in a new order.
+    rng : Generator or int, default None
+        What the orders are drawn from. An int is a seed.
+    callbacks : list of Callback and callables, default ()
+        Functions are called as ``(epoch, logs)`` after each epoch. A truthy answer ends the
+        training.
+    checkpoint : path or Checkpoint, default None
+        A file that keeps the state after each epoch. A script that is started anew goes on from it.
+    progress : bool, default True
+        Whether to show a tqdm bar: one for each epoch, or one for all if the output is no terminal.
+    compile : bool or "auto", default "auto"
+        Whether steps are recorded once and replayed. "auto": where every part is known to be pure.
+    chunk : int, "auto" or None, default "auto"
+        Samples computed at a time: a number, as many as fit the cache, or (None) the whole batch.
+    threads : int, default None
+        Chunks computed at the same time; None for as many as pay.
+    communicator : mpi4py.MPI.Intracomm, default None
+        Its ranks call fit alike, and each computes its part of every batch
+        (:doc:`/how/many-machines`).
 
-    ``metrics``: names of ``tinynn.metrics``, or functions of arrays (prediction, target): the
-    mean over training batches, and ``val_...`` over the validation data as a whole.
-    ``callbacks``: :class:`Callback` objects, or functions ``(epoch, logs)``, called after each
-    epoch, counted from 0; a truthy answer ends the training. ``progress``: a tqdm bar an epoch; one
-    for all where the output is no terminal; "eager" there means that steps could be quicker.
+    Returns
+    -------
+    History
+        The mean loss over the samples of each epoch, and all other figures.
 
-    ``checkpoint``: a path, or a :class:`Checkpoint`, in which the whole state of the training is
-    kept after each epoch. A script that was killed and is started again goes on from there, and
-    ends in the same bits; one that had finished returns its History at once. Give each training a
-    path of its own. Other settings, data or models than those of the file are refused; more epochs
-    are not. Generators are kept that layers and data hold as attributes, and what callbacks and a
-    dataset return as their ``state_dict()``.
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a parameter is no longer finite. It names epoch, batch (from 1) and place.
+    KeyboardInterrupt
+        If Ctrl-C is pressed twice. Pressed once, it ends the training after the last whole step.
+    ValueError, TypeError
+        If an argument does not fit, or a checkpoint is of other settings, data or another model.
 
-    With ``compile="auto"`` steps are recorded once and replayed, equal to rounding, where every
-    part is known to depend on its arguments and Tensors alone: tinynn's own layers and losses, and
-    what :func:`tinynn.pure` marks. All else runs as it is written, and the History's ``eager`` says
-    why. True: your word that it holds for all parts; False: never. ``chunk``: samples computed
-    at a time where the loss is a mean over them, "auto" for as many as fit the cache, None for the
-    batch; where a layer couples them, as BatchNorm does, a batch is never cut. ``threads``: how
-    many chunks at a time, None for as many as pay.
+    Notes
+    -----
+    An error that is raised during the training has the History as ``error.history``.
 
-    Returns a History: the mean loss over the samples of each epoch, and all other figures.
-    Ctrl-C ends the training after the last whole step; pressed again, it raises KeyboardInterrupt.
-    Raises FloatingPointError when the loss or a parameter is no longer finite, naming epoch,
-    batch (counted from 1) and place. An error raised on the way has the History as ``history``.
+    *Weights.* Classes are integer targets, 0 and 1, or one-hot rows of categorical_crossentropy.
+    Weights multiply, and the loss gets them as ``sample_weight``. They have as many axes as the
+    loss before it is reduced, for a function of your own as many as the target. As in Keras, the
+    mean divides by the number of losses.
 
+    *Metrics* are means over training batches. Those of the validation data, ``val_...``, are taken
+    over all of them as a whole.
+
+    *Checkpoints.* A resumed training ends in the same bits, and one that had finished returns its
+    History at once. Give each training a path of its own. More epochs are accepted. The file keeps
+    generators that layers and data hold as attributes, and the ``state_dict()`` of callbacks and of
+    a dataset.
+
+    *Replay* equals eager steps to rounding. A part is pure if it depends on its arguments and
+    Tensors alone. Known to be so are tinynn's own layers and losses, and what :func:`tinynn.pure`
+    marks. All else runs as it is written, and the History's ``eager`` says why. The bar says
+    "eager" where steps could be quicker. ``compile=True`` is your word that all parts are pure;
+    False never replays. A batch is cut into chunks only if the loss is a mean over samples and no
+    layer couples them, as BatchNorm does.
+
+    Examples
+    --------
     >>> from tinynn import Dense, SGD
     >>> model = Dense(1, 1, rng=0)
     >>> x = np.linspace(-1, 1, 20)[:, None]
@@ -80,14 +132,22 @@ def fit(
     >>> round(model.kernel.item(), 2)
     3.0
     """
-    run = _checked_run(**locals())
-    return run.train(None if run.keeper is None else run.keeper.state())
+    return _trained(**locals())
+
+
+def _trained(communicator: Any, **given: Any) -> History:
+    """Train alone, or with all who agree that they are given the same."""
+    group = group_of("fit", communicator)
+    run = group.agreed(lambda: _checked_run(**given, group=group))
+    group.begin(run)
+    found = group.agreed(lambda: run.keeper.state() if run.keeper and group.first else None)
+    return run.train(group.from_first(found))
 
 
 def _checked_run(
     model: Layer, x: Any, y: Any, *, loss: Any, optimizer: Any, epochs: Any, batch_size: Any,
     validation_data: Any, class_weight: Any, metrics: Any, callbacks: Any, checkpoint: Any,
-    progress: Any, compile: Any, chunk: Any, threads: Any, **data: Any,
+    progress: Any, compile: Any, chunk: Any, threads: Any, group: Alone, **data: Any,
 ) -> Run:  # fmt: skip
     """Return the run of one call of fit, having checked the arguments."""
     check_model("fit", model)
@@ -106,10 +166,11 @@ def _checked_run(
             raise ValueError("fit: give validation_data or validation_split, not both.")
         held_out = validating(validation_data, unweighed, batch_size)
     _check_optimizer(model, optimizer)
-    step = training_step(model, loss, optimizer, keep=bool(figures), **how)
-    parts = training, held_out, figures, hooks, progress
+    step = training_step(model, loss, optimizer, keep=bool(figures), group=group, **how)
+    parts = training, held_out, figures, hooks, progress, group
     run = Run(model, loss, optimizer, step, epochs, *parts)
-    run.keeper = None if file is None else Kept(file, run)
+    if file is not None:
+        run.keeper, group.due = Kept(file, run), file.due  # type: ignore[method-assign]
     return run
 
 

@@ -30,21 +30,33 @@ JOINED = 2**15  # elements of all parameters, up to which one array of them is q
 class Optimizer:
     """Base of the optimizers. To write one, subclass it and write its rule, :meth:`updated`.
 
-    A step is taken as a whole or, if it is interrupted, not at all; ``iterations`` counts them.
+    A step is taken as a whole or, if it is interrupted, not at all. ``iterations`` counts them.
 
-    ``parameters``: Tensors that require a gradient, such as ``model.parameters()``, or pairs
-    (path, Tensor). Or groups: dicts with "parameters" and settings of their own, for all other
-    settings are the constructor's. ``learning_rate``: a number, or a schedule: a function of
-    ``iterations`` that is asked at each step (:mod:`tinynn.schedules`). It can be set at any time;
-    when it is read, it is the number for the next step. ``clip_value``: bound of each element of
-    the gradients; ``clip_norm``: of the joint norm of all, after that. ``.grad`` stays as it is.
+    Parameters
+    ----------
+    parameters : iterable of Tensor, of (path, Tensor), or of groups
+        Tensors that require a gradient, such as ``model.parameters()``. A group is a dict with
+        "parameters" and settings of its own; all other settings are the constructor's.
+    learning_rate : float or schedule
+        A schedule is a function of ``iterations``, asked at each step: see ``tinynn.schedules``.
+    clip_norm : float, default None
+        Bound of the joint norm of all gradients, after ``clip_value``. ``.grad`` stays as it is.
+    clip_value : float, default None
+        Bound of each element of the gradients. ``.grad`` stays as it is.
 
-    What a class that writes the rule may say: ``slot_names``, of the arrays that it keeps for each
-    parameter; ``elementwise = True`` if it treats each element alike and by itself, for then it may
-    be given many parameters as one flat array. Every number or flag that is an attribute, such as
-    ``learning_rate``, is part of the state, unless its name begins with ``_``. Groups may have
-    their own of each that is an argument of the constructor; a rule finds that of its group.
+    Notes
+    -----
+    Every setting can be set at any time. Where it is a schedule, it reads as the number for the
+    next step. Every number or flag that is an attribute is part of the state, unless its name
+    begins with ``_``. Groups may have their own of each that is an argument of the constructor. A
+    rule finds that of its group. If other ``parameters`` are set, all slots begin anew.
 
+    A class that writes the rule may say two things. ``slot_names`` names the arrays that it keeps
+    for each parameter. ``elementwise = True`` says that it treats each element alike and by itself.
+    It may then be given many parameters as one flat array.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> class Signs(Optimizer):
     ...     def updated(self, w, g, slots):
@@ -112,10 +124,16 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient; raise RuntimeError if none has.
+        """Move every parameter that has a gradient.
 
-        Raises FloatingPointError if ``clip_norm`` is set and the gradients are not finite, and
-        ValueError if a schedule gives no number in range; then nothing is changed.
+        Raises
+        ------
+        RuntimeError
+            If no parameter has a gradient.
+        FloatingPointError
+            If ``clip_norm`` is set and the gradients are not finite. Nothing is changed then.
+        ValueError
+            If a schedule gives no number in range. Nothing is changed then.
         """
         for p in self._parameters:
             if p.grad is not None:
@@ -131,11 +149,23 @@ class Optimizer:
     def updated(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Return the new value of a parameter and its new slots: the rule, a pure function.
 
-        ``w``: the parameter's value; ``g``: its gradient, of w's shape and dtype; ``slots``: the
-        arrays that the last step returned for it, {} at first. Returns fresh arrays of w's shape.
-        ``self.iterations`` is the number of steps before this one; ``self.learning_rate`` and all
+        ``self.iterations`` is the number of steps before this one. ``self.learning_rate`` and all
         other settings are numbers: those of the parameter's group, at this step. Half precision
         comes, and its slots are kept, in single precision.
+
+        Parameters
+        ----------
+        w : ndarray
+            The parameter's value.
+        g : ndarray
+            Its gradient, of w's shape and dtype.
+        slots : dict of str to ndarray
+            The arrays that the last step returned for it, {} at first.
+
+        Returns
+        -------
+        tuple of ndarray and dict
+            The new value and the new slots: fresh arrays of w's shape.
         """
         raise NotImplementedError(f"{type(self).__name__}: write updated(self, w, g, slots).")
 
@@ -261,12 +291,19 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next step depends on, beside parameters and gradients.
 
-        Numbers and flags go by their names; schedules as text, for a state holds no code; arrays
-        by "layers.0.kernel.velocity": the parameter's path and the slot's name. Where paths are
-        not known, or not all different, the parameter's place stands for it: "0.velocity". Paths
-        are known of ``model.parameters()``, and of groups of pairs (path, Tensor), such as
-        ``model.named_parameters()`` gives. "groups": how many parameters each has, if there are
-        groups; "groups.0.learning_rate": a setting of its own. "optimizer": the class's name.
+        Returns
+        -------
+        dict
+            Numbers and flags by their names. Schedules are text, for a state holds no code. Arrays
+            go by the parameter's path and the slot's name: "layers.0.kernel.velocity". "optimizer"
+            is the class's name. If there are groups, "groups" says how many parameters each has,
+            and "groups.0.learning_rate" is a setting of its own.
+
+        Notes
+        -----
+        Paths are known of ``model.parameters()``, and of groups of pairs (path, Tensor), such as
+        ``model.named_parameters()`` gives. Where they are not known, or not all different, the
+        parameter's place stands for its path: "0.velocity".
         """
         state: dict[str, Any] = {name: _filed(vars(self)[name]) for name in self._settings()}
         state["optimizer"] = type(self).__name__
@@ -280,10 +317,20 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`; raise ValueError and change nothing if it misfits.
+        """Go on from a :meth:`state_dict`.
 
-        The parameters may be in another order if their paths are known. A schedule must be the
-        one that is set here.
+        Parameters
+        ----------
+        state : dict
+            The parameters may be in another order if their paths are known. A schedule must be the
+            one that is set here.
+
+        Raises
+        ------
+        ValueError
+            If the state does not fit. Nothing is changed then.
+        TypeError
+            If it is no dict.
         """
         owner = type(self).__name__
         if not isinstance(state, Mapping):

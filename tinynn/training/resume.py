@@ -40,7 +40,6 @@ class Kept:
     """The checkpoint of a run, which it keeps its state in, with its settings."""
 
     def __init__(self, checkpoint: Checkpoint, run: Run) -> None:
-        self.due = checkpoint.due
         self._checkpoint, self._epochs = checkpoint, run.epochs
         self._settings = settings(run)
 

@@ -12,18 +12,44 @@ from tinynn.training.settings import Misnamed, Scheduled, Setting
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum. For each parameter w with gradient g, as Keras::
+    """Stochastic gradient descent with momentum.
+
+    For each parameter w with gradient g, as Keras::
 
         w = w - learning_rate * weight_decay * w               # decoupled decay
         w = w - learning_rate * g                              # momentum 0
         v = momentum * v - learning_rate * g;  w = w + v       # momentum
         w = w + momentum * v - learning_rate * g               # the same, with nesterov
 
-    ``parameters``: Tensors that require a gradient. (PyTorch leaves the learning rate out of v,
-    the same while it is constant, and adds weight_decay * w to g, the same without momentum.)
-    Every setting can be set at any time; with momentum 0, v is forgotten.
-    Raises ValueError or TypeError for values out of range, and for nesterov without momentum.
+    Parameters
+    ----------
+    parameters : iterable of Tensor, of (path, Tensor), or of groups
+        Tensors that require a gradient, such as ``model.parameters()``; see :class:`Optimizer`.
+    learning_rate : float or schedule, default 0.01
+        A number, or a function of the step.
+    momentum : float or schedule, default 0.0
+        At least 0 and below 1. With momentum 0, v is forgotten.
+    nesterov : bool, default False
+        Whether the step looks ahead. It needs a momentum above 0.
+    weight_decay : float, default 0.0
+        The share of w, times the learning rate, that each step takes away.
+    clip_norm : float, default None
+        Bound of the joint norm of all gradients.
+    clip_value : float, default None
+        Bound of each element of the gradients.
 
+    Raises
+    ------
+    ValueError, TypeError
+        For values out of range, and for nesterov without momentum.
+
+    Notes
+    -----
+    PyTorch leaves the learning rate out of v: the same while the rate is constant. It adds
+    weight_decay * w to g: the same without momentum.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)
     >>> sgd = SGD([w], learning_rate=0.5)
@@ -65,14 +91,45 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adaptive moments (Kingma and Ba 2015), with Keras's defaults. At step t, from 1::
+    """Adaptive moments, with Keras's defaults.
 
+    For each w with gradient g, at step t from 1::
+
+        w = w - learning_rate * weight_decay * w               # decoupled decay
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g**2
         w = w - learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)
 
-    ``weight_decay`` is decoupled, as in :class:`SGD`.
+    Parameters
+    ----------
+    parameters : iterable of Tensor, of (path, Tensor), or of groups
+        Tensors that require a gradient, such as ``model.parameters()``; see :class:`Optimizer`.
+    learning_rate : float or schedule, default 0.001
+        A number, or a function of the step.
+    beta_1 : float, default 0.9
+        Decay of the running mean of gradients.
+    beta_2 : float, default 0.999
+        Decay of the running mean of their squares.
+    epsilon : float, default 1e-07
+        Added to the root, so that it is never 0.
+    weight_decay : float, default 0.0
+        The share of w, times the learning rate, that each step takes away.
+    clip_norm : float, default None
+        Bound of the joint norm of all gradients.
+    clip_value : float, default None
+        Bound of each element of the gradients.
 
+    Raises
+    ------
+    ValueError, TypeError
+        For values out of range.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)
     >>> adam = Adam([w], learning_rate=0.5)
@@ -112,10 +169,42 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """:class:`Adam` with Keras's default of the decoupled decay (Loshchilov and Hutter 2019).
+    """:class:`Adam` with Keras's default of the decoupled decay.
 
+    Parameters
+    ----------
+    parameters : iterable of Tensor, of (path, Tensor), or of groups
+        Tensors that require a gradient, such as ``model.parameters()``; see :class:`Optimizer`.
+    learning_rate : float or schedule, default 0.001
+        A number, or a function of the step.
+    weight_decay : float, default 0.004
+        The share of w, times the learning rate, that each step takes away.
+    beta_1 : float, default 0.9
+        Decay of the running mean of gradients.
+    beta_2 : float, default 0.999
+        Decay of the running mean of their squares.
+    epsilon : float, default 1e-07
+        Added to the root, so that it is never 0.
+    clip_norm : float, default None
+        Bound of the joint norm of all gradients.
+    clip_value : float, default None
+        Bound of each element of the gradients.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values out of range.
+
+    Notes
+    -----
     PyTorch's AdamW has weight_decay 0.01 and epsilon 1e-8, which it adds to the corrected root.
 
+    References
+    ----------
+    I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)
     >>> adam = AdamW([w], learning_rate=0.5, weight_decay=0.1)
@@ -136,16 +225,50 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """Steps divided by a running root mean square (Tieleman and Hinton 2012). As in Keras::
+    """Steps divided by a running root mean square.
 
+    For each w with gradient g, as Keras::
+
+        w = w - learning_rate * weight_decay * w               # decoupled decay
         s = rho * s + (1 - rho) * g**2
         step = learning_rate * g / sqrt(s + epsilon)
         w = w - step                                           # momentum 0
         v = momentum * v + step;  w = w - v                    # momentum
 
-    ``weight_decay`` is decoupled, as in :class:`SGD`; with momentum 0, v is forgotten. (PyTorch
-    adds epsilon to the root, and leaves the learning rate out of v.)
+    Parameters
+    ----------
+    parameters : iterable of Tensor, of (path, Tensor), or of groups
+        Tensors that require a gradient, such as ``model.parameters()``; see :class:`Optimizer`.
+    learning_rate : float or schedule, default 0.001
+        A number, or a function of the step.
+    rho : float, default 0.9
+        Decay of the running mean of squares.
+    momentum : float or schedule, default 0.0
+        At least 0 and below 1. With momentum 0, v is forgotten.
+    epsilon : float, default 1e-07
+        Added under the root, so that it is never 0.
+    weight_decay : float, default 0.0
+        The share of w, times the learning rate, that each step takes away.
+    clip_norm : float, default None
+        Bound of the joint norm of all gradients.
+    clip_value : float, default None
+        Bound of each element of the gradients.
 
+    Raises
+    ------
+    ValueError, TypeError
+        For values out of range.
+
+    Notes
+    -----
+    PyTorch adds epsilon to the root, and leaves the learning rate out of v.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, Lecture 6.5: RMSProp, Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> w = Tensor([1.0], requires_grad=True)
     >>> rms = RMSprop([w], learning_rate=0.1)

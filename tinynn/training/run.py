@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinynn.training.optimizers import Optimizer
 from tinynn.training.progress import Bars
 from tinynn.training.steps import ALONE, CHOSEN, EagerStep, Loss, plain, quiet, scalar, weighed
 from tinynn.training.threads import one_blas_thread
+from tinynn.training.together import Alone
 
 if TYPE_CHECKING:
     from tinynn.training.resume import Kept
@@ -41,25 +43,28 @@ class Run:
     def __init__(
         self, model: Layer, loss: Loss, optimizer: Optimizer, step: EagerStep, epochs: int,
         data: Source, held_out: Source | None, metrics: Metrics, callbacks: Sequence[Callback],
-        progress: bool,
+        progress: bool, group: Alone,
     ) -> None:  # fmt: skip
         self.model, self.loss, self.optimizer, self.step = model, loss, optimizer, step
         self.epochs, self.data, self.held_out = epochs, data, held_out
-        self.metrics, self.callbacks = metrics, callbacks
-        self.history = History()
+        self.metrics, self.callbacks, self.group = metrics, callbacks, group
+        for source in [data, held_out] if held_out is not None else [data]:
+            source.part = group.part
+        self.history = History(notes=_left_out(model, optimizer))
         self.keeper: Kept | None = None
         self.epoch = self.batch = self.samples = 0
         self.sums = dict.fromkeys(["loss", *(name for name, _ in metrics)], 0.0)
-        self._bars = Bars(progress, epochs, len(data))
-        self._interrupts = Interrupts()
+        self._bars = Bars(progress and group.first, epochs, len(data))
+        self._interrupts = group.interrupts = Interrupts()
         self._batches: Iterator[Batch] | None = None  # of an epoch that is resumed
         self._began: dict[str, Any] = {}  # states of the data's generators when the epoch began
         self._dataset: Any = None  # the dataset's own state then
         self._first = True  # no batch has come yet
         self._watching = [c for c in callbacks if _overrides(c, "on_batch_end")]
-        between = [getattr(metric, "func", metric) for _, metric in metrics]
+        self.watched = bool(self._watching)  # by one of the group
+        between = [metric.func if isinstance(metric, partial) else metric for _, metric in metrics]
         between += [] if isinstance(data, Samples) else [type(data.batches)]
-        own = all(part.__module__.startswith("tinynn.") for part in between)
+        own = all(str(getattr(part, "__module__", "")).startswith("tinynn.") for part in between)
         self._alone = own and not self._watching
 
     # ------------------------------------------------------------ its state
@@ -69,8 +74,15 @@ class Run:
 
         ``order``: the states of the data's generators when the epoch began, which give the same
         order again, and ``dataset`` the state of its own that a dataset had then; ``generators``:
-        the states of all of them, those of layers included, now.
+        the states of all of them, those of layers included, now. ``others``: these three, and the
+        ``validation`` data's own, of each other one of a group.
         """
+        own = {
+            "order": self._began,
+            "dataset": self._dataset if self.batch else _own_state(self.data),
+            "validation": _own_state(self.held_out),
+            "generators": _states(self.generators()),
+        }
         return {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -80,10 +92,8 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
-            "order": self._began,
-            "dataset": self._dataset if self.batch else _own_state(self.data),
-            "validation": _own_state(self.held_out),
-            "generators": _states(self.generators()),
+            **own,
+            "others": self.group.others(own),
             "step": self.step.state_dict(),
         }
 
@@ -100,9 +110,9 @@ class Run:
         _restore_own(self.held_out, state["validation"])
         if self.batch:
             self._dataset, self._began = state["dataset"], dict(state["order"])
-            self._restore(self._began)
+            self.restore(self._began)
             self._batches = self.data.epoch(self.batch)
-        self._restore(state["generators"])
+        self.restore(state["generators"])
         self.step.load_state_dict(state["step"])
 
     def generators(self, *, of_data: bool = False) -> dict[str, "np.random.Generator"]:
@@ -119,7 +129,8 @@ class Run:
                     found.setdefault(id(part), (f"{title}.{path}", part))
         return dict(found.values())
 
-    def _restore(self, states: Mapping[str, Any]) -> None:
+    def restore(self, states: Mapping[str, Any]) -> None:
+        """Let generators go on from such states."""
         generators = self.generators()
         for name, state in states.items():
             generators[name].bit_generator.state = state
@@ -127,23 +138,32 @@ class Run:
     def _keep(self, state: Mapping[str, Any] | None = None) -> None:
         """Keep a state, by default that of now, if there is a checkpoint."""
         if self.keeper is not None:
-            self.keeper.keep(self.state_dict() if state is None else state)
+            state = self.state_dict() if state is None else state
+            if self.group.first:
+                self.keeper.keep(state)
+
+    def _pressed(self) -> bool:
+        return self.group.heard()[0]
 
     # ------------------------------------------------------------ training
 
     def train(self, state: Mapping[str, Any] | None = None) -> History:
         """Train until the epochs run out or somebody ends it, from a ``state`` if there is one."""
+        with self.group.together():
+            return self._trained(state)
+
+    def _trained(self, state: Mapping[str, Any] | None) -> History:
         try:
             with mode(self.model, training=True), one_blas_thread(), self._interrupts:
                 self._check_samples()
                 for callback in self.callbacks:
                     callback.model, callback.optimizer = self.model, self.optimizer
-                    callback.history = self.history
+                    callback.history, callback.writes = self.history, self.group.first
                     callback.on_train_begin()
                 if state is None:
                     self._keep()  # also shows at once that it can be kept
                 else:
-                    self.load_state_dict(state)
+                    self.load_state_dict(self.group.own(state))
                 self._until_stopped()
                 for callback in self.callbacks:
                     callback.on_train_end()
@@ -162,10 +182,10 @@ class Run:
         try:
             while self.epoch < self.epochs and self.history.stopped is None:
                 self._epoch()
-                if self._interrupts.pressed:
+                if self._pressed():
                     self.history.stopped = CTRL_C
         except KeyboardInterrupt:
-            if self._interrupts.pressed:
+            if self._interrupts.pressed or not self.group.alone:
                 raise
             self.history.stopped = CTRL_C
 
@@ -189,13 +209,14 @@ class Run:
                 logs = self._means()
                 if self.held_out is not None:
                     logs |= self._validated(self.held_out, title)
-            if self._interrupts.pressed:
+            if self._pressed():
                 if trained is not None:
                     self._keep(trained)
                 return
             for callback in self.callbacks:
                 if isinstance(callback, Evaluate):
                     callback.on_epoch_end(self.epoch, logs)
+            logs = self.group.from_first(logs)
             self._bars.show(logs, self._is_eager())
         self._end_epoch(logs)
 
@@ -210,6 +231,7 @@ class Run:
             self.history.append({k: as_figure("fit: logs", repr(k), v) for k, v in logs.items()})
         for note in self.history.notes[said:]:
             self._bars.say(note)
+        self.history.stopped = self.group.first_of(self.history.stopped)
         self.epoch, self.batch = self.epoch + 1, 0
         self._keep()
 
@@ -221,34 +243,42 @@ class Run:
         """Take the steps of an epoch that are left."""
         if self._batches is None:
             self._dataset = _own_state(self.data)
+            if isinstance(self.data, Samples):  # in one order for all
+                self.restore(self.group.from_first(_states(self.generators(of_data=True))))
             self._began = _states(self.generators(of_data=True))
             self._batches = self.data.epoch()
         batches, self._batches = self._batches, None
-        for x, y, weight in batches:
+        for batch in batches:
+            x, y, weight = self.group.share(batch)
             with self._at_first(x) if self._first else AS_EVER:
                 number, prediction = self.step(x, y, weight)
             if not math.isfinite(number):
                 where = f"{title.lower()}, batch {self.batch + 1}/{len(self.data)}"
                 what = f"fit: the loss is {number} in {where}"
-                raise _nonfinite(self.model, x, y, what)
+                raise self._nonfinite(x, y, what)
+            count = self.group.count(len(x))
+            if self.metrics:
+                prediction, y = self.group.whole(prediction, y)
             for name, metric in self.metrics:
-                self.sums[name] += self._figure(name, metric, prediction, y) * len(x)
-            self.sums["loss"] += number * len(x)
-            self.samples += len(x)
+                self.sums[name] += self._figure(name, metric, prediction, y) * count
+            self.sums["loss"] += number * count
+            self.samples += count
             self.batch += 1
             if self._bars.shown:
                 self._bars.update(self._means, self._is_eager())
-            if self._watching and self._after_batch():
+            if self.watched and self._after_batch():
                 return
-            if self._interrupts.pressed:
+            pressed, due = self.group.heard()
+            if pressed:
                 return
-            if self.keeper is not None and self.keeper.due():
+            if due:
                 self._keep()
 
     def _after_batch(self) -> bool:
         logs = self._means()
         for callback in self._watching:
             self._heed(callback, callback.on_batch_end(self.batch - 1, logs))
+        self.history.stopped = self.group.first_of(self.history.stopped)
         return self.history.stopped is not None
 
     def _means(self) -> dict[str, float]:
@@ -258,19 +288,23 @@ class Run:
         """Return the figures of held-out data: the mean loss, and metrics of them as a whole."""
         total, samples, predictions, targets = 0.0, 0, [], []
         with no_grad(), mode(self.model, training=False):
-            for i, (x, y, weight) in enumerate(held_out.epoch()):
+            for i, batch in enumerate(held_out.epoch()):
+                x, y, weight = self.group.share(batch)
                 with self._as_samples(x, len(x)) if not self.epoch and not i else nullcontext():
                     prediction = self.model(x)
-                number = scalar(weighed(self.loss, prediction, y, weight)).item()
+                value = scalar(weighed(self.loss, prediction, y, weight))
+                number = self.group.sum((), value.item())
                 if not math.isfinite(number):
                     what = f"fit: the validation loss is {number} in {title.lower()}, batch {i + 1}"
-                    raise _nonfinite(self.model, x, y, what)
-                total += number * len(x)
-                samples += len(x)
+                    raise self._nonfinite(x, y, what)
+                count = self.group.count(len(x))
+                total += number * count
+                samples += count
                 if self.metrics:
-                    predictions.append(np.array(plain(prediction)))
-                    targets.append(y)
-                if self._interrupts.pressed:
+                    made, target = self.group.whole(np.array(plain(prediction)), y)
+                    predictions.append(made)
+                    targets.append(target)
+                if self._pressed():
                     return {}
         logs = {"val_loss": total / samples}
         if self.metrics:
@@ -285,6 +319,14 @@ class Run:
     def _is_eager(self) -> bool:
         """Tell whether steps are eager for a reason that the user can change."""
         return self.step.eager not in (None, CHOSEN, ALONE)
+
+    def _nonfinite(self, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
+        """Return the error for a loss that is not finite, with the first place that explains it."""
+        place = self.group.first_of(_nonfinite_place(self.model, x, y))
+        if place is None:
+            place = "all parameters and outputs of layers are finite, so it arises in the loss "
+            place += f"itself. {ADVICE}"
+        return FloatingPointError(f"{what}: {place}")
 
     # ------------------------------------------------------------ checks
 
@@ -311,6 +353,14 @@ class Run:
     def _as_samples(self, x: np.ndarray, size: int) -> AbstractContextManager[None]:
         advice = "Add a batch axis: x[None] and y[None]."
         return one_series_refused("fit", self.model, x, size, advice)
+
+
+def _left_out(model: Layer, optimizer: Optimizer) -> list[str]:
+    """Return a note on parameters that the optimizer does not hold, if there are any."""
+    held = {id(p) for p in optimizer.parameters}
+    paths = [path for path, p in model.named_parameters() if id(p) not in held]
+    note = f"the optimizer does not hold {', '.join(paths)}, which will not change"
+    return [note] if paths else []
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
@@ -350,15 +400,13 @@ def _nonfinite_parameter(model: Layer) -> str | None:
     return next((path for path, p in named if not np.isfinite(p._data).all()), None)
 
 
-def _nonfinite(model: Layer, x: np.ndarray, y: np.ndarray, what: str) -> FloatingPointError:
-    """Return the error for a loss that is not finite, with the first place that explains it."""
+def _nonfinite_place(model: Layer, x: np.ndarray, y: np.ndarray) -> str | None:
+    """Return the first place that explains a loss that is not finite, and what to do."""
     for name, array in (("x", x), ("y", y)):
         if not np.isfinite(array).all():
-            place = f"{name} itself is not finite in this batch. Clean the data."
-            return FloatingPointError(f"{what}: {place}")
+            return f"{name} itself is not finite in this batch. Clean the data."
     if path := _nonfinite_parameter(model):
-        return FloatingPointError(f"{what}: parameter {path} is not finite. {ADVICE}")
-    place = "all parameters and outputs of layers are finite, so it arises in the loss itself"
+        return f"parameter {path} is not finite. {ADVICE}"
     if layer := first_nonfinite_layer(model, x):
-        place = f"first in the output of layer {layer}"
-    return FloatingPointError(f"{what}: {place}. {ADVICE}")
+        return f"first in the output of layer {layer}. {ADVICE}"
+    return None

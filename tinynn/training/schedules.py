@@ -93,6 +93,13 @@ def _schedule(cls: type[T]) -> type[T]:
 class constant(_Schedule):
     """The same ``rate`` at every step.
 
+    Parameters
+    ----------
+    rate : float
+        The rate.
+
+    Examples
+    --------
     >>> constant(0.1)(5)
     0.1
     """
@@ -106,8 +113,19 @@ class constant(_Schedule):
 
 @_schedule
 class step_decay(_Schedule):
-    """``rate``, times ``factor`` after every so many steps: rate * factor ** (step // every).
+    """A rate that falls in stairs: rate * factor ** (step // every).
 
+    Parameters
+    ----------
+    rate : float
+        The rate of the first stair.
+    factor : float
+        What the rate is multiplied by at each stair.
+    every : int
+        Steps of a stair.
+
+    Examples
+    --------
     >>> [step_decay(1.0, 0.5, every=10)(step) for step in (0, 9, 10, 25)]
     [1.0, 1.0, 0.5, 0.25]
     """
@@ -123,8 +141,19 @@ class step_decay(_Schedule):
 
 @_schedule
 class exponential_decay(_Schedule):
-    """The same without stairs, as Keras's ExponentialDecay: rate * factor ** (step / every).
+    """A rate that falls smoothly, as Keras's ExponentialDecay: rate * factor ** (step / every).
 
+    Parameters
+    ----------
+    rate : float
+        The rate at step 0.
+    factor : float
+        What the rate is multiplied by in ``every`` steps.
+    every : int
+        Steps in which it falls by ``factor``.
+
+    Examples
+    --------
     >>> [exponential_decay(1.0, 0.25, every=10)(step) for step in (0, 5, 10)]
     [1.0, 0.5, 0.25]
     """
@@ -142,9 +171,23 @@ class exponential_decay(_Schedule):
 class cosine_decay(_Schedule):
     """From ``rate`` to the rate ``final`` in ``steps`` steps, along half a cosine; then ``final``.
 
-    At step t: final + (rate - final) * (1 + cos(pi * min(t, steps) / steps)) / 2 (Loshchilov and
-    Hutter 2017). Keras's ``alpha`` is final / rate.
+    At step t: final + (rate - final) * (1 + cos(pi * min(t, steps) / steps)) / 2.
 
+    Parameters
+    ----------
+    rate : float
+        The rate at step 0.
+    steps : int
+        Steps until the rate is ``final``.
+    final : float, default 0.0
+        The rate from then on. Keras's ``alpha`` is final / rate.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+
+    Examples
+    --------
     >>> [round(cosine_decay(1.0, 10)(step), 6) for step in (0, 5, 10, 15)]
     [1.0, 0.5, 0.0, 0.0]
     """
@@ -161,11 +204,24 @@ class cosine_decay(_Schedule):
 
 @_schedule
 class one_cycle(_Schedule):
-    """Up to ``peak`` and down again in ``steps`` steps, as PyTorch's OneCycleLR (Smith 2018).
+    """Up to ``peak`` and down again in ``steps`` steps, as PyTorch's OneCycleLR.
 
-    Along half cosines: from peak / 25 at step 0 up to peak at step 0.3 * steps - 1, and down to
-    peak / 250,000 at step steps - 1, where it stays.
+    It goes along half cosines. It begins at peak / 25 and reaches the peak at step 0.3 * steps - 1.
+    At step steps - 1 it has come down to peak / 250,000, where it stays.
 
+    Parameters
+    ----------
+    peak : float
+        The highest rate.
+    steps : int
+        Steps of the whole cycle.
+
+    References
+    ----------
+    L. N. Smith, A disciplined approach to neural network hyper-parameters: part 1, 2018.
+
+    Examples
+    --------
     >>> [round(one_cycle(1.0, 100)(step), 6) for step in (0, 29, 99, 150)]
     [0.04, 1.0, 4e-06, 4e-06]
     """
@@ -185,9 +241,18 @@ class one_cycle(_Schedule):
 class warmup(_Schedule):
     """A straight line from 0 in ``steps`` steps, and on with another schedule from its beginning.
 
-    At step t < steps: then(0) * t / steps, as in Keras, so the first step moves nothing;
-    afterwards then(t - steps).
+    At step t < steps the rate is then(0) * t / steps, as in Keras. So the first step moves nothing.
+    Afterwards it is then(t - steps).
 
+    Parameters
+    ----------
+    steps : int
+        Steps until the other schedule begins.
+    then : schedule
+        The other schedule: a function of the step.
+
+    Examples
+    --------
     >>> schedule = warmup(4, then=cosine_decay(0.8, 100))
     >>> [round(schedule(step), 6) for step in (0, 1, 2, 4, 54)]
     [0.0, 0.2, 0.4, 0.8, 0.4]
@@ -205,8 +270,15 @@ class warmup(_Schedule):
 
 @_schedule
 class piecewise(_Schedule):
-    """The rate of the last step in ``rates`` that has come: a dict from steps to rates.
+    """The rate of the last step in ``rates`` that has come.
 
+    Parameters
+    ----------
+    rates : dict of int to float
+        Rates by the step from which each holds. There is one for step 0.
+
+    Examples
+    --------
     >>> [piecewise({0: 0.1, 100: 0.01})(step) for step in (0, 99, 100, 500)]
     [0.1, 0.1, 0.01, 0.01]
     """

@@ -16,6 +16,7 @@ from tinynn.autodiff.tensor import Tensor
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.training.optimizers import Optimizer
+from tinynn.training.together import Alone
 
 Loss = Callable[..., Any]
 Forward = Callable[..., np.ndarray]
@@ -26,13 +27,17 @@ CHOSEN, ALONE = "compile=False", "tinynn.replay is not installed"  # why steps a
 class EagerStep:
     """A training step as a user would write it. ``eager``: why it is not replayed, if it is not.
 
-    ``keep``: whether the predictions are wanted.
+    ``keep``: whether the predictions are wanted; ``group``: who computes other parts of a batch.
     """
 
     eager: str | None = CHOSEN
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, keep: bool = False) -> None:
+    def __init__(
+        self, model: Layer, loss: Loss, optimizer: Optimizer, keep: bool = False,
+        group: Alone | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.loss, self.optimizer, self.keep = model, loss, optimizer, keep
+        self.group = group or Alone()
 
     def __call__(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Outcome:
         """Take a step, unless the loss is not finite."""
@@ -41,13 +46,16 @@ class EagerStep:
 
     def go_on(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Outcome:
         """Take the step whose ``zero_grad`` was called already."""
-        with differentiating(self.optimizer.parameters):
-            prediction = self.model(x)
-            value = trainable(weighed(self.loss, prediction, y, weight))
-        number = float(value.item())
-        kept = np.array(plain(prediction)) if self.keep else None
+        with self.group.meeting():
+            with differentiating(self.optimizer.parameters):
+                prediction = self.model(x)
+                value = trainable(weighed(self.loss, prediction, y, weight))
+            number = float(value.item())
+            kept = np.array(plain(prediction)) if self.keep else None
+            if math.isfinite(number) or self.group.coupled:  # others wait on the way back
+                value.backward()
+        number = self.group.sum(self.optimizer.parameters, number)
         if math.isfinite(number):
-            value.backward()
             self.optimizer.step()
         return number, kept
 
@@ -70,10 +78,10 @@ class EagerStep:
 
 def training_step(
     model: Layer, loss: Loss, optimizer: Optimizer, *, keep: bool, compile: Any, chunk: Any,
-    threads: Any,
+    threads: Any, group: Alone,
 ) -> EagerStep:  # fmt: skip
     """Return the quickest step that these allow."""
-    eager = EagerStep(model, loss, optimizer, keep)
+    eager = EagerStep(model, loss, optimizer, keep, group)
     if not compile:
         return eager
     try:

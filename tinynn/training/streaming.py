@@ -23,9 +23,23 @@ from tinynn.training.steps import forward
 def stream(model: Layer) -> "Stream":
     """Return a :class:`Stream` that gives the model's scores for a series while it arrives.
 
-    Raises ValueError, naming the layer, for a model that needs the whole series (see
-    ``Layer.reach``), and for padding "same" with a stride if its place depends on the length.
+    Parameters
+    ----------
+    model : Layer
+        Each of its outputs must see a few steps only.
 
+    Returns
+    -------
+    Stream
+
+    Raises
+    ------
+    ValueError
+        For a model that needs the whole series (see ``Layer.reach``); it names the layer. Also for
+        padding "same" with a stride, if its place depends on the length.
+
+    Examples
+    --------
     >>> from tinynn import Conv1d
     >>> scores = stream(Conv1d(1, 1, 3, padding="same", kernel_initializer="ones", rng=0))
     >>> [scores.push(np.array([[value]])).ravel().tolist() for value in (1.0, 2.0, 3.0)]
@@ -39,9 +53,21 @@ def stream(model: Layer) -> "Stream":
 class Stream:
     """A series on its way through a model; what :func:`stream` returns.
 
-    All that it has returned, joined, is what ``predict`` returns for the whole series, to
-    rounding. It keeps only the steps that later outputs see, and runs the model as it is at each
-    push, in evaluation mode and without a tape; the model's modes are restored.
+    All that it has returned, joined, is what ``predict`` returns for the whole series, to rounding.
+    It keeps only the steps that later outputs see. At each push it runs the model as it is, in
+    evaluation mode and without a tape. The model's modes are restored.
+
+    Parameters
+    ----------
+    model : Layer
+        The model, as of :func:`stream`.
+
+    Examples
+    --------
+    >>> from tinynn import Conv1d
+    >>> scores = Stream(Conv1d(1, 1, 3, padding="causal", kernel_initializer="ones", rng=0))
+    >>> scores.push([[1.0], [2.0]]).ravel(), scores.delay
+    (array([1., 3.], dtype=float32), 0)
     """
 
     def __init__(self, model: Layer) -> None:
@@ -58,9 +84,10 @@ class Stream:
 
     @property
     def delay(self) -> int:
-        """How many input steps a score lags: output i is returned with step i stride + delay.
+        """By how many input steps a score lags.
 
-        At most so many, where a model takes its input in multiples of some steps (``Layer.reach``).
+        Output i is returned with input step i stride + delay. It may come sooner where a model
+        takes its input in multiples of some steps (``Layer.reach``).
         """
         return math.ceil(self._reach.right) + self._reach.multiple - 1
 
@@ -78,10 +105,21 @@ class Stream:
     def push(self, x: Any) -> np.ndarray:
         """Take the next steps, return the scores that are now certain, in order.
 
-        ``x``: (steps, channels), or (series, steps, channels) for several series in step; any
-        number of steps, also none. Returns (..., output steps, output channels). Raises ValueError
-        for a shape that does not fit the model or the steps before, RuntimeError after
-        :meth:`finish`; then nothing has changed.
+        Parameters
+        ----------
+        x : (steps, channels) or (series, steps, channels) array_like
+            Any number of steps, also none; several series in step.
+
+        Returns
+        -------
+        (output steps, output channels) or (series, output steps, output channels) ndarray
+
+        Raises
+        ------
+        ValueError
+            For a shape that does not fit the model or the steps before. Nothing has changed then.
+        RuntimeError
+            After :meth:`finish`.
         """
         given, kept = self._joined(x)
         first, none = int(self._start / self._reach.stride), self._none
@@ -129,8 +167,16 @@ class Stream:
     def finish(self) -> np.ndarray:
         """End the series, return the remaining scores, which see the padding at its end.
 
-        Raises ValueError if the series is shorter than the model takes, RuntimeError if nothing
-        was pushed, or after an earlier :meth:`finish`.
+        Returns
+        -------
+        (output steps, output channels) or (series, output steps, output channels) ndarray
+
+        Raises
+        ------
+        ValueError
+            If the series is shorter than the model takes.
+        RuntimeError
+            If nothing was pushed, or after an earlier :meth:`finish`.
         """
         self._check_going("finish")
         if self._kept is None:
