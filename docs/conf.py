@@ -116,16 +116,28 @@ html_theme_options = {
 }
 
 
+NUMPYS = set(re.findall(r"^numpy\.(\S+)", (HERE / "_inventories" / "numpy.inv").read_text(), re.M))
+
+
 def setup(app):
-    """In docstrings, |x| is an absolute value and no substitution of reST's."""
+    """Connect what is done to docstrings and pages."""
+
+    def refer(app, what, name, obj, options, lines):
+        """Refer to NumPy's function of the same name, whose parameters an operation has."""
+        theirs = name.removeprefix("tinynn.").replace("norm", "linalg.norm")
+        if what == "function" and theirs in NUMPYS and "Parameters" not in lines:
+            blank = lines.index("") if "" in lines else len(lines)
+            lines[blank:blank] = ["", f"The parameters are those of :func:`numpy.{theirs}`."]
 
     def escape(app, what, name, obj, options, lines):
+        """Keep an absolute value, |x|, from being a substitution of reST's."""
         for i, line in enumerate(lines):
             if "|" in line and ">>>" not in line:
                 plain = re.split(r"(``.*?``)", line)
                 plain[::2] = [part.replace("|", r"\|") for part in plain[::2]]
                 lines[i] = "".join(plain)
 
+    app.connect("autodoc-process-docstring", refer, priority=100)  # before numpydoc
     app.connect("autodoc-process-docstring", escape)
     app.connect("doctree-resolved", named.link)
     app.connect("doctree-resolved", terms.link)

@@ -12,6 +12,7 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 MODULES = (
     "callbacks",
     "distributed",
+    "formats",
     "losses",
     "metrics",
     "plots",

@@ -5,9 +5,12 @@ one of its own, so that it can be pasted into a file. A block marked ``text`` ri
 block is what that block prints. A number with a decimal point may differ by two in its last digit,
 as machines round differently. Any number will do where it says how large the rounding is or
 in which line the code stands, and in a block marked ``text roughly``. ``...`` stands for any text.
+A line ``% needs NAME`` skips a page where that package is not installed.
 """
 
+import os
 import re
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -92,7 +95,11 @@ def test_what_is_shown_roughly_may_have_other_numbers():
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     text = page.read_text()
+    for package in re.findall(r"^% needs (\w+)$", text, re.MULTILINE):
+        warnings.simplefilter("ignore")  # which other packages give, and not for us to mend
+        pytest.importorskip(package)
     if "tnn.plots." in text:
         plt = pytest.importorskip("matplotlib.pyplot")
         plt.switch_backend("Agg")

@@ -338,18 +338,22 @@ def malformed(records, folder):
     yield ("--recording", folder / "sleep.edf"), "its annotations mark no beats (Lights off)"
 
 
-def test_malformed_records_and_edf_files_are_one_line(records, tmp_path, monkeypatch, capfd):
+def told(script, options, monkeypatch, capfd):
+    """Run an example here; return its usage error, the last line that it writes."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("detect_heartbeats")
+    example = importlib.import_module(script)
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--quick", *map(str, options)])
+    with pytest.raises(SystemExit) as caught:
+        example.start(example.arguments(), example.run)
+    lines = capfd.readouterr().err.splitlines()
+    assert caught.value.code == 2, options
+    assert not any("Traceback" in line for line in lines), options
+    return lines[-1]
+
+
+def test_malformed_records_and_edf_files_are_one_line(records, tmp_path, monkeypatch, capfd):
     for options, message in malformed(records, tmp_path):
-        command = ["detect_heartbeats.py", "--quick", *map(str, options)]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as caught:
-            example.start(example.arguments(), example.run)
-        told = capfd.readouterr().err.splitlines()
-        assert caught.value.code == 2, command
-        assert message in told[-1], command
-        assert "Traceback" not in told, command
+        assert message in told("detect_heartbeats", options, monkeypatch, capfd), options
 
 
 def test_the_packaged_recording(tmp_path):
@@ -366,3 +370,97 @@ def test_the_packaged_recording(tmp_path):
     assert "the tested part, from 90 s on" in again
     assert f1_scores(again)["trained detector"] == f1
     assert "if the model was trained on this part, the score flatters" in again
+
+
+# ---------------------------------------------------------------- units
+
+
+def test_units_are_found_and_told_apart(tmp_path):
+    out, page = tmp_path / "units.csv", tmp_path / "units.png"
+    text = run("detect_units.py", "--quick", "--found", out, "--plot", page)
+    f1 = f1_scores(text)
+    assert f1["trained detector"] > f1["threshold on the lowest channel"] + 0.04
+    assert f1["trained detector"] < f1["matched filters, told all"] + 0.02
+    assert float(re.search(r"found, ([\d.]+) have the shape", text)[1]) > 0.97
+    assert page.stat().st_size > 10_000
+    assert out.read_text().splitlines()[0] == "time_s,score,shape,similarity,channel,amplitude"
+    rows = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert len(rows) == int(re.search(r"^(\d+) events", text, re.MULTILINE)[1])
+    assert (np.diff(rows[:, 0]) > 0).all()
+    assert set(rows[:, 2]) == {0, 1, 2}
+    peak = [np.bincount(rows[rows[:, 2] == i, 4].astype(int)).argmax() for i in range(3)]
+    assert peak == [0, 2, 3]
+    assert np.median(rows[:, 5]) < -30  # negative, in units of the file
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Half a minute of two channels at 10 kHz, int16, with its times in seconds and its neurons."""
+    folder = tmp_path_factory.mktemp("raw")
+    shape = -spikes.waveform(length=21)[:, None] * [1.0, 0.4]
+    made = spikes.simulate(300_000, rate=0.001, dprime=9, template=shape, noise=[0.5], rng=0)
+    (made.x[0] * 20).astype(np.int16).tofile(folder / "x.raw")
+    seconds = made.times[0] / 10_000
+    np.savetxt(folder / "times.csv", seconds[seconds < 15])
+    named = np.column_stack([seconds, np.arange(len(seconds)) % 2 + 5])
+    np.savetxt(folder / "named.csv", named, delimiter=",")
+    return folder, seconds
+
+
+RAW = ("--rate", 10_000, "--channels", 2)
+
+
+@pytest.mark.parametrize("times", [(), ("times.csv",), ("named.csv",)])
+def test_a_raw_file_of_ones_own_becomes_a_table(raw, tmp_path, times):
+    folder, seconds = raw
+    out = tmp_path / "found.csv"
+    labels = ("--times", folder / times[0]) if times else ("--labelled", 15)
+    text = run("detect_units.py", "--quick", "--recording", folder / "x.raw", *RAW, *labels,
+               "--found", out)  # fmt: skip
+    found = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert spikes.match(seconds, found[:, 0], 0.0005).f1 > 0.9
+    assert ("nobody has checked them" in text) == (not times)
+    assert ("by k-means" in text) == (times != ("named.csv",))
+
+
+def test_raw_files_that_do_not_fit_are_one_line(raw, tmp_path, monkeypatch, capfd):
+    folder, _ = raw
+    data = (folder / "x.raw").read_bytes()
+    (tmp_path / "cut.raw").write_bytes(data[:-1])
+    (tmp_path / "empty.raw").write_bytes(b"")
+    (tmp_path / "short.raw").write_bytes(data[:4000])
+    (tmp_path / "flat.raw").write_bytes(bytes(80_000))
+    quiet_noise = np.random.default_rng(0).integers(-9, 9, (40_000, 2)).astype(np.int16)
+    quiet_noise.tofile(tmp_path / "noise.raw")
+    (tmp_path / "text.csv").write_text("a\nb\n")
+    (tmp_path / "late.csv").write_text("1.0\n3000\n")
+    (tmp_path / "few.csv").write_text("1.0\n2.0\n")
+    (tmp_path / "wide.csv").write_text("1,2,3\n")
+    good = ("--recording", folder / "x.raw", *RAW)
+
+    def file(name):
+        return ("--recording", tmp_path / name, *RAW)
+
+    for options, message in (
+        (("--recording", folder / "x.raw"), "needs its --rate in samples a second"),
+        (("--recording", folder / "x.raw", "--rate", 9000), "needs its number of --channels"),
+        (("--channels", 4), "describe a --recording; name its file"),
+        (file("nowhere.raw"), "there is no such file"),
+        (file("cut.raw"), "is no multiple of 2 channels of int16, 4 bytes. Is --channels or"),
+        (file("empty.raw"), "has 0 bytes, which is no multiple"),
+        (file("short.raw"), "holds 0.10 s; at least 1 s is needed"),
+        (file("flat.raw"), "channel 0 never changes"),
+        (file("noise.raw"), "learning needs 20 spikes and 2 more for the threshold, got 0 and 0"),
+        ((*good, "--dtype", "int17"), "'int17' is no dtype of NumPy"),
+        ((*good, "--dtype", "complex64"), "must be of real numbers, got complex64"),
+        ((*good, "--labelled", 0), "--labelled must be at least 1 second"),
+        ((*good, "--shapes", 0), "--shapes must be at least 1"),
+        ((*good, "--times", tmp_path / "nowhere.csv"), "there is no such file"),
+        ((*good, "--times", tmp_path / "text.csv"), "a line must be a time in seconds"),
+        ((*good, "--times", tmp_path / "wide.csv"), "lines of one or two finite numbers"),
+        ((*good, "--times", tmp_path / "late.csv"), "must lie within the recording, 0 to 30 s"),
+        ((*good, "--times", tmp_path / "few.csv"), "learning needs 20 spikes"),
+        ((*good, "--epochs", 0), "--epochs must be at least 1"),
+        ((*good, "--found", "/no/such/folder/x.csv"), "there is no folder /no/such/folder."),
+    ):
+        assert message in told("detect_units", options, monkeypatch, capfd), options

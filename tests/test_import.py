@@ -40,7 +40,7 @@ def test_every_public_name_is_reachable_and_documented(name):
 def test_all_lists_exactly_the_public_names():
     public = {name for name in vars(tnn) if not name.startswith("_")}
     # Loaded when they are first asked for.
-    public |= {"metrics", "plots", "spikes", "testing"}
+    public |= {"formats", "metrics", "plots", "spikes", "testing"}
     public |= {"compile", "NotReplayable", "ReplayMismatch"}
     public |= {"debug", "profile"}
     # Folders are reachable, as every folder is, but not promised.

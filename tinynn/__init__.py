@@ -41,7 +41,7 @@ from tinynn.training.rules import SGD, Adam, AdamW, RMSprop
 from tinynn.training.streaming import Stream, stream
 
 if _TYPE_CHECKING:
-    from tinynn import distributed, metrics, plots, spikes, testing
+    from tinynn import distributed, formats, metrics, plots, spikes, testing
     from tinynn.debugging.finite import debug
     from tinynn.debugging.profiling import profile
     from tinynn.replay import NotReplayable, ReplayMismatch, compile
@@ -57,7 +57,7 @@ _LATE = {  # names, and where they are
 
 def __getattr__(name: str) -> _Any:
     """Load parts when they are first asked for: not all need them."""
-    if name in ("distributed", "metrics", "plots", "spikes", "testing"):
+    if name in ("distributed", "formats", "metrics", "plots", "spikes", "testing"):
         return _import_module(f"tinynn.{name}")
     if name in _LATE:
         return getattr(_import_module(f"tinynn.{_LATE[name]}"), name)
@@ -75,7 +75,8 @@ __all__ = [
     "arctan", "arctan2", "argmax", "argmin", "avg_pool1d", "batches", "broadcast_to", "callbacks",
     "clip", "clip_grad_norm", "clip_grad_value", "compile", "concatenate", "conv1d",
     "conv1d_transpose", "cos", "cosh", "cumprod", "cumsum", "debug", "diff", "distributed", "dot",
-    "einsum", "elementwise", "elu", "exp", "exp2", "expand_dims", "expm1", "fit", "flip", "fresh",
+    "einsum", "elementwise", "elu", "exp", "exp2", "expand_dims", "expm1", "fit", "flip", "formats",
+    "fresh",
     "gelu", "global_norm", "grad", "hessian", "hstack", "jacobian", "jvp", "leaky_relu", "load",
     "load_model", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logsumexp",
     "losses", "matmul", "max", "max_pool1d", "maximum", "mean", "metrics", "min", "minimum",

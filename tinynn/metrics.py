@@ -157,10 +157,19 @@ def accuracy(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
     """Return the share of right answers; shapes and dtypes say what an answer is.
 
     As in Keras: ``prediction`` (..., classes) with ``target`` (...) or (..., 1) is
-    ``sparse_categorical_accuracy``; (..., classes) with one-hot rows of the same shape is
-    ``categorical_accuracy``; floats of shape (..., 1) or (n,) with labels of the same shape are
+    ``sparse_categorical_accuracy``. (..., classes) with one-hot rows of the same shape is
+    ``categorical_accuracy``. Floats of shape (..., 1) or (n,) with labels of the same shape are
     ``binary_accuracy``. Integers of shape (..., 1) or (n,) are class numbers, and are compared.
 
+    Parameters
+    ----------
+    prediction, target : array_like
+        As above.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
+
+    Examples
+    --------
     >>> accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]), accuracy([0.1, 0.9, 0.8], [0, 1, 0])
     (0.5, 0.6666666666666666)
     """
@@ -168,8 +177,17 @@ def accuracy(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
 
 
 def binary_accuracy(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
-    """Return the share of elements on the right side of ``threshold``; 0 for log-odds.
+    """Return the share of elements on the right side of ``threshold``.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
+
+    Examples
+    --------
     >>> binary_accuracy([-1.5, 0.2, 3.0], [0, 1, 1], threshold=0)
     1.0
     """
@@ -179,8 +197,15 @@ def binary_accuracy(prediction: Any, target: Any, *, threshold: float = 0.5) -> 
 def categorical_accuracy(prediction: Any, target: Any) -> float:
     """Return how often the largest of the last axis is at the same place in both.
 
-    Of equal ones the first counts. ``prediction``, ``target``: (..., classes).
+    Of equal ones the first counts.
 
+    Parameters
+    ----------
+    prediction, target : (..., classes) array_like
+        Scores of the classes, and one-hot rows or other scores.
+
+    Examples
+    --------
     >>> categorical_accuracy([[0.1, 0.9], [0.8, 0.2]], [[0, 1], [0, 1]])
     0.5
     """
@@ -190,8 +215,15 @@ def categorical_accuracy(prediction: Any, target: Any) -> float:
 def sparse_categorical_accuracy(prediction: Any, target: Any) -> float:
     """Return how often the largest of the last axis is at the class that ``target`` numbers.
 
-    ``prediction``: (..., classes); ``target``: whole numbers, (...) or (..., 1).
+    Parameters
+    ----------
+    prediction : (..., classes) array_like
+        Scores of the classes.
+    target : (...) or (..., 1) array_like
+        Classes, whole numbers from 0.
 
+    Examples
+    --------
     >>> sparse_categorical_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
     0.5
     """
@@ -207,6 +239,15 @@ def _counts(owner: str, prediction: Any, target: Any, threshold: float) -> tuple
 def precision(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
     """Return the share of the predicted yes that are true; nan if none is predicted.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
+
+    Examples
+    --------
     >>> precision([0.9, 0.8, 0.1, 0.2], [1, 0, 0, 1])
     0.5
     """
@@ -217,6 +258,15 @@ def precision(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
 def recall(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
     """Return the share of the true yes that are predicted; nan if there is none.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
+
+    Examples
+    --------
     >>> recall([0.9, 0.8, 0.1, 0.2], [1, 0, 0, 1])
     0.5
     """
@@ -229,6 +279,15 @@ def f1(prediction: Any, target: Any, *, threshold: float = 0.5) -> float:
 
     Each element counts by itself; for events in time see :func:`tinynn.spikes.match`.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
+
+    Examples
+    --------
     >>> f1([0.9, 0.8, 0.1, 0.2], [1, 0, 0, 1])
     0.5
     """
@@ -242,6 +301,13 @@ def auc(prediction: Any, target: Any) -> float:
     It is the chance that a random yes scores above a random no, where ties count a half (Hanley and
     McNeil 1982). It is exact. Probabilities and log-odds give the same.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+
+    Examples
+    --------
     >>> auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.75
     """
@@ -259,6 +325,13 @@ def average_precision(prediction: Any, target: Any) -> float:
 
     R_n and P_n are recall and precision at the n-th of the different scores, as in scikit-learn.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Scores, and labels 0 or 1.
+
+    Examples
+    --------
     >>> average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     0.8333333333333333
     """
@@ -278,9 +351,22 @@ def confusion_matrix(
 ) -> NDArray[np.int64]:
     """Return how often each true class (row) was taken for each class (column).
 
-    ``prediction`` and ``target`` are read as by :func:`accuracy`. ``classes``: how many there are;
-    by default as many as the scores have, or as the largest class number asks for.
+    Parameters
+    ----------
+    prediction, target : array_like
+        They are read as by :func:`accuracy`.
+    classes : int, default None
+        How many there are; None for as many as the scores or the class numbers ask for.
+    threshold : float, default 0.5
+        Scores above it mean yes; 0 for log-odds.
 
+    Returns
+    -------
+    (classes, classes) ndarray of int
+        A row for each true class.
+
+    Examples
+    --------
     >>> confusion_matrix([0, 2, 2, 1], [0, 1, 2, 1])
     array([[1, 0, 0],
            [0, 1, 1],
@@ -308,8 +394,15 @@ def _errors(owner: str, prediction: Any, target: Any) -> NDArray[np.float64]:
 
 
 def mean_absolute_error(prediction: Any, target: Any) -> float:
-    """Return the mean of |prediction - target|.
+    """Return the mean of abs(prediction - target).
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+
+    Examples
+    --------
     >>> mean_absolute_error([1.0, 2.0], [1.0, 4.0])
     1.0
     """
@@ -319,6 +412,13 @@ def mean_absolute_error(prediction: Any, target: Any) -> float:
 def mean_squared_error(prediction: Any, target: Any) -> float:
     """Return the mean of (prediction - target)^2.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+
+    Examples
+    --------
     >>> mean_squared_error([1.0, 2.0], [1.0, 4.0])
     2.0
     """
@@ -328,6 +428,13 @@ def mean_squared_error(prediction: Any, target: Any) -> float:
 def root_mean_squared_error(prediction: Any, target: Any) -> float:
     """Return the root of the mean of (prediction - target)^2.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+
+    Examples
+    --------
     >>> root_mean_squared_error([1.0, 2.0], [1.0, 4.0])
     1.4142135623730951
     """
@@ -339,6 +446,13 @@ def r2(prediction: Any, target: Any) -> float:
 
     Of (..., channels), it is the mean over the channels; nan if a channel's target is constant.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+
+    Examples
+    --------
     >>> r2([1.0, 2.0, 4.0], [1.0, 2.0, 3.0])
     0.5
     """

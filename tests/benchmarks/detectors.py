@@ -7,8 +7,9 @@ From the repository's root:
 
 Spikes come at .01 a sample, 25 apart at least; the threshold is chosen on one recording of 100,000
 samples, and the F1 (tolerance 2) is that of another. Each seed has its own training recording of
-400,000 samples, its own first weights and its own windows. The whole takes half an hour on one
-core, --quick a minute or two: two seeds, d' 4, a quarter of the data for training.
+400,000 samples (800,000 of 16 channels), its own first weights and its own windows. The whole takes
+half an hour on one core, --quick a minute or two: two seeds, d' 4, a quarter of the data for
+training.
 """
 
 import argparse

@@ -42,6 +42,10 @@ class Case:
         """What the functions of ``tnn.spikes`` are told of the noise: (noise, spatial)."""
         return NOISES[self.noise][0], self.spatial
 
+    def amount(self, samples):
+        """Return how many samples to train on: 400 weights, of 16 channels, take twice as many."""
+        return samples * (2 if self.channels > 8 else 1)
+
     def simulate(self, length, seed):
         """Return a recording of ``length`` samples."""
         shape = spikes.waveform()[:, np.newaxis] * self.gains
@@ -106,7 +110,7 @@ def measure(case, seeds, lengths=LENGTHS, epochs=EPOCHS):
     taps = len(spikes.matched_filter(template, *case.law))  # K, and 2 more in AR(1) noise
     rows = []
     for seed in seeds:
-        model = train(case.simulate(lengths["train"], seed), taps, seed, epochs)
+        model = train(case.simulate(case.amount(lengths["train"]), seed), taps, seed, epochs)
         f1 = held_out_f1([tnn.predict(model, r.x)[0] for r in held_back], held_back)
         rows.append((f1, case.efficiency(model.kernel.numpy(), template)))
     return limit, np.array(rows)

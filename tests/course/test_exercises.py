@@ -230,6 +230,14 @@ def test_results_in_another_order_are_recognised(kit):
     assert "W, b" in answer.advice
 
 
+def test_a_list_of_results_is_as_good_as_a_tuple(kit):
+    listed = judged(kit["02_order"], "shuffled", lambda x, W, perm: [x[perm], W[perm]])
+    assert listed.ok
+    alone = judged(kit["12_loss_and_step"], "step", lambda W, b, dW, db, rate: W - rate * dW)
+    assert alone.verdict == "it returns something else"
+    assert "Return 2 results, in this order: W, b." in alone.advice
+
+
 def test_a_function_that_was_renamed_is_missed(kit):
     answers = kit["01_dot_product"].answers({})
     assert all("no function of this name" in answer.verdict for answer in answers)
@@ -285,5 +293,15 @@ def test_every_exercise_can_be_downloaded_and_its_solution_read():
 
 
 def test_the_table_of_exercises_lists_them_in_order():
-    rows = re.findall(r"^\| (\d+) \|", (COURSE / "index.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \[", (COURSE / "index.md").read_text(), re.MULTILINE)
     assert [int(row) for row in rows] == list(range(1, len(NAMES) + 1))
+
+
+def test_the_first_page_shows_what_the_check_prints(kit):
+    page = (COURSE / "index.md").read_text()
+    command, mistake = re.findall(
+        r"^```\{code-block\} (?:console|text)\n(.*?)^```$", page, re.S | re.M
+    )
+    blank = kit["01_dot_product"].answers(namespace(EXERCISES, "01_dot_product"))
+    assert command == "$ python 01_dot_product.py\n" + "".join(f"{answer}\n" for answer in blank)
+    assert mistake == f"{judged(kit['01_dot_product'], 'unit', lambda x, W: x * W)}\n"

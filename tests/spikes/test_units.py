@@ -8,6 +8,7 @@ import pytest
 
 from tinynn.spikes import posterior, simulate, waveform
 
+from ..benchmarks import two_units
 from .test_channels import covariance
 from .test_overlaps import prior
 
@@ -118,3 +119,14 @@ def test_what_has_no_posterior_is_refused(change, words):
     given |= {"rate": 0.01}
     with pytest.raises(ValueError, match="posterior: .*" + words):
         posterior(**(given | change))
+
+
+def test_a_network_tells_two_units_apart():
+    lengths = {"train": 200_000, "valid": 20_000, "test": 20_000}
+    rows, overlap = two_units.measure(1, "white", 5, lengths=lengths, epochs=(6, 16))
+    assert overlap > 0.5
+    exact, linear, deep = (np.array(rows[k]) for k in ("exact", "one layer", "four layers"))
+    assert (deep[:2] > exact[:2] - 0.1).all()
+    assert (deep[:2] < exact[:2] + 0.02).all()
+    assert (deep[:2] > linear[:2] + 0.02).all(), "one layer cannot subtract the other unit"
+    assert exact[2] < deep[2] < 0.15 < linear[2]

@@ -115,12 +115,33 @@ def grad(
 ) -> list[Any]:
     """Return the gradients of ``y`` with respect to each of ``xs``; nothing is stored.
 
-    ``y``: a Tensor of any shape; ``g``: the gradient of some scalar with respect to ``y``, of y's
-    shape, needed unless ``y`` has one element. Returns one ndarray for each x, of its shape and
-    dtype; with ``create_graph`` Tensors that can be differentiated again. May be called again on
-    the same graph. Raises ValueError if ``y`` is not a scalar and ``g`` is missing or misshaped,
-    or if an x is not in the graph of ``y``; RuntimeError if the graph was released.
+    It may be called again on the same graph.
 
+    Parameters
+    ----------
+    y : Tensor
+        Of any shape.
+    xs : Tensor or sequence of Tensors
+        With ``requires_grad``, in the graph of ``y``.
+    g : array_like, of y's shape, default None
+        The gradient of some scalar with respect to ``y``. Needed unless ``y`` has one element.
+    create_graph : bool, default False
+        Whether to return Tensors that can be differentiated again.
+
+    Returns
+    -------
+    list of ndarray, or of Tensor
+        One for each x, of its shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` is not a scalar and ``g`` is missing or misshaped, or if an x is not in its graph.
+    RuntimeError
+        If the graph was released.
+
+    Examples
+    --------
     >>> from tinynn import Tensor
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> grad((x * x).sum(), [x])

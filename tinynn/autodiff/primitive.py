@@ -272,16 +272,32 @@ def primitive(
 ) -> Callable[[Callable[P, Any]], Primitive[P]]:
     """Turn a NumPy function into an operation with gradients; a decorator.
 
-    The function body is the forward, on plain arrays. The first ``len(vjps)`` arguments are
-    arrays; each has a vjp ``(g, y, *args, **params) -> gradient`` of exactly its shape, or None
-    if no gradient flows to it. All further arguments are parameters. A vjp written with tinynn's
-    operations (or their NumPy namesakes) can itself be differentiated. ``passes_nan`` promises that
-    a nan in an argument makes every result nan that is computed from it, as sums do and
-    comparisons do not.
+    The function body is the forward, on plain arrays. Its first ``len(vjps)`` arguments are arrays;
+    all further ones are parameters.
 
-    Raises TypeError if the vjps do not fit the function; the backward pass raises
-    GradientShapeError if a vjp returns another shape than its argument's.
+    Parameters
+    ----------
+    *vjps : callable or None
+        One for each array: ``(g, y, *args, **params) -> gradient`` of exactly its shape; None if no
+        gradient flows to it. Written with tinynn's operations it can itself be differentiated.
+    passes_nan : bool, default False
+        The promise that a nan in an argument makes every result nan that is computed from it. Sums
+        do so, comparisons do not.
 
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Raises
+    ------
+    TypeError
+        If the vjps do not fit the function.
+    GradientShapeError
+        In the backward pass, if a vjp returns another shape than its argument's.
+
+    Examples
+    --------
     >>> @primitive(lambda g, y, x: 3.0 * g * x * x)
     ... def cube(x):
     ...     return x**3

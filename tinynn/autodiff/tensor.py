@@ -15,11 +15,24 @@ from tinynn.autodiff.primitive import as_array, refuse_hidden, values
 class Tensor(graph.Node):
     """An n-dimensional array with reverse-mode automatic differentiation.
 
-    ``data``: anything that numpy.array takes, of real numbers; it is copied. ``dtype``: as NumPy's
-    by default. ``requires_grad``: whether gradients with respect to it are wanted (floats only).
-    Arithmetic, indexing and methods are NumPy's. Raises TypeError for data that is not numbers,
-    or for integers that should require a gradient.
+    Arithmetic, indexing and methods are NumPy's.
 
+    Parameters
+    ----------
+    data : array_like
+        Real numbers, which are copied.
+    dtype : dtype, default None
+        Of the elements; None means NumPy's choice.
+    requires_grad : bool, default False
+        Whether gradients with respect to it are wanted. Floats only.
+
+    Raises
+    ------
+    TypeError
+        For data that are not numbers, or for integers that should require a gradient.
+
+    Examples
+    --------
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> y = (x * x).sum()
     >>> y.backward()

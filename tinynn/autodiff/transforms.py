@@ -91,11 +91,28 @@ def value_and_grad(
 ) -> Callable[..., tuple[Tensor, Any]]:
     """Return a function that computes ``f(*args)`` and its gradient in one go.
 
-    ``f`` must return a scalar Tensor. ``argnums``: which arguments to differentiate; an int gives
-    one ndarray, a tuple a tuple of them. The value is a detached Tensor. In a function that is
-    itself being differentiated, both are Tensors of its graph. Raises ValueError if the value is no
-    scalar, IndexError if there is no such argument.
+    Parameters
+    ----------
+    f : callable
+        It must return a scalar Tensor.
+    argnums : int or tuple of int, default 0
+        Which arguments to differentiate. An int gives one gradient, a tuple a tuple of them.
 
+    Returns
+    -------
+    callable
+        It gives the value, a detached Tensor, and the gradient, an ndarray. In a function that is
+        itself being differentiated, both are Tensors of its graph.
+
+    Raises
+    ------
+    ValueError
+        If the value is no scalar.
+    IndexError
+        If there is no such argument.
+
+    Examples
+    --------
     >>> value, g = value_and_grad(lambda w: (w * w).sum())(np.array([1.0, 3.0]))
     >>> float(value), g
     (10.0, array([2., 6.]))
@@ -143,10 +160,27 @@ def _value_and_grad(
 def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Tensor, Callable[[Any], list[Any]]]:
     """Return ``f(*xs)`` and the function that pulls a gradient of it back to each of ``xs``.
 
-    ``xs``: arrays or Tensors; ``pull(g)`` takes g of the result's shape and returns a list of
-    ndarrays, one per x, of its shape. In a function that is itself being differentiated, they are
-    Tensors of its graph. Raises ValueError if g has another shape.
+    Parameters
+    ----------
+    f : callable
+        A function of arrays that returns one array.
+    *xs : array_like
+        Its arguments.
 
+    Returns
+    -------
+    (Tensor, callable)
+        The result, and ``pull(g)``. It takes g of the result's shape and returns a list of
+        ndarrays, one for each x. In a function that is itself being differentiated, they are
+        Tensors.
+
+    Raises
+    ------
+    ValueError
+        If g has another shape.
+
+    Examples
+    --------
     >>> y, pull = vjp(lambda x: x * x, np.array([1.0, 3.0]))
     >>> pull(np.array([1.0, 10.0]))
     [array([ 2., 60.])]
@@ -166,11 +200,33 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Tensor, Callable[[Any], list[A
 def jvp(f: Callable[..., Any], xs: Sequence[Any], vs: Sequence[Any]) -> tuple[Tensor, Any]:
     """Return ``f(*xs)`` and its derivative along ``vs``: the Jacobian times the tangents.
 
-    ``xs``, ``vs``: sequences of arrays of equal shapes. The tangent is an ndarray of the result's
-    shape; in a function that is itself being differentiated, a Tensor of its graph. Raises
-    ValueError if the shapes do not match. (A vjp is linear in its gradient, so its own vjp is the
-    jvp: J. Townsend 2017, "A new trick for calculating Jacobian vector products".)
+    Parameters
+    ----------
+    f : callable
+        A function of arrays that returns one array.
+    xs : sequence of array_like
+        Its arguments.
+    vs : sequence of array_like
+        The tangents, of the shapes of ``xs``.
 
+    Returns
+    -------
+    (Tensor, ndarray)
+        The result, and the tangent, of its shape. In a function that is itself being
+        differentiated, the tangent is a Tensor of its graph.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+
+    References
+    ----------
+    A vjp is linear in its gradient, so its own vjp is the jvp: J. Townsend 2017, A new trick for
+    calculating Jacobian vector products.
+
+    Examples
+    --------
     >>> y, tangent = jvp(lambda x: x * x, [np.array([1.0, 3.0])], [np.array([1.0, 0.5])])
     >>> tangent
     array([2., 3.])

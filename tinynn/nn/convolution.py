@@ -20,13 +20,52 @@ class Conv1d(Weighted):
     """One-dimensional convolution: small kernels slid over a series, one feature map each.
 
     Takes (batch, length, in_channels) or (length, in_channels), returns (..., output length,
-    filters). ``kernel``: (kernel_size, in_channels // groups, filters), not flipped; ``bias``:
-    (filters,). ``padding``: "valid", "same" (an odd zero goes right), "same_lower" (left),
-    "causal", an int or a pair (left, right); ``padding_mode`` fills the padded steps: zeros,
-    reflect, replicate or circular. Strides and dilation may be combined. The activation is linear
-    unless given, as in Keras: a name, a callable or None. Raises ValueError or TypeError for
-    arguments or inputs that do not fit.
+    filters). The kernel is not flipped. Strides and dilation may be combined.
 
+    Parameters
+    ----------
+    in_channels : int
+        Length of the last axis of the input.
+    filters : int
+        How many kernels there are, and feature maps.
+    kernel_size : int
+        How many taps a kernel has.
+    strides : int, default 1
+        Steps from one window to the next.
+    padding : str, int or (left, right), default "valid"
+        "valid" adds nothing, "same" as much as keeps the length (an odd zero goes right, as in
+        Keras; with "same_lower" left), "causal" all in front. Numbers are steps at both ends.
+    padding_mode : str, default "zeros"
+        What fills the added steps: "zeros", "reflect", "replicate" or "circular".
+    dilation_rate : int, default 1
+        Steps between the inputs of neighbouring taps.
+    groups : int, default 1
+        Parts into which channels and filters are divided; a filter sees the channels of its part.
+    activation : str, callable or None, default "linear"
+        A name, or a function of a Tensor. Linear, as None, changes nothing, as in Keras.
+    use_bias : bool, default True
+        Whether a number is added to each feature map.
+    kernel_initializer, bias_initializer : str or callable, default "glorot_uniform", "zeros"
+        A name, or a function of (shape, rng).
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+    rng : Generator or int, default None
+        What the first weights are drawn from. An int is a seed.
+
+    Attributes
+    ----------
+    kernel : (kernel_size, in_channels // groups, filters) Tensor
+        The weights.
+    bias : (filters,) Tensor or None
+        The numbers that are added.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit.
+
+    Examples
+    --------
     >>> layer = Conv1d(1, 4, kernel_size=3, padding="same", activation="relu", rng=0)
     >>> layer(np.ones((2, 10, 1))).shape
     (2, 10, 4)

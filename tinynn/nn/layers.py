@@ -91,10 +91,39 @@ class Weighted(Activated):
 class Dense(Weighted):
     """Fully connected layer: each unit weighs all features, ``activation(x @ kernel + bias)``.
 
-    Takes (..., in_features), returns (..., units). ``kernel``: (in_features, units); ``bias``:
-    (units,). The activation is linear unless given, as in Keras: a name, a callable or None.
-    Raises ValueError or TypeError for arguments or inputs that do not fit.
+    Takes (..., in_features), returns (..., units).
 
+    Parameters
+    ----------
+    in_features : int
+        Length of the last axis of the input.
+    units : int
+        Length of the last axis of the output.
+    activation : str, callable or None, default "linear"
+        A name, or a function of a Tensor. Linear, as None, changes nothing.
+    use_bias : bool, default True
+        Whether a number is added for each unit.
+    kernel_initializer, bias_initializer : str or callable, default "glorot_uniform", "zeros"
+        A name, or a function of (shape, rng).
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+    rng : Generator or int, default None
+        What the first weights are drawn from. An int is a seed.
+
+    Attributes
+    ----------
+    kernel : (in_features, units) Tensor
+        The weights.
+    bias : (units,) Tensor or None
+        The numbers that are added.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit.
+
+    Examples
+    --------
     >>> Dense(3, 2, activation="relu", rng=0)(np.ones((5, 3))).shape
     (5, 2)
     """
@@ -179,9 +208,21 @@ class Flatten(Layer):
 class Dropout(Layer):
     """In training, zero each element with probability ``rate`` and scale the others to make up.
 
-    In evaluation it returns its input (Srivastava et al. 2014). Draws come from ``rng``, a
-    Generator or a seed.
+    In evaluation it returns its input.
 
+    Parameters
+    ----------
+    rate : float
+        The probability, at least 0 and below 1.
+    rng : Generator or int, default None
+        What is drawn from. An int is a seed.
+
+    References
+    ----------
+    Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting.
+
+    Examples
+    --------
     >>> Dropout(0.5, rng=0).eval()(np.ones(3))
     Tensor([1., 1., 1.])
     """

@@ -148,6 +148,17 @@ def mean_squared_error(
 ) -> Array:
     """Squared differences, averaged.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
+
+    Examples
+    --------
     >>> float(mean_squared_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     2.0
     """
@@ -162,6 +173,17 @@ def mean_absolute_error(
 ) -> Array:
     """Absolute differences, averaged; the slope at a difference of 0 is 0.
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
+
+    Examples
+    --------
     >>> float(mean_absolute_error(np.array([1.0, 2.0]), [1.0, 4.0]))
     1.0
     """
@@ -177,6 +199,19 @@ def huber(
 ) -> Array:  # fmt: skip
     """Half squared difference up to ``delta``, linear beyond it (Huber 1964).
 
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        What was predicted, and what should have been.
+    delta : float, default 1.0
+        The difference at which the two meet.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
+
+    Examples
+    --------
     >>> huber(np.array([0.5, 3.0]), [0.0, 0.0], reduction="none")
     array([0.125, 2.5  ])
     """
@@ -218,10 +253,28 @@ def binary_crossentropy(
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of targets in [0, 1]: -(pos_weight y log p + (1 - y) log(1 - p)).
 
-    ``prediction``: probabilities, whose logarithms are taken one rounding unit away from minus
-    infinity, with slope 0 beyond; or logits with ``from_logits``, exact at any size.
-    ``pos_weight``: number or array that broadcasts.
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Probabilities (or logits), and labels from 0 to 1.
+    from_logits : bool, default False
+        Whether ``prediction`` is log-odds in place of probabilities: exact at any size.
+    pos_weight : float or array_like, default None
+        How much a target of 1 counts. It broadcasts against the target.
+    label_smoothing : float, default 0.0
+        How far labels are moved towards one half, from 0 to 1.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
 
+    Notes
+    -----
+    Logarithms of probabilities are taken one rounding unit away from minus infinity, with slope 0
+    beyond.
+
+    Examples
+    --------
     >>> float(binary_crossentropy(np.array([0.0]), [1.0], from_logits=True))
     0.6931471805599453
     """
@@ -246,8 +299,25 @@ def focal(
 ) -> Array:  # fmt: skip
     """Binary crossentropy times (1 - p_t)^gamma: easy cases count less (Lin et al. 2017).
 
-    p_t is the probability given to the target; ``alpha`` weighs target 1, ``1 - alpha`` target 0.
+    Parameters
+    ----------
+    prediction, target : array_like, of one shape
+        Probabilities (or logits), and labels from 0 to 1.
+    gamma : float, default 2.0
+        How much less easy cases count. p_t is the probability given to the target.
+    alpha : float, default None
+        Weight of target 1; that of target 0 is ``1 - alpha``.
+    from_logits : bool, default False
+        Whether ``prediction`` is log-odds in place of probabilities: exact at any size.
+    label_smoothing : float, default 0.0
+        How far labels are moved towards one half, from 0 to 1.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
 
+    Examples
+    --------
     >>> float(focal(np.array([0.5]), [1.0], gamma=0.0))
     0.6931471805599453
     """
@@ -288,8 +358,23 @@ def categorical_crossentropy(
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of class probabilities: -sum_c y_c log p_c over the last axis.
 
-    ``prediction``, ``target``: (..., classes); the unreduced loss is (...).
+    Parameters
+    ----------
+    prediction : (..., classes) array_like
+        Probabilities of the classes, or logits.
+    target : (..., classes) array_like
+        Probabilities, such as one-hot rows.
+    from_logits : bool, default False
+        Whether ``prediction`` is logits of a softmax in place of probabilities: exact at any size.
+    label_smoothing : float, default 0.0
+        How far labels are moved towards 1 / classes, from 0 to 1.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the losses (...).
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
 
+    Examples
+    --------
     >>> float(categorical_crossentropy(np.array([[0.25, 0.75]]), [[1, 0]]))
     1.3862943611198906
     """
@@ -311,8 +396,23 @@ def sparse_categorical_crossentropy(
 ) -> Array:  # fmt: skip
     """Negative log-likelihood of integer classes: -log p at the target.
 
-    ``prediction``: (..., classes); ``target``: integers (...), each below the number of classes.
+    Parameters
+    ----------
+    prediction : (..., classes) array_like
+        Probabilities of the classes, or logits.
+    target : (...) array_like of int
+        Classes, counted from 0.
+    from_logits : bool, default False
+        Whether ``prediction`` is logits of a softmax in place of probabilities: exact at any size.
+    label_smoothing : float, default 0.0
+        How far labels are moved towards 1 / classes, from 0 to 1.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the target.
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
 
+    Examples
+    --------
     >>> float(sparse_categorical_crossentropy(np.array([[0.25, 0.75]]), [0]))
     1.3862943611198906
     """
@@ -343,11 +443,21 @@ def sparse_categorical_crossentropy(
 def dice(
     prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
 ) -> Array:
-    """Overlap that is missing: 1 - 2 sum(p y) / (sum p + sum y + 1e-7), over each sample.
+    """Overlap that is missing, of each sample: 1 - 2 sum(p y) / (sum p + sum y + 1e-7).
 
-    ``prediction``, ``target``: probabilities and labels, (batch, ...); the unreduced loss is
-    (batch,). A sample without a yes costs 1, whatever is predicted (Milletari et al. 2016).
+    It is the Dice loss of Milletari et al. 2016.
 
+    Parameters
+    ----------
+    prediction, target : (batch, ...) array_like
+        Probabilities and labels from 0 to 1. A sample without a label above 0 costs 1.
+    sample_weight : array_like, default None
+        How much each loss counts. It broadcasts against the losses (batch,).
+    reduction : "mean", "sum" or "none", default "mean"
+        What is made of the losses. The mean divides by their number, not by the weights.
+
+    Examples
+    --------
     >>> round(float(dice(np.array([[0.5, 1.0, 0.0]]), [[1.0, 1.0, 0.0]])), 6)
     0.142857
     """

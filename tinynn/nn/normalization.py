@@ -50,16 +50,46 @@ class BatchNorm(_Normalization):
 
         y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 
-    with mean and variance over all axes but the last (Ioffe and Szegedy 2015); the variance is the
-    mean of squared deviations. Each training batch moves ``moving_mean`` and ``moving_variance``:
-    moving = momentum * moving + (1 - momentum) * that of the batch, as in Keras, also under
-    ``no_grad``. They stand in place of the batch's in evaluation, and are state, not parameters.
+    with mean and variance over all axes but the last. The variance is the mean of squared
+    deviations.
 
-    Samples of a batch depend on each other, so ``fit`` never cuts a batch in chunks, whatever its
+    Parameters
+    ----------
+    channels : int
+        Length of the last axis.
+    momentum : float, default 0.99
+        How slowly the running statistics move, as in Keras. With each training batch
+        moving = momentum * moving + (1 - momentum) * that of the batch, also under ``no_grad``.
+    epsilon : float, default 1e-3
+        What is added to the variance.
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+
+    Attributes
+    ----------
+    gamma, beta : (channels,) Tensor
+        Scale and shift, which are learned.
+    moving_mean, moving_variance : (channels,) Tensor
+        They stand in place of the batch's in evaluation. They are state, not parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit, and for an empty batch.
+
+    Notes
+    -----
+    Samples of a batch depend on each other. So ``fit`` never cuts a batch in chunks, whatever its
     ``chunk=``; with a ``communicator`` the statistics are those of the whole batch. Of a batch with
-    one value for each channel the output is ``beta``. Raises ValueError or TypeError for arguments
-    or inputs that do not fit, and for an empty batch.
+    one value for each channel the output is ``beta``.
 
+    References
+    ----------
+    Ioffe and Szegedy 2015, Batch normalization: accelerating deep network training by reducing
+    internal covariate shift.
+
+    Examples
+    --------
     >>> norm = BatchNorm(1)
     >>> norm([[1.0], [3.0]]).data.round(2)
     array([[-1.],
@@ -142,10 +172,34 @@ def _sum(x: Tensor) -> Tensor:
 class LayerNorm(_Normalization):
     """Give the features of each step mean 0 and variance 1, then scale and shift them.
 
-    Takes and returns (..., features), y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
-    with mean and variance over the last axis (Ba et al. 2016), in training and evaluation alike.
-    Raises ValueError or TypeError for arguments or inputs that do not fit.
+    Takes and returns (..., features), y = (x - mean) / sqrt(variance + epsilon) * gamma + beta with
+    mean and variance over the last axis, in training and evaluation alike.
 
+    Parameters
+    ----------
+    features : int
+        Length of the last axis.
+    epsilon : float, default 1e-3
+        What is added to the variance.
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+
+    Attributes
+    ----------
+    gamma, beta : (features,) Tensor
+        Scale and shift, which are learned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit.
+
+    References
+    ----------
+    Ba, Kiros and Hinton 2016, Layer normalization.
+
+    Examples
+    --------
     >>> LayerNorm(2)([[1.0, 3.0], [10.0, 30.0]]).data.round(2)
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)

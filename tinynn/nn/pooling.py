@@ -56,8 +56,17 @@ class _Pool1d(OverSteps):
 class MaxPool1d(_Pool1d):
     """Largest value in each window: (..., length, channels) to fewer steps.
 
-    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
+    Parameters
+    ----------
+    pool_size : int
+        Steps of a window.
+    strides : int, default None
+        Steps from one window to the next; None means ``pool_size``.
+    padding : "valid" or "same", default "valid"
+        Whether a window that reaches beyond the ends counts. Padded steps never win.
 
+    Examples
+    --------
     >>> MaxPool1d(2)([[1.0], [3.0], [2.0], [0.0]]).ravel()
     Tensor([3., 2.])
     """
@@ -68,8 +77,18 @@ class MaxPool1d(_Pool1d):
 class AvgPool1d(_Pool1d):
     """Mean of each window, of real samples only: (..., length, channels) to fewer steps.
 
-    ``strides`` is by default ``pool_size``; ``padding``: "valid" or "same".
+    Parameters
+    ----------
+    pool_size : int
+        Steps of a window.
+    strides : int, default None
+        Steps from one window to the next; None means ``pool_size``.
+    padding : "valid" or "same", default "valid"
+        Whether a window that reaches beyond the ends counts. The mean is one of real samples, as in
+        Keras.
 
+    Examples
+    --------
     >>> AvgPool1d(2, padding="same")([[1.0], [3.0], [4.0]]).ravel()
     Tensor([2., 4.])
     """

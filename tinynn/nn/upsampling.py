@@ -20,17 +20,61 @@ class Conv1dTranspose(Weighted):
     """Transposed convolution: each input step adds a scaled kernel, ``strides`` steps apart.
 
     Takes (batch, length, in_channels) or (length, in_channels), returns (..., output length,
-    filters). ``kernel``: (kernel_size, filters // groups, in_channels); ``bias``: (filters,).
+    filters).
+
+    Parameters
+    ----------
+    in_channels : int
+        Length of the last axis of the input.
+    filters : int
+        Length of the last axis of the output.
+    kernel_size : int
+        How many taps a kernel has.
+    strides : int, default 1
+        Steps between the kernels of neighbouring inputs.
+    padding : str, int or (left, right), default "valid"
+        "valid" keeps all, "same" gives length * strides. Numbers are steps that are cropped.
+    output_padding : int, default None
+        Steps by which the output is longer than the shortest possible, below ``strides``.
+    dilation_rate : int, default 1
+        Steps between neighbouring taps.
+    groups : int, default 1
+        Parts into which channels and filters are divided.
+    activation : str, callable or None, default "linear"
+        A name, or a function of a Tensor. Linear, as None, changes nothing.
+    use_bias : bool, default True
+        Whether a number is added to each output channel.
+    kernel_initializer, bias_initializer : str or callable, default "glorot_uniform", "zeros"
+        A name, or a function of (shape, rng).
+    dtype : dtype, default "float32"
+        Of the weights. The input is converted to it.
+    rng : Generator or int, default None
+        What the first weights are drawn from. An int is a seed.
+
+    Attributes
+    ----------
+    kernel : (kernel_size, filters // groups, in_channels) Tensor
+        The weights.
+    bias : (filters,) Tensor or None
+        The numbers that are added.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments or inputs that do not fit.
+
+    Notes
+    -----
     The output length is, as in Keras, for Ke = dilation_rate (kernel_size - 1) + 1
 
         "valid"   length * strides + max(Ke - strides, 0)
         "same"    length * strides
         with an output_padding: (length - 1) * strides + output_padding, and Ke or, "same", Ke % 2
 
-    An int or a pair crops that much from (length - 1) * strides + Ke. The activation is linear
-    unless given: a name, a callable or None. Raises ValueError or TypeError for arguments or
-    inputs that do not fit.
+    An int or a pair crops that much from (length - 1) * strides + Ke.
 
+    Examples
+    --------
     >>> layer = Conv1dTranspose(4, 2, kernel_size=3, strides=2, padding="same", rng=0)
     >>> layer(Tensor([[0.0, 1.0, 2.0, 3.0]] * 10)).shape
     (20, 2)

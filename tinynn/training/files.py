@@ -143,16 +143,17 @@ def load(path: File, model: Layer, strict: bool = True) -> Loaded:
     strict = check.flag("load", "strict", strict)
     with opened("load", path, KIND, UNCHANGED) as archive:
         _refuse_others("load", path, archive)
-        if strict:
-            try:
-                model.load_state_dict(archive.arrays)
-            except ValueError as error:
-                raise ValueError(f"load: {shown_name(path)}: {error}") from None
-            return Loaded(model, [], [], [])
-        return _load_what_fits(model, archive.arrays)
+        return load_into(f"load: {shown_name(path)}", model, archive.arrays, strict)
 
 
-def _load_what_fits(model: Layer, arrays: Mapping[str, Any]) -> Loaded:
+def load_into(where: str, model: Layer, arrays: Mapping[str, Any], strict: bool) -> Loaded:
+    """Give a model all that an open file holds or, if not ``strict``, what fits."""
+    if strict:
+        try:
+            model.load_state_dict(arrays)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return Loaded(model, [], [], [])
     tensors = dict(model._named_tensors())
     found = Loaded(model, [], [path for path in arrays if path not in tensors], [])
     state: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Exercise 17: train a spike detector.
 
 One kernel of 25 weights and a bias learn to find spikes. The score is the log-odds of a spike at
-each sample, so the loss is the crossentropy of log-odds ("logits"), and the activation is linear.
+each sample. So the activation is linear, and the loss is the crossentropy of log-odds ("logits").
 
 NOTE three defaults. Conv1d's padding is "valid": then there are fewer scores than samples. Its
 activation is "linear". binary_crossentropy takes probabilities unless it is told otherwise.

@@ -7,6 +7,7 @@ compares. Where the result is wrong, it asks which known mistake gives just this
 import ast
 import copy
 import inspect
+import linecache
 import sys
 import textwrap
 import traceback
@@ -37,26 +38,36 @@ class Raised:
     """What a function raised, in the place of a result."""
 
     def __init__(self, error, function=None):
-        self.error = error
-        code = getattr(function, "__code__", None)
-        frames = [f for f in traceback.extract_tb(error.__traceback__)
-                  if code is not None and f.filename == code.co_filename]  # fmt: skip
-        self.line = f"Line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+        self.error, self.code, self.locals, self.line = error, "", {}, ""
+        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename == file:
+                self.locals |= frame.f_locals
+                code = linecache.getline(file, number).partition("  #")[0].strip()
+                self.code, self.line = code, f"Line {number}: {code}"
+        counts = [f"{name} = {value}" for name, value in self.locals.items()
+                  if type(value) is int and name.isalpha()]  # fmt: skip
+        self.line += f"\nThere, {', '.join(counts)}." if counts else ""
 
     def __str__(self):
         return f"{type(self.error).__name__}: {self.error}"
 
 
 class Error:
-    """What a mistake leads to, if not to a result: an error, with one of these words."""
+    """What a mistake leads to, if not to a result: an error, with one of these words.
 
-    def __init__(self, kind, *words):
-        self.kind, self.words = kind, words
+    when: a condition of what was Raised and of the case.
+    """
 
-    def fits(self, raised):
-        return isinstance(raised.error, self.kind) and (
-            not self.words or any(word in str(raised.error) for word in self.words)
-        )
+    def __init__(self, kind, *words, when=None):
+        self.kind, self.words, self.when = kind, words or ("",), when or (lambda *_: True)
+
+    def fits(self, y, case):
+        """Tell whether an outcome is this error."""
+        return (
+            isinstance(y, Raised) and isinstance(y.error, self.kind)
+            and any(word in str(y.error) for word in self.words) and self.when(y, case)
+        )  # fmt: skip
 
 
 class Mistake:
@@ -65,10 +76,10 @@ class Mistake:
     def __init__(self, verdict, advice, computes):
         self.verdict, self.advice, self.computes = verdict, advice, computes
 
-    def explains(self, cases, outcomes):
-        """Tell whether the mistake gives every one of these results."""
+    def explains(self, cases, outcomes, wrong=0):
+        """Tell whether the mistake gives every one of these results, or the first wrong one."""
         if isinstance(self.computes, Error):
-            return any(isinstance(y, Raised) and self.computes.fits(y) for y in outcomes)
+            return self.computes.fits(outcomes[wrong], cases[wrong])
         pairs = zip(cases, outcomes, strict=True)
         return all(same(outcome(self.computes, copied(case)), y) for case, y in pairs)
 
@@ -93,7 +104,7 @@ class Part:
         outcomes, changed = [], ""
         for case in self.cases:
             given = copied(case)
-            outcomes.append(outcome(f, given))
+            outcomes.append(outcome(f, given, self.results))
             changed = changed or next(
                 (name for name in case if not same(*map(as_arrays, (case[name], given[name])))), ""
             )
@@ -103,11 +114,13 @@ class Part:
         wrong = next(i for i, y in enumerate(outcomes) if not same(expected[i], y))
         where = self.where(self.cases[wrong], expected[wrong], outcomes[wrong])
         for mistake in self.mistakes:
-            if mistake.explains(self.cases, outcomes):
+            if mistake.explains(self.cases, outcomes, wrong):
                 return Answer(self.function, False, mistake.verdict, mistake.advice, where)
         if changed:
             return Answer(self.function, False, *in_place(changed), where)
         verdict, advice = in_general(expected, outcomes, wrong, self.results)
+        if wrong and not any(isinstance(value, str) for value in self.cases[wrong].values()):
+            advice += f"\nIt is right with {arguments(self.cases[0])}. What is different here?"
         return Answer(self.function, False, verdict, advice, where)
 
     def with_right_results(self, f, changed):
@@ -123,9 +136,9 @@ class Part:
 
     def where(self, case, expected, received):
         """Show the arguments, and the first number that is wrong."""
-        shown = [f"{name} = {text(value)}" for name, value in case.items()]
-        joined = f"With {', '.join(shown)}"
-        lines = [joined + ":"] if len(joined) < 2 * WIDTH else ["With", *shown]
+        lines = [f"With {arguments(case)}:"]
+        if len(lines[0]) > 2 * WIDTH:
+            lines = ["With", *(f"{name} = {text(value)}" for name, value in case.items())]
         if isinstance(received, Raised):
             return "\n".join([*lines, f"expected {text(expected)}, but there is an error.",
                               received.line])  # fmt: skip
@@ -167,6 +180,7 @@ class Exercise:
 
     def check(self, namespace):
         """Print what is right and what is wrong; leave Python with 1 if anything is."""
+        linecache.checkcache()  # the file may have changed since Python was started
         answers = self.answers(namespace)
         print("\n".join(map(str, answers)))
         if not all(answer.ok for answer in answers):
@@ -177,13 +191,18 @@ class Exercise:
 # ---------------------------------------------------------------- results
 
 
-def outcome(f, case):
-    """Call a function with a case's arguments; return its result as arrays."""
+def outcome(f, case, names=()):
+    """Call a function with a case's arguments; return its result, or results, as arrays."""
     try:
         with np.errstate(all="ignore"):
-            return as_arrays(f(*case.values()))
+            result = f(*case.values())
+        return as_arrays(tuple(result) if names and isinstance(result, list) else result)
     except Exception as error:
         return Raised(error, f)
+
+
+def arguments(case):
+    return ", ".join(f"{name} = {text(value)}" for name, value in case.items())
 
 
 def copied(case):
@@ -312,6 +331,8 @@ def shape_or_number(expected, received):
         )
     if not np.isfinite(received).all():
         return "the result holds nan or inf", "Is there a division by 0, a log, or a large power?"
+    if not received.ndim:
+        return "the number is wrong", "Compute it by hand, with the values below."
     return "the numbers are wrong", "Compute the first one by hand, with the values below."
 
 
@@ -327,7 +348,7 @@ def likeness(expected, outcomes):
         return None
     a = np.concatenate([np.ravel(a).astype(float) for a, _ in pairs])
     b = np.concatenate([np.ravel(b).astype(float) for _, b in pairs])
-    if not a.any() or not np.isfinite(b).all():
+    if a.size < 2 or not a.any() or not np.isfinite(b).all():
         return None
     if not b.any():
         return "every number is 0", "Is the result ever written? Does the loop run at all?"
@@ -349,7 +370,13 @@ ERRORS = [
      "An array is put where one number belongs. Is a sum missing?"),
     (LENGTHS_DIFFER, "Two arrays meet whose lengths do not fit. Print their shapes."),
     (("out of bounds", "out of range"), "An index is beyond the end. Indices count from 0."),
-    (("is not defined",), "A name is misspelt, or used before it has a value."),
+    (("sequence of integers", "as an integer", "must be integers"),
+     "Lengths and indices are whole numbers: / makes fractions, // does not."),
+    (("truth value of an array",),
+     "`if` and `max` want one number. Work element by element: np.maximum, np.where, a mask."),
+    (("positional argument",),
+     "A function is called with too few or too many arguments. Look at its first line."),
+    (("is not defined",), "A name is misspelt, not imported, or used before it has a value."),
     (("ellipsis", "Ellipsis"), "Somewhere a blank is still `...`."),
 ]  # fmt: skip
 

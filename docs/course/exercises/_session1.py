@@ -110,6 +110,12 @@ dot_product = Exercise(
                 lambda spike, start, n: np.zeros(n),
             ),
             Mistake(
+                "the spike alone, without the zeros",
+                "The pattern has n weights. Write the spike into a part of W: W[start : ...] = "
+                "spike.",
+                lambda spike, start, n: spike,
+            ),
+            Mistake(
                 "the slice has another length than the spike",
                 "W[a:b] holds b - a weights. From `start` on there must be len(spike) of them.",
                 Error(ValueError, *LENGTHS_DIFFER),
@@ -189,6 +195,11 @@ order = Exercise(
                 "x_shuffled[perm] takes values FROM perm's places. They must go TO them: "
                 "x[perm] = ...",
                 lambda x_shuffled, perm: x_shuffled[perm],
+            ),
+            Mistake(
+                "it is still shuffled",
+                "Each value must go to its place: perm says where.",
+                lambda x_shuffled, perm: x_shuffled,
             ),
             Mistake(
                 "it is sorted by size",

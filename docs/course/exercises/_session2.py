@@ -27,6 +27,16 @@ SERIES = [
     {"x": rng.normal(size=5), "kernel": rng.normal(size=5)},
     {"x": rng.normal(size=8), "kernel": rng.normal(size=2)},
 ]
+
+
+def beyond_the_end(raised, case):
+    return raised.locals.get("j") == len(case["x"]) - len(case["kernel"]) + 1
+
+
+def at_the_beginning(raised, case):
+    return raised.locals.get("j") == 0 and len(case["kernel"]) == 3
+
+
 FLIPPED = Mistake(
     "the kernel is turned round",
     "Its first weight belongs to the first value of the window. Signal processing turns the kernel "
@@ -69,7 +79,24 @@ sliding = Exercise(
                 "the kernel runs out of the series",
                 "The last window holds fewer than f values. Window j is x[j : j + f], and there "
                 "are only n - f + 1 locations where it is whole.",
-                Error(ValueError, *LENGTHS_DIFFER),
+                Error(ValueError, *LENGTHS_DIFFER, when=beyond_the_end),
+            ),
+            Mistake(
+                "the first window is empty or too short",
+                "Window j begins AT j: x[j : j + f]. An index below 0 counts from the end in "
+                "Python.",
+                Error(ValueError, *LENGTHS_DIFFER, when=at_the_beginning),
+            ),
+            Mistake(
+                "the map has n values, and the last ones are 0",
+                "Where the kernel does not fit there is no location, and no value either: the map "
+                "has n - f + 1.",
+                lambda x, kernel: np.append(slid(x, kernel), np.zeros(len(kernel) - 1)),
+            ),
+            Mistake(
+                "it is right for kernels of 3 weights only",
+                "Is a 3 or a 2 written out? The window holds f values, and the map n - f + 1.",
+                Error(ValueError, *LENGTHS_DIFFER, when=lambda y, case: len(case["kernel"]) != 3),
             ),
             Mistake(
                 "an index is beyond the end of the series",
@@ -98,7 +125,7 @@ LOCATIONS = [
     {"x": HERE, "f": 3, "j": 4},
     {"x": HERE, "f": 5, "j": 1},
     {"x": HERE, "f": 5, "j": 3},
-    {"x": HERE, "f": 7, "j": 2},
+    {"x": np.arange(1.0, 9), "f": 7, "j": 2},
     {"x": HERE, "f": 1, "j": 3},
 ]
 ODD = [
@@ -156,6 +183,11 @@ neighbours = Exercise(
                 "the values at the ends are repeated",
                 "Beyond the ends there are zeros, not copies of the last value.",
                 lambda x, f, j: x[np.clip(np.arange(j - f // 2, j + f // 2 + 1), 0, len(x) - 1)],
+            ),
+            Mistake(
+                "i is compared with f",
+                "The location must lie in the series: 0 <= i < len(x).",
+                lambda x, f, j: around(np.where(np.arange(len(x)) < f, x, 0), f, j),
             ),
             Mistake(
                 "the value at location 0 is left out",

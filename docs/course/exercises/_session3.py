@@ -69,9 +69,10 @@ several_features = Exercise(
                 lambda x, kernels: slid(x, kernels)[:-1],
             ),
             Mistake(
-                "rows and columns of `kernels` are mixed up",
-                "kernels has shape (f, features): kernel k is the COLUMN kernels[:, k], and "
-                "f is len(kernels). kernels[k] is a row.",
+                "two arrays do not fit together",
+                "Are rows and columns of `kernels` mixed up? It has shape (f, features): kernel k "
+                "is the COLUMN kernels[:, k], and f is len(kernels). Or is a window too short? "
+                "Window j is x[j : j + f].",
                 Error((ValueError, IndexError), *LENGTHS_DIFFER, "out of bounds"),
             ),
         ],
@@ -280,7 +281,14 @@ bias = Exercise(
                 "the bias runs along the locations",
                 "Each LOCATION got a number of its own here. It belongs to the features, the last "
                 "axis.",
-                Error(ValueError, "broadcast"),
+                lambda x, kernels, bias: slid(x, kernels) + bias[:, None],
+            ),
+            Mistake(
+                "windows and kernels are multiplied element by element",
+                "Each window meets each kernel: a matrix product, @.",
+                lambda x, kernels, bias: (
+                    x[np.add.outer(range(len(x) - len(kernels) + 1), range(len(kernels)))] * kernels
+                ),
             ),
         ],
         axes=("location", "feature"),

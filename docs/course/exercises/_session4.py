@@ -24,7 +24,7 @@ ACTIVATIONS = [
 ]
 LAYERS = [
     {
-        "W1": np.array([[1.0, 2], [0, 1]]), "b1": np.array([1.0, 0]),
+        "W1": np.array([[1.0, 2], [0, 1]]), "b1": np.array([1.0, 2]),
         "W2": np.array([[1.0, 0], [3, 1]]), "b2": np.array([10.0, 20]),
     },
     {
@@ -78,14 +78,24 @@ activation = Exercise(
                 activated_with(relu=lambda z: max(z.max(), 0)),
             ),
             Mistake(
+                '"relu" drops what is negative',
+                "z[z > 0] is shorter than z. The negative values must stay, as 0.",
+                activated_with(relu=lambda z: z[z > 0]),
+            ),
+            Mistake(
+                '"relu" takes one decision for the whole array',
+                "z holds many values. np.maximum(z, 0) compares each of them with 0.",
+                Error(ValueError, "truth value"),
+            ),
+            Mistake(
+                'the brackets of "sigmoid" are missing',
+                "1 / 1 + exp(-z) is 1 + exp(-z). Write 1 / (1 + exp(-z)).",
+                activated_with(sigmoid=lambda z: 1 + np.exp(-z)),
+            ),
+            Mistake(
                 '"sigmoid" falls where it should rise',
                 "The sign in the exponent: 1 / (1 + exp(-z)).",
                 activated_with(sigmoid=lambda z: tnn.sigmoid(-z)),
-            ),
-            Mistake(
-                '"sigmoid" is no fraction of 1: it is 1 + exp(-z)',
-                "Take one over it.",
-                activated_with(sigmoid=lambda z: 1 + np.exp(-z)),
             ),
             Mistake(
                 '"sigmoid" is exp(z)',
@@ -215,9 +225,20 @@ shift = Exercise(
                 lambda x, steps: np.where(np.arange(len(x)) < steps, 0, x),
             ),
             Mistake(
-                "for 0 steps nothing is left, or an error comes",
+                "for 0 steps nothing is left",
                 "x[:-0] is x[:0], and that is empty. Write x[: len(x) - steps].",
+                Error(ValueError, "broadcast", when=lambda y, case: case["steps"] == 0),
+            ),
+            Mistake(
+                "the two slices have different lengths",
+                "y[steps:] has len(y) - steps values. So many must be taken from x: its first "
+                "ones.",
                 Error(ValueError, "broadcast"),
+            ),
+            Mistake(
+                "values are written beyond the end",
+                "The last `steps` values drop out: let the loop end at len(x) - steps.",
+                Error(IndexError),
             ),
             Mistake(
                 "one step too many",

@@ -74,6 +74,11 @@ loss_and_step = Exercise(
                 lambda prediction, target: (prediction - target) ** 2,
             ),
             Mistake(
+                "the squares are divided by the batch, and not added up",
+                "A mean is a sum over the batch: np.mean does both.",
+                lambda prediction, target: (prediction - target) ** 2 / len(target),
+            ),
+            Mistake(
                 "the root of the loss",
                 "The mean of the squares is wanted, without a root.",
                 lambda prediction, target: np.sqrt(((prediction - target) ** 2).mean()),
@@ -130,6 +135,30 @@ loss_and_step = Exercise(
                 ),
             ),
             Mistake(
+                "dW is summed over the weights, not over the batch",
+                "It must have one number for each WEIGHT: sum over the axis of the batch.",
+                lambda x, prediction, target: (
+                    (2 * (prediction - target) / len(target) * x.T).sum(axis=0),
+                    gradients(x, prediction, target)[1],
+                ),
+            ),
+            Mistake(
+                "dW is averaged over the batch once more",
+                "The mean is in dprediction already. The samples' shares are summed.",
+                lambda x, prediction, target: (
+                    gradients(x, prediction, target)[0] / len(x),
+                    gradients(x, prediction, target)[1],
+                ),
+            ),
+            Mistake(
+                "db is averaged over the batch once more",
+                "The mean is in dprediction already. The samples' shares are summed.",
+                lambda x, prediction, target: (
+                    gradients(x, prediction, target)[0],
+                    gradients(x, prediction, target)[1] / len(x),
+                ),
+            ),
+            Mistake(
                 "dW does not know the inputs",
                 "The derivative of x @ W with respect to a weight is the input that it meets: the "
                 "chain rule multiplies by x.",
@@ -142,6 +171,11 @@ loss_and_step = Exercise(
                 "the gradient is divided by the size of the batch twice",
                 "The mean is in the derivative already. Then the samples' shares are summed.",
                 with_derivative(lambda error: 2 * error / len(error) ** 2),
+            ),
+            Mistake(
+                "x and dprediction are multiplied element by element",
+                "dW sums over the batch: dprediction @ x. (x has shape (batch, n).)",
+                Error(ValueError, "broadcast"),
             ),
             Mistake(
                 "x stands on the wrong side, or its axes are swapped",
@@ -167,6 +201,16 @@ loss_and_step = Exercise(
                 "the learning rate is not used",
                 "The gradient gives the direction, the learning rate how far to go.",
                 lambda W, b, dW, db, rate: (W - dW, b - db),
+            ),
+            Mistake(
+                "the weights are multiplied by the learning rate too",
+                "Mind the brackets: W - learning_rate * dW.",
+                lambda W, b, dW, db, rate: ((W - dW) * rate, (b - db) * rate),
+            ),
+            Mistake(
+                "it is divided by the learning rate",
+                "A larger learning rate makes a longer step: multiply.",
+                lambda W, b, dW, db, rate: (W - dW / rate, b - db / rate),
             ),
             Mistake(
                 "the bias does not move",
@@ -247,6 +291,14 @@ def left_there(f, x, eps):
     return result
 
 
+def first_only(f, x, eps):
+    """Move x[0], whatever the index: a number, or a whole row."""
+    up, down = x.copy(), x.copy()
+    up[0] += eps
+    down[0] -= eps
+    return np.full(x.shape, (f(up) - f(down)) / (2 * eps))
+
+
 gradient_check = Exercise(
     "13_gradient_check",
     Part(
@@ -292,6 +344,16 @@ gradient_check = Exercise(
                 lambda f, x, eps: slopes(f, x, eps, -eps, 1),
             ),
             Mistake(
+                "it is always the first element that moves",
+                "Move the element at `index`: up[index] += eps.",
+                first_only,
+            ),
+            Mistake(
+                "the gradient itself is replaced by one slope",
+                "Each slope has its place: gradient[index] = ...",
+                lambda f, x, eps: slopes(f, x, eps, -eps, 2 * eps).flat[-1],
+            ),
+            Mistake(
                 "each element stays where it was moved",
                 "Before the next element moves, this one must be back. Fresh copies are safest.",
                 left_there,
@@ -325,6 +387,16 @@ gradient_check = Exercise(
                 "without absolute values",
                 "Errors of either sign count: np.abs(...) of the difference and of the size.",
                 lambda analytic, numeric: (analytic - numeric).max() / numeric.max(),
+            ),
+            Mistake(
+                "a number for each element",
+                "Take the largest difference, then divide by the largest size: one number.",
+                lambda analytic, numeric: np.abs(analytic - numeric) / np.abs(numeric),
+            ),
+            Mistake(
+                "the size is that of the largest element, not of the largest size",
+                "-10 is larger in size than 3: np.abs(numeric).max().",
+                lambda analytic, numeric: np.abs(analytic - numeric).max() / np.abs(numeric.max()),
             ),
             Mistake(
                 "the largest of the quotients",

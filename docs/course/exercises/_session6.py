@@ -33,6 +33,11 @@ def backward(dy, cache, dx_from=None, adds=True, dx_at=None, window=None):
     return dx, dkernel, dy.sum(axis=(0, 1))
 
 
+def in_line(name):
+    """Return a condition: the error comes from the line of this gradient."""
+    return lambda raised, case: raised.code.startswith(name)
+
+
 def scaled(dy, cache, which, by):
     """Return the right gradients, one of them divided by a number."""
     return tuple(g / by if k == which else g for k, g in enumerate(backward(dy, cache)))
@@ -89,13 +94,35 @@ class Backward:
         Mistake(
             "dkernel is not summed over the batch",
             "A table for each sample came out. All samples share the weights: sum over axis 0.",
-            Error(ValueError, "could not broadcast input array"),
+            Error(ValueError, "from shape (3,2,5)", "from shape (3,5,2)", when=in_line("dkernel")),
+        ),
+        Mistake(
+            "dkernel is transposed",
+            "kernel[k] has shape (channels, features), and so has its gradient.",
+            Error(ValueError, "from shape (5,2) into shape (2,5)", when=in_line("dkernel")),
+        ),
+        Mistake(
+            "in dkernel the whole series meets dy",
+            "dy has fewer locations than x. The k-th weight met x[:, k : k + locations].",
+            Error(ValueError, "remapped shapes", when=in_line("dkernel")),
         ),
         Mistake(
             "a matrix product meets the batch axis",
             "x and dy have three axes, and .T turns all of them. For dkernel sum over the batch "
             "and the locations, channels by features: np.einsum or np.tensordot.",
-            Error(ValueError, "mismatch", "not aligned"),
+            Error(ValueError, "mismatch", "not aligned", when=in_line("dkernel")),
+        ),
+        Mistake(
+            "in dx the features do not meet the features",
+            "dy has (batch, locations, features), kernel[k] has (channels, features). Turn the "
+            "kernel's axes: kernel[k].T.",
+            Error(ValueError, "mismatch", "not aligned", when=in_line("dx")),
+        ),
+        Mistake(
+            "in dkernel two arrays are multiplied element by element",
+            "Channels and features stay apart, the batch and the locations are summed: np.einsum "
+            "or np.tensordot.",
+            Error(ValueError, "operands could not be broadcast", when=in_line("dkernel")),
         ),
     )
 
@@ -146,6 +173,7 @@ class Backward:
 
 def named(words):
     """Call the inputs by their names, as the exercise does."""
+    words = words.replace("a cotangent of ones", "a dy of ones")
     for k, name in enumerate(NAMES):
         words = words.replace(f"input {k}", name)
     return words

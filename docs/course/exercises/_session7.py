@@ -1,7 +1,7 @@
 """The checks of exercises 15 and 16. Do your exercises first: what is right is computed here."""
 
 import numpy as np
-from _checking import Exercise, Mistake, Part
+from _checking import Error, Exercise, Mistake, Part
 
 rng = np.random.default_rng(6)
 
@@ -153,6 +153,7 @@ FOUND = [
     {"true_times": [10, 20, 30, 40], "found_times": [9, 11, 22, 50], "tolerance": 2},
     {"true_times": [10, 20, 30], "found_times": [8, 13, 30], "tolerance": 2},
     {"true_times": [10, 12, 40, 60], "found_times": [11, 13, 39, 41, 42], "tolerance": 2},
+    {"true_times": [10, 20], "found_times": [19, 21], "tolerance": 2},
     {"true_times": [5], "found_times": [], "tolerance": 1},
     {"true_times": [], "found_times": [3, 9], "tolerance": 1},
 ]
@@ -184,6 +185,16 @@ def not_taken(true_times, found_times, tolerance):
     return tp, fp, len(true_times)
 
 
+def first_taken(true_times, found_times, tolerance):
+    """Take the first of all free spikes, wherever the event lies."""
+    free, tp = list(true_times), 0
+    for t in found_times:
+        if any(abs(t - spike) <= tolerance for spike in free):
+            tp += 1
+            free.pop(0)
+    return tp, len(found_times) - tp, len(true_times) - tp
+
+
 precision_recall = Exercise(
     "16_precision_recall",
     Part(
@@ -198,6 +209,16 @@ precision_recall = Exercise(
                 lambda true, found, tolerance: tallied(
                     true, found, lambda d: abs(d) <= tolerance, taken=False
                 ),
+            ),
+            Mistake(
+                "the first free spike is taken, not the near one",
+                "near[0] is the spike that the event found: free.remove(near[0]).",
+                first_taken,
+            ),
+            Mistake(
+                "the event is removed, not the spike",
+                "t is the time of the event. The spike that it takes is near[0].",
+                Error(ValueError, "not in list"),
             ),
             Mistake(
                 "two events may take the same spike, and all spikes count as missed",
@@ -261,6 +282,12 @@ precision_recall = Exercise(
                 "Precision asks of what was FOUND: tp / (tp + fp). Recall asks of what was THERE: "
                 "tp / (tp + fn).",
                 lambda tp, fp, fn: rates(tp, fn, fp),
+            ),
+            Mistake(
+                "right ones are divided by wrong ones",
+                "A share divides by ALL: tp + fp are all that were found, tp + fn all that were "
+                "there.",
+                lambda tp, fp, fn: (tp / fp, tp / fn, 2 / (fp / tp + fn / tp)),
             ),
             Mistake(
                 "F1 is the ordinary mean",

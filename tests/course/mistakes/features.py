@@ -32,7 +32,7 @@ class _06_several_features:
         return np.array([[row @ window for row in rows] for window in windows(x, f)])
 
     def feature_maps__rows_of_kernels(x, kernels):
-        """rows and columns of `kernels` are mixed up"""
+        """Are rows and columns of `kernels` mixed up?"""
         return np.array([[x[:3] @ kernels[k] for k in range(len(kernels))]])
 
     def best_feature__axis(y):

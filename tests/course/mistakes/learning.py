@@ -37,6 +37,11 @@ class _12_loss_and_step:
         d = 2 * (prediction - target) / len(target)
         return x @ d, np.sum(d)
 
+    def gradients__wrong_axis(x, prediction, target):
+        """dW is summed over the weights, not over the batch"""
+        d = 2 * (prediction - target) / len(target)
+        return np.sum(d * x.T, axis=0), np.sum(d)
+
     def step__uphill(W, b, dW, db, learning_rate):
         """the step goes uphill"""
         return W + learning_rate * dW, b + learning_rate * db
@@ -109,6 +114,16 @@ class _13_gradient_check:
         x += 1
         return gradient
 
+    def numeric_gradient__first(f, x, eps=1e-5):
+        """it is always the first element that moves"""
+        gradient = np.zeros(x.shape)
+        for index in np.ndindex(x.shape):
+            up, down = x.copy(), x.copy()
+            up[0] += eps
+            down[0] -= eps
+            gradient[index] = (f(up) - f(down)) / (2 * eps)
+        return gradient
+
     def relative_error__absolute(analytic, numeric):
         """not compared with any size"""
         return np.max(np.abs(analytic - numeric))
@@ -168,11 +183,33 @@ class _14_backward:
 
     def backward__not_summed(dy, cache):
         """dkernel is not summed over the batch"""
-        return passed_back(dy, cache, share, lambda x, dy: x.swapaxes(1, 2) @ dy, bias)
+        x, kernel = cache
+        locations = dy.shape[1]
+        dx, dkernel = np.zeros_like(x), np.zeros_like(kernel)
+        for k in range(len(kernel)):
+            dx[:, k : k + locations] += dy @ kernel[k].T
+            dkernel[k] = x[:, k : k + locations].swapaxes(1, 2) @ dy
+        return dx, dkernel, dy.sum(axis=(0, 1))
 
     def backward__transposed(dy, cache):
         """a matrix product meets the batch axis"""
-        return passed_back(dy, cache, share, lambda x, dy: x.T @ dy, bias)
+        x, kernel = cache
+        locations = dy.shape[1]
+        dx, dkernel = np.zeros_like(x), np.zeros_like(kernel)
+        for k in range(len(kernel)):
+            dx[:, k : k + locations] += dy @ kernel[k].T
+            dkernel[k] = x[:, k : k + locations].T @ dy
+        return dx, dkernel, dy.sum(axis=(0, 1))
+
+    def backward__not_transposed(dy, cache):
+        """in dx the features do not meet the features"""
+        x, kernel = cache
+        locations = dy.shape[1]
+        dx, dkernel = np.zeros_like(x), np.zeros_like(kernel)
+        for k in range(len(kernel)):
+            dx[:, k : k + locations] += dy @ kernel[k]
+            dkernel[k] = x[:, k : k + locations].swapaxes(1, 2) @ dy
+        return dx, dkernel, dy.sum(axis=(0, 1))
 
     def backward__bias_mean(dy, cache):
         """dbias is averaged, not summed"""

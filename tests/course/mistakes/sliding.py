@@ -36,6 +36,21 @@ class _03_sliding:
             y[j] = x[j : j + len(kernel)] @ kernel
         return y
 
+    def feature_map__before_the_beginning(x, kernel):
+        """the first window is empty or too short"""
+        f = len(kernel)
+        y = np.zeros(len(x) - f + 1)
+        for j in range(len(y)):
+            y[j] = x[j - 1 : j + f - 1] @ kernel
+        return y
+
+    def feature_map__three(x, kernel):
+        """it is right for kernels of 3 weights only"""
+        y = np.zeros(len(x) - 2)
+        for j in range(len(y)):
+            y[j] = x[j : j + 3] @ kernel
+        return y
+
     def feature_map__index(x, kernel):
         """an index is beyond the end"""
         y = np.zeros(len(x))
@@ -93,6 +108,15 @@ class _04_neighbourhood:
         for k in range(f):
             i = j - f // 2 + k
             if i >= 0:
+                values[k] = x[i]
+        return values
+
+    def neighbourhood__below_f(x, f, j):
+        """i is compared with f"""
+        values = np.zeros(f)
+        for k in range(f):
+            i = j - f // 2 + k
+            if 0 <= i < f:
                 values[k] = x[i]
         return values
 

@@ -29,6 +29,15 @@ def relu(x: Any) -> Any:
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     """``x`` where positive, else ``negative_slope * x``, elementwise.
 
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    negative_slope : float, default 0.2
+        The slope below 0, that of Keras.
+
+    Examples
+    --------
     >>> leaky_relu(np.array([-1.0, 2.0]))
     array([-0.2,  2. ])
     """
@@ -40,8 +49,21 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     lambda g, y, x, alpha: where(x > 0, g, guarded_multiply(g, y + alpha)), passes_nan=True
 )
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """``x`` where positive, else ``alpha * (exp(x) - 1)``, elementwise (Clevert et al. 2016).
+    """``x`` where positive, else ``alpha * (exp(x) - 1)``, elementwise.
 
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    alpha : float, default 1.0
+        Minus the limit at minus infinity.
+
+    References
+    ----------
+    Clevert et al. 2016, Fast and accurate deep network learning by exponential linear units.
+
+    Examples
+    --------
     >>> elu(np.array([-1.0, 2.0]))
     array([-0.63212056,  2.        ])
     """
@@ -157,10 +179,21 @@ def silu(x: Any) -> Any:
 
 @operation
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """``x`` times the normal distribution function of ``x``, elementwise (Hendrycks 2016).
+    """``x`` times the normal distribution function of ``x``, elementwise.
 
-    ``approximate`` uses the tanh formula of the paper.
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    approximate : bool, default False
+        Whether to use the tanh formula of the paper.
 
+    References
+    ----------
+    Hendrycks and Gimpel 2016, Gaussian error linear units.
+
+    Examples
+    --------
     >>> gelu(np.array([0.0, 1.0])), gelu(np.array([1.0]), approximate=True)
     (array([0.        , 0.84134475]), array([0.84119199]))
     """

@@ -91,9 +91,21 @@ def elementwise(
 ) -> Callable[[Callable[P, Any]], Primitive[P]]:
     """Turn a NumPy function that broadcasts into an operation with gradients; a decorator.
 
-    As :func:`tinynn.primitive`, but a vjp may return a gradient of the result's shape: it is
-    summed over the axes along which the argument was broadcast.
+    Parameters
+    ----------
+    *vjps : callable or None
+        As in :func:`tinynn.primitive`, but one may return a gradient of the result's shape: it is
+        summed over the axes along which the argument was broadcast.
+    passes_nan : bool, default False
+        The promise that a nan in an argument makes every result nan that is computed from it.
 
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Examples
+    --------
     >>> @elementwise(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
     ... def product(a, b):
     ...     return a * b

@@ -63,11 +63,28 @@ def checked_groups(owner: str, groups: Any, **sizes: int) -> int:
 def pad1d(x: Any, padding: Any, mode: str = "zeros") -> Any:
     """Lengthen a series at both ends.
 
-    ``x``: (batch, length, channels) or (length, channels); ``padding``: (left, right) steps, or
-    one int for both; ``mode``: zeros, reflect (without the end sample; padding < length),
-    replicate (the end sample) or circular (padding <= length). Returns (..., left + length +
-    right, channels). Raises ValueError for another rank, mode, or too much padding.
+    Parameters
+    ----------
+    x : (batch, length, channels) or (length, channels) array_like
+        The series.
+    padding : (left, right) or int
+        Steps at the two ends, or at either of them.
+    mode : str, default "zeros"
+        What is added: "zeros", "reflect" (without the end sample; padding < length), "replicate"
+        (the end sample) or "circular" (padding <= length).
 
+    Returns
+    -------
+    Tensor or ndarray
+        (..., left + length + right, channels).
+
+    Raises
+    ------
+    ValueError
+        For another rank or mode, or too much padding.
+
+    Examples
+    --------
     >>> pad1d(np.array([[1], [2], [3]]), (2, 1), mode="reflect").ravel()
     array([3, 2, 1, 2, 3, 2])
     """
@@ -164,12 +181,36 @@ def conv1d(
 ) -> Any:  # fmt: skip
     """Slide a kernel over a series: y[t] = bias + sum_j x[t strides + j dilation_rate] kernel[j].
 
-    ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, channels //
-    groups, filters), not flipped; ``bias``: (filters,). ``padding``: "valid", "same" (an odd zero
-    goes right, as in Keras), "same_lower" (left), "causal", an int, or a pair (left, right).
-    Returns (..., output length, filters). Raises ValueError or TypeError for shapes that do not
-    fit and for an input shorter than the window.
+    Parameters
+    ----------
+    x : (batch, length, channels) or (length, channels) array_like
+        The series.
+    kernel : (kernel_size, channels // groups, filters) array_like
+        The weights, not flipped.
+    bias : (filters,) array_like, default None
+        What is added to each feature map.
+    strides : int, default 1
+        Steps from one window to the next.
+    padding : str, int or (left, right), default "valid"
+        "valid" adds nothing, "same" as much as keeps the length (an odd zero goes right, as in
+        Keras; with "same_lower" left), "causal" all in front. Numbers are steps at both ends.
+    dilation_rate : int, default 1
+        Steps between the inputs of neighbouring taps.
+    groups : int, default 1
+        Parts into which channels and filters are divided.
 
+    Returns
+    -------
+    Tensor or ndarray
+        (..., output length, filters).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that do not fit, and for an input shorter than the window.
+
+    Examples
+    --------
     >>> conv1d(np.array([[1.0], [2.0], [3.0]]), np.ones((2, 1, 1))).ravel()
     array([3., 5.])
     """
@@ -190,15 +231,45 @@ def conv1d_transpose(
 ) -> Any:  # fmt: skip
     """Add a scaled copy of the kernel for every step: the adjoint of :func:`conv1d` in x.
 
-    ``x``: (batch, length, channels) or (length, channels); ``kernel``: (kernel_size, out_channels
-    // groups, channels); ``bias``: (out_channels,). With Ke = dilation_rate (kernel_size - 1) + 1
-    the output length is, as in Keras, length * strides + max(Ke - strides, 0) for "valid" and
-    length * strides for "same" (max(0, Ke - strides) // 2 cropped on the left); an int or pair
-    crops that much from (length - 1) * strides + Ke. With ``output_padding``, below the stride, it
-    is (length - 1) * strides + Ke + output_padding, with Ke % 2 in place of Ke for "same" (half of
-    what is cropped, rounded down, on the left). Returns (..., output length, out_channels).
-    Raises ValueError or TypeError for shapes that do not fit.
+    Parameters
+    ----------
+    x : (batch, length, channels) or (length, channels) array_like
+        The series.
+    kernel : (kernel_size, out_channels // groups, channels) array_like
+        The weights.
+    bias : (out_channels,) array_like, default None
+        What is added to each output channel.
+    strides : int, default 1
+        Steps between the kernels of neighbouring inputs.
+    padding : str, int or (left, right), default "valid"
+        "valid" keeps all, "same" gives length * strides. Numbers are steps that are cropped.
+    output_padding : int, default None
+        Steps by which the output is longer than the shortest possible, below ``strides``.
+    dilation_rate : int, default 1
+        Steps between neighbouring taps.
+    groups : int, default 1
+        Parts into which channels and filters are divided.
 
+    Returns
+    -------
+    Tensor or ndarray
+        (..., output length, out_channels).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that do not fit.
+
+    Notes
+    -----
+    With Ke = dilation_rate (kernel_size - 1) + 1 the output length is, as in Keras, length *
+    strides + max(Ke - strides, 0) for "valid", and length * strides for "same" (max(0, Ke -
+    strides) // 2 cropped on the left). An int or pair crops that much from (length - 1) * strides +
+    Ke. With ``output_padding`` it is (length - 1) * strides + Ke + output_padding, with Ke % 2 in
+    place of Ke for "same" (half of what is cropped, rounded down, on the left).
+
+    Examples
+    --------
     >>> conv1d_transpose(np.array([[1.0], [0.0], [2.0]]), np.ones((2, 1, 1))).ravel()
     array([1., 1., 2., 2.])
     """
@@ -341,10 +412,29 @@ def max_pool1d(
 ) -> Any:
     """Largest value in each window; ties share the gradient equally.
 
-    ``x``: (batch, length, channels) or (length, channels); ``strides``: steps from one window to
-    the next, by default ``pool_size``; ``padding``: "valid" or "same" (padded steps never win).
-    Returns (..., output length, channels). Raises ValueError if no window fits.
+    Parameters
+    ----------
+    x : (batch, length, channels) or (length, channels) array_like
+        The series.
+    pool_size : int
+        Steps of a window.
+    strides : int, default None
+        Steps from one window to the next; None means ``pool_size``.
+    padding : "valid" or "same", default "valid"
+        Whether a window that reaches beyond the ends counts. Padded steps never win.
 
+    Returns
+    -------
+    Tensor or ndarray
+        (..., output length, channels).
+
+    Raises
+    ------
+    ValueError
+        If no window fits.
+
+    Examples
+    --------
     >>> max_pool1d(np.array([[1.0], [3.0], [2.0], [0.0]]), 2).ravel()
     array([3., 2.])
     """
@@ -358,12 +448,32 @@ def max_pool1d(
 def avg_pool1d(
     x: Any, pool_size: int, *, strides: int | None = None, padding: str = "valid"
 ) -> Any:
-    """Mean of each window; with "same", of its real samples only, as in Keras.
+    """Mean of each window.
 
-    ``x``: (batch, length, channels) or (length, channels); ``strides``: steps from one window to
-    the next, by default ``pool_size``. Returns (..., output length, channels). Raises ValueError
-    if no window fits.
+    Parameters
+    ----------
+    x : (batch, length, channels) or (length, channels) array_like
+        The series.
+    pool_size : int
+        Steps of a window.
+    strides : int, default None
+        Steps from one window to the next; None means ``pool_size``.
+    padding : "valid" or "same", default "valid"
+        Whether a window that reaches beyond the ends counts. The mean is one of real samples, as in
+        Keras.
 
+    Returns
+    -------
+    Tensor or ndarray
+        (..., output length, channels).
+
+    Raises
+    ------
+    ValueError
+        If no window fits.
+
+    Examples
+    --------
     >>> avg_pool1d(np.array([[1.0], [3.0], [2.0]]), 2, padding="same").ravel()
     array([2., 2.])
     """

@@ -330,6 +330,17 @@ def _logsumexp_vjp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """``log(sum(exp(x)))`` over ``axis``, without overflow.
 
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    axis : int or tuple, default None
+        The axes that are gone over, None for all.
+    keepdims : bool, default False
+        Whether they stay, with length 1.
+
+    Examples
+    --------
     >>> logsumexp(np.array([1000.0, 1000.0])).round(4)
     np.float64(1000.6931)
     """
@@ -346,6 +357,15 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Exponentials along ``axis``, scaled to sum to 1.
 
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    axis : int or tuple, default -1
+        The axes that are gone over, None for all.
+
+    Examples
+    --------
     >>> softmax(np.array([0.0, 1000.0]))
     array([0., 1.])
     """
@@ -357,6 +377,15 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Logarithm of :func:`softmax`, without underflow.
 
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+    axis : int or tuple, default -1
+        The axes that are gone over, None for all.
+
+    Examples
+    --------
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """

@@ -1,0 +1,123 @@
+"""What all formats need: the package, and a model of tinynn's own layers, or a refusal by name."""
+
+import json
+from collections.abc import Callable, Collection
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tinynn import _checks as check
+from tinynn.kernels.geometry import Padding, Pair, padding_pair
+from tinynn.nn import config
+from tinynn.nn.branches import Lambda
+from tinynn.nn.layer import Layer
+from tinynn.nn.layers import Flatten
+
+ROOM = 2**31  # bytes: what a model may take that is only rebuilt to be compared
+
+
+def needed(owner: str, package: str) -> Any:
+    """Import a package for ``owner``, or raise ImportError with the command that installs it."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        top = package.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name == top
+        fault = "is not installed" if missing else f"cannot be imported ({error})"
+        raise type(error)(
+            f"{owner}: the package {top} {fault}. Install it: python -m pip install {top}",
+            name=error.name,
+        ) from error
+
+
+def title(path: str, layer: Any) -> str:
+    """Return how a message names a layer or module."""
+    return f"{path or 'the model'}, a {type(layer).__name__}"
+
+
+def checked_model(owner: str, model: Any) -> dict[int, str]:
+    """Return the path of each layer by its id; refuse what is more than tinynn's own layers.
+
+    Raises TypeError if ``model`` is no Layer, ValueError with the path of each layer that is none
+    of tinynn's, holds a function, or whose Tensors no longer fit its arguments.
+    """
+    if not isinstance(model, Layer):
+        raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
+    layers, faults, own = model.named_layers(), [], config._own_classes()
+    for path, layer in layers:
+        if own.get(type(layer).__name__) is not type(layer) or type(layer) is Lambda:
+            why = "functions" if type(layer) is Lambda else "layers of your own"
+            faults.append(f"{title(path, layer)}: {why} cannot be carried over")
+    described = {} if faults else config.describe(model)
+    if not (faults := faults or described.get("unknown", [])):
+        made = _shapes(config.build(described, {}, np.random.default_rng(0), ROOM))
+        for path, shape in _shapes(model).items():
+            if made.get(path) != shape:
+                faults.append(f"{path}: {shape} is no longer what its layer was made for")
+    if faults:
+        lines = "\n  ".join(faults)
+        raise ValueError(f"{owner}: this model cannot be carried over:\n  {lines}")
+    return {id(layer): path for path, layer in layers}
+
+
+def _shapes(model: Layer) -> dict[str, tuple[int, ...]]:
+    return {path: tensor.shape for path, tensor in model._named_tensors()}
+
+
+def one_dtype(owner: str, model: Layer) -> str:
+    """Return the dtype of a model whose layers share one; other libraries do not convert."""
+    found = sorted({str(layer.dtype) for layer in model._layers() if hasattr(layer, "dtype")})
+    if len(found) > 1 or not {"float32", "float64"}.issuperset(found):
+        raise ValueError(
+            f"{owner}: all layers must have dtype float32, or all float64, got {', '.join(found)}."
+        )
+    return found[0] if found else "float32"
+
+
+def fixed_pair(padding: Padding, extent: int, strides: int) -> Pair | None:
+    """Return the steps of padding at both ends, or None if they depend on the length."""
+    if padding in ("same", "same_lower") and strides > 1 and extent > 1:
+        return None
+    return padding_pair(padding, 1, extent, 1)
+
+
+def refuse(owner: str, path: str, layer: Any, why: str) -> ValueError:
+    """Return the error for a layer or module that cannot be carried over."""
+    return ValueError(f"{owner}: {title(path, layer)}: {why}.")
+
+
+def demand_series(owner: str, path: str, layer: Layer, series: bool) -> None:
+    """Refuse a layer for series behind one that leaves none."""
+    if layer.takes_series and not series:
+        why = "it takes series, but what comes before it leaves (batch, features)"
+        raise refuse(owner, path, layer, why)
+
+
+def demand_one_kind(owner: str, path: str, layer: Layer, kinds: Collection[Any]) -> None:
+    """Refuse branches that cannot be joined."""
+    if len(set(kinds)) > 1:
+        why = "some of its layers leave series, others (batch, features)"
+        raise refuse(owner, path, layer, why)
+
+
+def takes_series(model: Layer) -> bool:
+    """Tell whether the input of a model is (batch, length, channels)."""
+    return any(part.takes_series or type(part) is Flatten for part in model._layers())
+
+
+def note(model: Layer) -> str:
+    """Return how a model is made, as a text that is kept with what is made of it."""
+    return json.dumps(config.describe(model), allow_nan=False)
+
+
+def noted(target: Any, same: Callable[[Layer], bool]) -> Layer | None:
+    """Return a new model as the :func:`note` at ``target`` says, if it is still the same."""
+    text = getattr(target, "tinynn", None)
+    if not isinstance(text, str):
+        return None
+    try:
+        model = config.build(json.loads(text), {}, np.random.default_rng(), ROOM)
+    except ValueError:
+        return None
+    return model if same(model) else None

@@ -1,0 +1,390 @@
+"""Keras 3: models both ways, on any backend."""
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from tinynn import _checks as check
+from tinynn.autodiff.tensor import Tensor
+from tinynn.formats.common import (
+    checked_model,
+    demand_one_kind,
+    demand_series,
+    fixed_pair,
+    needed,
+    note,
+    noted,
+    one_dtype,
+    refuse,
+    takes_series,
+)
+from tinynn.nn import activations, branches, convolution, layers, normalization, pooling, upsampling
+from tinynn.nn.layer import Layer
+
+SIZES = "pool_size strides padding"
+CONV = "filters kernel_size strides padding dilation_rate groups activation use_bias"
+KERNEL, SCALE = ("kernel", "bias"), ("gamma", "beta")
+SAME: dict[type, tuple[str, str, tuple[str, ...]]] = {  # class, arguments and weights of one name
+    layers.Dense: ("Dense", "units activation use_bias", KERNEL),
+    layers.Activation: ("Activation", "activation", ()),
+    layers.Dropout: ("Dropout", "rate", ()),
+    layers.Flatten: ("Flatten", "", ()),
+    convolution.Conv1d: ("Conv1D", CONV, KERNEL),
+    upsampling.Conv1dTranspose: (
+        "Conv1DTranspose", CONV.replace("groups", "output_padding"), KERNEL
+    ),
+    upsampling.UpSample1d: ("UpSampling1D", "size", ()),
+    upsampling.ZeroPad1d: ("ZeroPadding1D", "padding", ()),
+    pooling.MaxPool1d: ("MaxPooling1D", SIZES, ()),
+    pooling.AvgPool1d: ("AveragePooling1D", SIZES, ()),
+    pooling.GlobalMaxPool1d: ("GlobalMaxPooling1D", "", ()),
+    pooling.GlobalAvgPool1d: ("GlobalAveragePooling1D", "", ()),
+    normalization.BatchNorm: (
+        "BatchNormalization", "momentum epsilon", (*SCALE, "moving_mean", "moving_variance")
+    ),
+    normalization.LayerNorm: ("LayerNormalization", "epsilon", SCALE),
+}  # fmt: skip
+OWN = {name: (kind, given.split(), weights) for kind, (name, given, weights) in SAME.items()}
+ACTIVATIONS = {  # layers of Keras that are activations, with the options that tinynn has
+    "ReLU": ("relu", {}),
+    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.2}),
+    "ELU": ("elu", {}),
+    "Softmax": ("softmax", {}),
+    "Identity": ("linear", {}),
+}
+WIDTHS = ("in_channels", "in_features", "channels", "features")  # what the last axis must have
+LAST = layers.Flatten, pooling.GlobalMaxPool1d, pooling.GlobalAvgPool1d  # that leave no series
+FREE = {"name", "trainable", "dtype", "seed"}  # settings that change no result
+
+
+def to_keras(model: Layer) -> Any:
+    """Return a model as a Keras model, with copies of its weights.
+
+    A ``keras.Sequential`` of Keras's own layers; a functional model where there are branches or
+    paddings that Keras lacks. Series are (batch, length, channels), as here.
+
+    Parameters
+    ----------
+    model : Layer
+        A model of tinynn's own layers, but ``Lambda``, with activations by name, of one dtype.
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is no Layer.
+    ValueError
+        With the path of what Keras cannot do: groups of a transposed convolution, strides with
+        dilation of one, padding that depends on the length but for plain "same".
+    ImportError
+        If Keras or its backend is missing.
+
+    Examples
+    --------
+    >>> import tinynn as tnn
+    >>> tnn.formats.to_keras(tnn.Conv1d(1, 4, 9)).summary()  # doctest: +SKIP
+    """
+    made = _Maker(checked_model("to_keras", model), model).whole
+    made.tinynn = note(model)
+    return made
+
+
+def from_keras(model: Any) -> Layer:
+    """Return a Keras model as a model of tinynn, with copies of its weights.
+
+    Taken are ``keras.Sequential``, functional models without branches, single layers, and all that
+    :func:`to_keras` makes. Layers: Dense, Conv1D, Conv1DTranspose, BatchNormalization,
+    LayerNormalization, Activation and activations as layers, pools, Flatten, Dropout, UpSampling1D,
+    ZeroPadding1D.
+
+    Parameters
+    ----------
+    model : keras.Layer
+        A model or layer that is built.
+
+    Returns
+    -------
+    Layer
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is no Keras layer or model.
+    ValueError
+        With the path of a layer or option that tinynn has not.
+    ImportError
+        If Keras or its backend is missing.
+
+    Examples
+    --------
+    >>> import tinynn as tnn
+    >>> tnn.formats.from_keras(keras.Sequential([keras.layers.ReLU()]))  # doctest: +SKIP
+    Sequential(
+      Activation('relu'),
+    )
+    """
+    keras = needed("from_keras", "keras")
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"from_keras: model must be a Keras model, got {check.shown(model)}.")
+    known = _as_it_was(model)
+    return _read(keras, model, model.name) if known is None else known  # an empty one is false
+
+
+def _as_it_was(whole: Any) -> Layer | None:
+    """Return the model that a Keras model was made of, if all but its weights is the same."""
+    twins: list[_Maker] = []
+
+    def same(model: Layer) -> bool:
+        twins.append(_Maker(checked_model("from_keras", model), model))
+        return bool(_looks(twins[0].whole) == _looks(whole))
+
+    if (model := noted(whole, same)) is None:
+        return None
+    places = {id(variable): i for i, variable in enumerate(twins[0].whole.weights)}
+    for tensor, variable in twins[0].links:
+        _take(tensor, whole.weights[places[id(variable)]])
+    return model
+
+
+def _looks(whole: Any) -> Any:
+    parts = whole.operations if hasattr(whole, "operations") else whole.layers
+    settings = [(type(part).__name__, _settings(part)) for part in parts]
+    return settings, [(variable.shape, variable.dtype) for variable in whole.weights]
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    """Return the settings of a layer that matter for its result."""
+    return {
+        name: _single(value)
+        for name, value in layer.get_config().items()
+        if name not in FREE and not name.endswith("_initializer")
+    }
+
+
+def _take(tensor: Tensor, variable: Any) -> None:
+    tensor.data = needed("from_keras", "keras").ops.convert_to_numpy(variable)
+    tensor.requires_grad = bool(variable.trainable)
+
+
+class _Maker:
+    """Makes Keras layers, and functions of Keras tensors; ``links``: which Tensor is which."""
+
+    def __init__(self, paths: dict[int, str], model: Layer) -> None:
+        self.keras, self.paths = needed("to_keras", "keras"), paths
+        self.dtype = one_dtype("to_keras", model)
+        self.links: list[tuple[Tensor, Any]] = []
+        self.made: dict[int, list[Any]] = {}
+        self.series = takes_series(model)
+        x = self.keras.Input((None,) * self.series + (_width(model),), dtype=self.dtype)
+        parts = self.items(model)
+        y = self.through(parts, x)  # also of a Sequential, so that what does not fit is refused
+        single = all(isinstance(part, self.keras.Layer) for part in parts)
+        if parts and single and len({id(part) for part in parts}) == len(parts):
+            self.whole = self.keras.Sequential([x, *parts])
+        else:
+            self.whole = self.keras.Model(x, y)
+
+    def through(self, parts: list[Any], x: Any) -> Any:
+        """Return what parts make of a Keras tensor."""
+        for part in parts:
+            x = part(x)
+        return x
+
+    def items(self, layer: Layer) -> list[Any]:
+        """Return a layer as Keras layers or functions; the same ones if it comes again."""
+        if type(layer) is layers.Sequential:
+            return [item for part in layer.layers for item in self.items(part)]
+        demand_series("to_keras", self.paths[id(layer)], layer, self.series)
+        if id(layer) not in self.made:
+            self.made[id(layer)] = MAKERS.get(type(layer), _Maker.plain)(self, layer)
+        return self.made[id(layer)]
+
+    def refuse(self, layer: Layer, why: str) -> ValueError:
+        return refuse("to_keras", self.paths[id(layer)], layer, why)
+
+    def plain(self, layer: Any, **other: Any) -> list[Any]:
+        """Return a layer that Keras has too, with weights; ``other``: other arguments than its."""
+        name, arguments, weights = SAME[type(layer)]
+        given = {key: getattr(layer, key) for key in arguments.split()} | other
+        if "activation" in given:
+            given["activation"] = layer.activation_name
+        made = getattr(self.keras.layers, name)(**given, dtype=self.dtype)
+        tensors = [t for key in weights if (t := getattr(layer, key)) is not None]
+        if tensors:
+            rank = 3 if self.series or "kernel_size" in given else 2
+            made.build((None, None, _width(layer))[-rank:])
+            made.set_weights([tensor.numpy() for tensor in tensors])
+        for tensor, variable in zip(tensors, made.weights, strict=True):
+            if self.keras.ops.convert_to_numpy(variable).dtype != tensor.dtype:
+                raise self.refuse(layer, f"this backend of Keras has no {tensor.dtype} now")
+            if not tensor.requires_grad:
+                variable.trainable = False
+            self.links.append((tensor, variable))
+        self.series = self.series and type(layer) not in LAST
+        return [made]
+
+    def conv(self, layer: Any) -> list[Any]:
+        extent, strides, padding = layer.receptive_field, layer.strides, layer.padding
+        both, pair = strides > 1 and layer.dilation_rate > 1, fixed_pair(padding, extent, strides)
+        zeros, before = layer.padding_mode == "zeros", list[Any]()
+        if pair is None and (both or not zeros or padding == "same_lower"):
+            raise self.refuse(layer, f"Keras has no such padding {padding!r}, which needs a length")
+        if not zeros or padding == "same_lower" or isinstance(padding, tuple):
+            padding = "valid"
+            if zeros and pair:
+                before = [self.keras.layers.ZeroPadding1D(pair, dtype=self.dtype)]
+            elif pair and any(pair):
+                before = [self.filling(layer.padding_mode, *pair)]
+        if not both:
+            return [*before, *self.plain(layer, padding=padding)]
+        every = self.keras.layers.MaxPooling1D(1, strides=strides, dtype=self.dtype)
+        return [*before, *self.plain(layer, padding=padding, strides=1), every]
+
+    def filling(self, mode: str, left: int, right: int) -> Callable[[Any], Any]:
+        """Return a function that lengthens a series at both ends."""
+        ops = self.keras.ops
+
+        def fill(x: Any) -> Any:
+            if mode == "reflect":
+                ends = ops.flip(x[:, 1 : left + 1], 1), ops.flip(x[:, -right - 1 : -1], 1)
+            elif mode == "replicate":
+                ends = ops.repeat(x[:, :1], left, 1), ops.repeat(x[:, -1:], right, 1)
+            else:
+                ends = x[:, -left:], x[:, :right]
+            return ops.concatenate([*ends[:1] * (left > 0), x, *ends[1:] * (right > 0)], 1)
+
+        return fill
+
+    def transposed(self, layer: Any) -> list[Any]:
+        if layer.groups > 1 or (layer.strides > 1 and layer.dilation_rate > 1):
+            why = "groups" if layer.groups > 1 else "strides together with dilation"
+            raise self.refuse(layer, f"Keras has no {why} for a transposed convolution")
+        if isinstance(layer.padding, str):
+            return self.plain(layer)
+        made = self.plain(layer, padding="valid", output_padding=layer.output_padding or 0)
+        return [*made, self.keras.layers.Cropping1D(layer.padding, dtype=self.dtype)]
+
+    def average(self, layer: Any) -> list[Any]:
+        left, right = fixed_pair(layer.padding, layer.pool_size, layer.strides) or (0, 1)
+        if left != right and self.keras.backend.backend() == "torch":
+            why = "on PyTorch, Keras 3.15 takes steps of padding into the mean"
+            raise self.refuse(layer, why)
+        return self.plain(layer)
+
+    def residual(self, layer: Any) -> list[Any]:
+        body = self.items(layer.body)
+        return [lambda x: self.keras.layers.Add(dtype=self.dtype)([x, self.through(body, x)])]
+
+    def parallel(self, layer: Any) -> list[Any]:
+        rows, series, ends = list[Any](), self.series, set()
+        for part in layer.layers:
+            self.series = series
+            rows.append(self.items(part))
+            ends.add(self.series)
+        demand_one_kind("to_keras", self.paths[id(layer)], layer, ends)
+        if len(rows) == 1:
+            return rows[0]
+        join = self.keras.layers.Concatenate(dtype=self.dtype)
+        return [lambda x: join([self.through(row, x) for row in rows])]
+
+
+MAKERS: dict[type, Callable[[_Maker, Any], list[Any]]] = {
+    convolution.Conv1d: _Maker.conv,
+    upsampling.Conv1dTranspose: _Maker.transposed,
+    pooling.AvgPool1d: _Maker.average,
+    branches.Residual: _Maker.residual,
+    branches.Parallel: _Maker.parallel,
+}
+
+
+def _width(layer: Any) -> int | None:
+    """Return how many channels or features a layer takes, or None if it takes any."""
+    for part in (layer, *getattr(layer, "layers", ()), *vars(layer).values()):
+        if type(part) in (layers.Flatten,):
+            return None
+        found = [getattr(part, name) for name in WIDTHS if hasattr(part, name)]
+        inner = None if part is layer or not isinstance(part, Layer) else _width(part)
+        if found or inner:
+            return found[0] if found else inner
+    return None
+
+
+# ---------------------------------------------------------------- back
+
+
+def _read(keras: Any, layer: Any, path: str) -> Layer:
+    """Return a Keras layer or model as a layer."""
+    name = type(layer).__name__
+    if name in ("Sequential", "Functional") and isinstance(layer, keras.Model):
+        inner = [
+            part for part in _chain(layer, path) if not isinstance(part, keras.layers.InputLayer)
+        ]
+        return layers.Sequential([_read(keras, part, f"{path}.{part.name}") for part in inner])
+    if getattr(keras.layers, name, None) is not type(layer) or name not in {*OWN, *ACTIVATIONS}:
+        raise refuse("from_keras", path, layer, "tinynn has no such layer")
+    known, options = ACTIVATIONS.get(name, ("", {}))
+    if known:
+        _demand(layer, path, options)
+        return layers.Activation(known)
+    kind, arguments, weights = OWN[name]
+    config = layer.get_config()
+    given = {key: _single(config[key]) for key in arguments}
+    if given.get("activation", "linear") not in activations.TABLE:
+        raise refuse("from_keras", path, layer, f"tinynn has no activation {given['activation']!r}")
+    _demand(layer, path, given)
+    try:
+        made = kind(**given, **(_sizes(layer, path, kind) if weights else {}))
+    except ValueError as error:
+        raise refuse("from_keras", path, layer, str(error).rstrip(".")) from error
+    for key, variable in zip(weights, layer.weights, strict=False):  # a bias is last, or not there
+        _take(getattr(made, key), variable)
+    return made
+
+
+def _chain(model: Any, path: str) -> list[Any]:
+    """Return the layers of a model, each of which takes what the one before it returns."""
+    if type(model).__name__ == "Sequential":
+        return list(model.layers)
+    parts, whole = list(model.operations), True
+    try:
+        whole = all(b.input is a.output for a, b in itertools.pairwise(parts))
+    except (AttributeError, ValueError):  # it is called more than once
+        whole = False
+    if not whole or len(model.inputs) != 1 or model.outputs != [parts[-1].output]:
+        raise refuse("from_keras", path, model, "its layers are no chain")
+    return parts
+
+
+def _demand(layer: Any, path: str, given: dict[str, Any]) -> None:
+    """Refuse a layer with settings that differ from the usual ones and those that are given."""
+    got = _settings(layer)
+    if "data_format" in got:
+        given = given | {"data_format": "channels_last"}
+    usual = _settings(type(layer)(**given))
+    for name, value in got.items():
+        if value != usual[name]:
+            why = f"tinynn has no {name}={value!r}, only {usual[name]!r}"
+            raise refuse("from_keras", path, layer, why)
+
+
+def _sizes(layer: Any, path: str, kind: type) -> dict[str, Any]:
+    """Return the size of a layer's input, from its weights, and its dtype."""
+    dtypes = {layer.compute_dtype, layer.variable_dtype}
+    if not layer.weights or dtypes not in ({"float32"}, {"float64"}):
+        why = (
+            f"tinynn has no dtype {layer.dtype_policy.name}" if layer.weights else "it is not built"
+        )
+        raise refuse("from_keras", path, layer, why)
+    shape = layer.weights[0].shape
+    axis = {3: 2 if kind is upsampling.Conv1dTranspose else 1}.get(len(shape), 0)
+    name = next(name for name in WIDTHS if name in inspect.signature(kind).parameters)
+    return {name: shape[axis] * getattr(layer, "groups", 1), "dtype": layer.variable_dtype}
+
+
+def _single(value: Any) -> Any:
+    """Return a tuple of one number as the number."""
+    return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
