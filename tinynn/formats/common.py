@@ -118,6 +118,6 @@ def noted(target: Any, same: Callable[[Layer], bool]) -> Layer | None:
         return None
     try:
         model = config.build(json.loads(text), {}, np.random.default_rng(), ROOM)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return model if same(model) else None

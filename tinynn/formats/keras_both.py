@@ -333,8 +333,10 @@ def _read(keras: Any, layer: Any, path: str) -> Layer:
     kind, arguments, weights = OWN[name]
     config = layer.get_config()
     given = {key: _single(config[key]) for key in arguments}
-    if given.get("activation", "linear") not in activations.TABLE:
-        raise refuse("from_keras", path, layer, f"tinynn has no activation {given['activation']!r}")
+    activation = given.get("activation", "linear")
+    if not isinstance(activation, str) or activation not in activations.TABLE:
+        what = check.shown(activation)
+        raise refuse("from_keras", path, layer, f"tinynn has no activation {what}")
     _demand(layer, path, given)
     try:
         made = kind(**given, **(_sizes(layer, path, kind) if weights else {}))

@@ -97,7 +97,7 @@ class _Reader:
         self.channels: int | None = None
         self.flat = 0
         self.pad: tuple[str, tuple[int, int]] | None = None
-        self.made: dict[int, list[Layer]] = {}
+        self.made: dict[Any, list[Layer]] = {}
         found = self.layers(module, "")
         self.finish("", module)
         self.whole = found[0] if len(found) == 1 else layers.Sequential(found)
@@ -122,7 +122,8 @@ class _Reader:
         if self.pad and type(module) is not self.nn.Conv1d:
             why = f"{self.pad[0]} padding is not followed by a Conv1d"
             raise self.refuse(path, module, why)
-        found: list[Layer] = reader(module, path)
+        key = id(module), self.layout, self.flat, self.pad
+        found = self.made.setdefault(key, reader(module, path))  # one that comes again is the same
         for layer in found:
             layer.training = module.training
         return found
