@@ -55,8 +55,8 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "testing": 2_900,
     "debugging": 720,
     "spikes": 2_000,
-    "formats": 1_700,  # four formats, both ways; half of a file is its table and docstrings
-    "": 23_270,
+    "formats": 1_750,
+    "": 23_320,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()

@@ -182,6 +182,8 @@ REFUSED = {
     "half": (nn.Upsample(scale_factor=1.5), "a whole number of times"),
     "smooth": (nn.Upsample(scale_factor=2, mode="linear"), "a whole number of times"),
     "bfloat16": (nn.Conv1d(1, 1, 3, dtype=torch.bfloat16), "tinynn has no dtype bfloat16"),
+    "all": (nn.Dropout(1.0), "Dropout: rate must be a finite number at least 0 and below 1"),
+    "sure": (nn.BatchNorm1d(2, eps=0.0), "BatchNorm: epsilon must be a finite number above 0"),
     "between": (
         nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.BatchNorm1d(14), nn.Linear(14, 1)),
         "it stands between a Flatten and its Linear",

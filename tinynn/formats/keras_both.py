@@ -368,8 +368,8 @@ def _demand(layer: Any, path: str, given: dict[str, Any]) -> None:
         given = given | {"data_format": "channels_last"}
     usual = _settings(type(layer)(**given))
     for name, value in got.items():
-        if value != usual[name]:
-            why = f"tinynn has no {name}={value!r}, only {usual[name]!r}"
+        if value != usual.get(name):
+            why = f"tinynn has no {name}={value!r}, only {usual.get(name)!r}"
             raise refuse("from_keras", path, layer, why)
 
 
