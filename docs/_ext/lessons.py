@@ -6,7 +6,7 @@ is folded, and the whole experiment, a script of examples/, at the end.
 
 import json
 import re
-import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,14 @@ def _folded(found: re.Match[str]) -> str:
 
 
 def make_downloads(app: Sphinx) -> None:
-    """Put all examples into one archive, and make the notebooks' folded answers fold there too."""
+    """Put all examples and exercises into archives, and fold answers in notebooks, too."""
     root = Path(app.srcdir)
-    shutil.make_archive(str(root / "_build" / "examples"), "zip", root.parent / "examples")
+    folders = {"examples": root.parent / "examples", "exercises": root / "course" / "exercises"}
+    for name, folder in folders.items():
+        (root / "_build").mkdir(exist_ok=True)
+        with zipfile.ZipFile(root / "_build" / f"{name}.zip", "w") as archive:
+            for path in sorted(folder.glob("*.py")):
+                archive.write(path, f"{name}/{path.name}")
     for path in (root / FOLDER).glob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
