@@ -58,8 +58,8 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "debugging": 755,
     "distributed": 430,
     "spikes": 2_000,
-    "formats": 1_700,  # four formats, both ways; half of a file is its table and docstrings
-    "": 25_760,
+    "formats": 1_750
+    "": 26_000,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()

@@ -149,6 +149,17 @@ def statistics_of_the_whole_batch(comm):
     compare(comm, normalised, x, y, "float32", validation_split=0.2)
 
 
+@case(2)
+def a_model_again_and_ranks_that_are_eager(comm):
+    x, y = data()
+    model, alone = normalised(), normalised()
+    for turn in (comm, None, comm):  # a recording of one holds for no other
+        history = train(model, x, y, turn, epochs=1, compile=turn is None or comm.Get_rank() == 0)
+        its = train(alone, x, y, epochs=1)
+        demand_close(model, alone)
+        close(history.history["loss"], its.history["loss"], 1e-12, "the loss")
+
+
 @case(2, 4)
 def statistics_of_single_steps(comm):
     def make(dtype):

@@ -137,7 +137,7 @@ class Ranks(Alone):
     def __init__(self, comm: Any) -> None:
         self.rank, self.size = self.part = comm.Get_rank(), comm.Get_size()
         self.alone, self.first = self.size == 1, self.rank == 0
-        self._comm, self._failing = comm.Dup(), comm.Dup()
+        self._comm = comm
         here = platform.node(), sorted(getattr(os, "sched_getaffinity", lambda pid: ())(0))
         self.near = self._comm.allgather(here).count(here)
         self._spare: Batch | None = None
@@ -163,9 +163,12 @@ class Ranks(Alone):
                     f"fit: rank {rank} (there) was given something else than rank 0 (here):\n  "
                     f"{told}\nGive every rank the same; each takes its part of a batch by itself."
                 )
-        draws = {name: rng.bit_generator.state for name, rng in run.generators().items()}
-        if not isinstance(run.data, Samples):  # which draws a share of its own
-            draws = {name: state for name, state in draws.items() if not name.startswith("data.")}
+        ours = ("model", "optimizer", "data")[
+            : 2 + isinstance(run.data, Samples)
+        ]  # not a dataset's
+        draws = {
+            n: g.bit_generator.state for n, g in run.generators().items() if n.startswith(ours)
+        }
         theirs = run.model.state_dict(), run.optimizer.state_dict(), draws
         weights, slots, draws = self._comm.bcast(theirs)
         if not self.first:
@@ -205,7 +208,7 @@ class Ranks(Alone):
         """Return our part of a batch; of an empty one, a sample that counts for nothing."""
         self._samples = len(batch[0])
         self._weight = self._samples if self._mean else min(self._samples, 1)
-        if self._spare is None or self._samples:
+        if self._spare is None:
             x, y, weight = batch
             self._spare = _one(x), _one(y), None if weight is None else _one(weight)
         return batch if self._samples else self._spare
@@ -280,11 +283,13 @@ class Ranks(Alone):
     @contextmanager
     def together(self) -> Iterator[None]:
         """End the job, with the error, if one rank raises; if all do, each raises its own."""
+        given = self._comm
+        self._comm, failing = given.Dup(), given.Dup()
         token = sharing.set(None if self.alone else self._over_batch)
         try:
             yield
         except BaseException as error:
-            if not self._all_raise():
+            if not _all_come(failing):
                 print(f"fit: rank {self.rank} has failed, and ends all:", file=sys.stderr)
                 traceback.print_exception(error)
                 sys.stderr.flush()
@@ -293,17 +298,19 @@ class Ranks(Alone):
         finally:
             sharing.reset(token)
             self._comm.Free()
-            self._failing.Free()
+            failing.Free()
+            self._comm = given
 
-    def _all_raise(self) -> bool:
-        """Tell whether every rank comes here, too, and soon."""
-        request = self._failing.Iallreduce(np.ones(1), np.empty(1))
-        end = time.monotonic() + GRACE
-        while not request.Test():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-        return True
+
+def _all_come(comm: Any) -> bool:
+    """Tell whether every rank comes here, too, and soon."""
+    request = comm.Iallreduce(np.ones(1), np.empty(1))
+    end = time.monotonic() + GRACE
+    while not request.Test():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _one(array: np.ndarray) -> np.ndarray:

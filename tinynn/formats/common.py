@@ -14,7 +14,7 @@ from tinynn.nn.branches import Lambda
 from tinynn.nn.layer import Layer
 from tinynn.nn.layers import Flatten
 
-ROOM = 2**31  # bytes: what a model may take that is only rebuilt to be compared
+ROOM = 2**31  # bytes: what a model may take that a note describes
 
 
 def needed(owner: str, package: str) -> Any:
@@ -51,7 +51,7 @@ def checked_model(owner: str, model: Any) -> dict[int, str]:
             faults.append(f"{title(path, layer)}: {why} cannot be carried over")
     described = {} if faults else config.describe(model)
     if not (faults := faults or described.get("unknown", [])):
-        made = _shapes(config.build(described, {}, np.random.default_rng(0), ROOM))
+        made = _shapes(config.build(described, {}, np.random.default_rng(0), 2**62))
         for path, shape in _shapes(model).items():
             if made.get(path) != shape:
                 faults.append(f"{path}: {shape} is no longer what its layer was made for")
@@ -118,6 +118,6 @@ def noted(target: Any, same: Callable[[Layer], bool]) -> Layer | None:
         return None
     try:
         model = config.build(json.loads(text), {}, np.random.default_rng(), ROOM)
-    except ValueError:
+        return model if same(model) else None
+    except (ValueError, RecursionError):
         return None
-    return model if same(model) else None

@@ -333,8 +333,10 @@ def _read(keras: Any, layer: Any, path: str) -> Layer:
     kind, arguments, weights = OWN[name]
     config = layer.get_config()
     given = {key: _single(config[key]) for key in arguments}
-    if given.get("activation", "linear") not in activations.TABLE:
-        raise refuse("from_keras", path, layer, f"tinynn has no activation {given['activation']!r}")
+    activation = given.get("activation", "linear")
+    if not isinstance(activation, str) or activation not in activations.TABLE:
+        what = check.shown(activation)
+        raise refuse("from_keras", path, layer, f"tinynn has no activation {what}")
     _demand(layer, path, given)
     try:
         made = kind(**given, **(_sizes(layer, path, kind) if weights else {}))
@@ -366,8 +368,8 @@ def _demand(layer: Any, path: str, given: dict[str, Any]) -> None:
         given = given | {"data_format": "channels_last"}
     usual = _settings(type(layer)(**given))
     for name, value in got.items():
-        if value != usual[name]:
-            why = f"tinynn has no {name}={value!r}, only {usual[name]!r}"
+        if value != usual.get(name):
+            why = f"tinynn has no {name}={value!r}, only {usual.get(name)!r}"
             raise refuse("from_keras", path, layer, why)
 
 

@@ -48,6 +48,9 @@ def from_torch(module: Any) -> Layer:
     torch = needed("from_torch", "torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got {module!r:.80}.")
+    for path, part in module.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise refuse("from_torch", path, part, "it has hooks, which cannot be carried over")
     known = _as_it_was(module)
     return _Reader(torch, module).whole if known is None else known  # an empty one is false
 
@@ -97,7 +100,7 @@ class _Reader:
         self.channels: int | None = None
         self.flat = 0
         self.pad: tuple[str, tuple[int, int]] | None = None
-        self.made: dict[int, list[Layer]] = {}
+        self.made: dict[Any, list[Layer]] = {}
         found = self.layers(module, "")
         self.finish("", module)
         self.whole = found[0] if len(found) == 1 else layers.Sequential(found)
@@ -117,12 +120,16 @@ class _Reader:
         reader = self.readers().get(type(module))
         if reader is None:
             raise self.refuse(path, module, "tinynn has no such layer")
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise self.refuse(path, module, "it has hooks, which cannot be carried over")
-        if self.pad and type(module) is not self.nn.Conv1d:
+        if self.pad and type(module) not in (self.nn.Conv1d, self.nn.Sequential):
             why = f"{self.pad[0]} padding is not followed by a Conv1d"
             raise self.refuse(path, module, why)
-        found: list[Layer] = reader(module, path)
+        key = id(module), self.layout, self.flat, self.pad
+        try:
+            found = self.made.setdefault(key, reader(module, path))  # the same if it comes again
+        except ValueError as error:
+            if str(error).startswith("from_torch"):
+                raise
+            raise self.refuse(path, module, f"{error}".rstrip(".")) from error
         for layer in found:
             layer.training = module.training
         return found
@@ -140,6 +147,11 @@ class _Reader:
             where = places.get(self.layout, "(batch, features)")
             raise self.refuse(path, module, f"tinynn has no such layer for what is {where} here")
 
+    def demand_whole(self, module: Any, path: str) -> None:
+        """Refuse a module that is given features in an order that is not ours."""
+        if self.flat:
+            raise self.refuse(path, module, "it stands between a Flatten and its Linear")
+
     def filled(self, layer: Any, module: Any, path: str, *axes: int) -> list[Layer]:
         """Return a layer with the weight and bias of a module."""
         _take(layer.kernel, module.weight, axes)
@@ -149,8 +161,8 @@ class _Reader:
 
     def options(self, module: Any, path: str) -> dict[str, Any]:
         """Return what the constructors of layers with weights have in common."""
-        if self.flat and not isinstance(module, self.nn.Linear):
-            raise self.refuse(path, module, "it stands between a Flatten and its Linear")
+        if not isinstance(module, self.nn.Linear):
+            self.demand_whole(module, path)
         dtype = str(module.weight.dtype).removeprefix("torch.")
         if dtype not in ("float32", "float64"):
             raise self.refuse(path, module, f"tinynn has no dtype {dtype}")
@@ -167,9 +179,13 @@ class _Reader:
         return found[0] if len(found) == 1 else layers.Sequential(found)
 
     def residual(self, module: Any, path: str) -> list[Layer]:
-        return [branches.Residual(self.one(module.body, f"{path}.body".lstrip(".")))]
+        self.demand_whole(module, path)
+        body = self.one(module.body, f"{path}.body".lstrip("."))
+        self.finish(path, module)
+        return [branches.Residual(body)]
 
     def parallel(self, module: Any, path: str) -> list[Layer]:
+        self.demand_whole(module, path)
         found, start, ends, channels = [], (self.layout, self.channels), set(), list[Any]()
         for name, part in module._modules.items():
             self.layout, self.channels = start
@@ -199,7 +215,8 @@ class _Reader:
         if not isinstance(padding, str):
             padding = (padding[0],) * 2 if padding[0] else "valid"
         if self.pad:
-            self.only(module, path, padding=(0,))
+            if padding != "valid":
+                self.only(module, path, padding=(0,))
             mode, padding = self.pad
             self.pad = None
         made = convolution.Conv1d(
@@ -278,8 +295,9 @@ class _Reader:
         kind = type(module).__name__
         name, given = next((k, v[1]) for k, v in ACTIVATIONS.items() if v[0] == kind)
         if "dim" in given:
-            dims = {"series": (1, -2), "pooled": (1, -2)}.get(self.layout, (-1,))
-            if self.flat or module.dim not in (dims if self.layout != "features" else (-1, 1)):
+            first, last = (1, -2), {"steps": (2, -1)}.get(self.layout, (1, -1))
+            dims = first if self.layout in ("series", "pooled") else last
+            if self.flat or module.dim not in dims:
                 raise self.refuse(path, module, f"tinynn has no dim={module.dim!r} but channels")
         else:
             self.only(module, path, **given)

@@ -74,14 +74,15 @@ class Run:
 
         ``order``: the states of the data's generators when the epoch began, which give the same
         order again, and ``dataset`` the state of its own that a dataset had then; ``generators``:
-        the states of all of them, those of layers included, now. ``others``: these three, and the
-        ``validation`` data's own, of each other one of a group.
+        the states of all of them, those of layers included, now. ``others``: what each other one of
+        a group has of these, of ``validation`` data, and of ``step``.
         """
         own = {
             "order": self._began,
             "dataset": self._dataset if self.batch else _own_state(self.data),
             "validation": _own_state(self.held_out),
             "generators": _states(self.generators()),
+            "step": self.step.state_dict(),
         }
         return {
             "epoch": self.epoch,
@@ -94,7 +95,6 @@ class Run:
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             **own,
             "others": self.group.others(own),
-            "step": self.step.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
