@@ -57,9 +57,9 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "testing": 3_010,
     "debugging": 755,
     "distributed": 430,
-    "spikes": 2_000,
+    "spikes": 2_620,
     "formats": 1_750,
-    "": 26_000,
+    "": 26_280,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()

@@ -80,20 +80,20 @@ def detect(
         The recording, of any real dtype; it is read piece by piece.
     threshold, exclusion : float
         As in :func:`find_events`, the exclusion in samples.
-    rate : float, optional
+    rate : float, default None
         Samples a second, for ``.seconds``.
-    scale : (centre, scale), optional
+    scale : (centre, scale), default None
         As :func:`robust_scale` returns it.
-    missing : float, optional
+    missing : float, default None
         A value that stands for a missing sample; nan always does. A sample whose window holds a
         missing one has no score. Beside such a gap the series counts as ended.
-    piece_length : int, optional
+    piece_length : int, default None
         Samples at a time; the events do not depend on it.
-    threads : int, optional
+    threads : int, default None
         As in ``predict``.
     progress : bool, default False
         A tqdm bar over the samples.
-    checkpoint : path or Checkpoint, optional
+    checkpoint : path or Checkpoint, default None
         A file that keeps the state each minute (a Checkpoint: each of its ``minutes``) and when
         anything ends the detection. The same call goes on from there, also after a kill.
 
@@ -266,10 +266,14 @@ def stream_events(
 
     Parameters
     ----------
-    channels : int
-        How many the recording has.
     model, threshold, exclusion, rate, scale, missing
         As in :func:`detect`.
+    channels : int
+        How many the recording has.
+
+    Returns
+    -------
+    EventStream
 
     Examples
     --------

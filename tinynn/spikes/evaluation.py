@@ -16,7 +16,12 @@ STATISTICS = ("f1", "precision", "recall")
 
 
 class Interval(NamedTuple):
-    """A value, and the ends of its confidence interval."""
+    """A value, and the ends of its confidence interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+    """
 
     value: float
     low: float
@@ -26,8 +31,21 @@ class Interval(NamedTuple):
 def rates_per_hour(found: Match, length: float, rate: float) -> tuple[float, float]:
     """Return how many events are missed, and how many found are false, in an hour.
 
-    ``found``: the match of a recording of ``length`` samples at ``rate`` samples a second.
+    Parameters
+    ----------
+    found : Match
+        Of the whole recording.
+    length : float
+        Samples of the recording, or with ``rate=1`` its seconds.
+    rate : float
+        Samples a second.
 
+    Returns
+    -------
+    missed, false : float
+
+    Examples
+    --------
     >>> rates_per_hour(match([10, 50, 90], [12, 30], tolerance=2), length=72_000, rate=20.0)
     (2.0, 1.0)
     """
@@ -40,13 +58,27 @@ def rates_per_hour(found: Match, length: float, rate: float) -> tuple[float, flo
 def match_stretches(
     true_times: ArrayLike, found_times: ArrayLike, tolerance: float, *, length: float, n: int = 20
 ) -> list[Match]:
-    """Match events as :func:`match` does, and count them in ``n`` stretches of equal length.
+    """Match events as :func:`match` does, and count them in stretches of equal length.
 
     A pair belongs to the stretch of its true time; a missed or false event to that of its own time.
-    ``length``: samples of the recording, all times below it. The sum of the matches is that of the
-    whole, but for the order. Stretches must be long against the time in which events depend on each
-    other, and each should hold some: 20 or more stretches are usual.
+    The sum of the matches is that of the whole, but for the order. Stretches must be long against
+    the time in which events depend on each other, and each should hold some.
 
+    Parameters
+    ----------
+    true_times, found_times, tolerance
+        As in :func:`match`.
+    length : float
+        Of the recording, all times below it, in the same unit: samples, or seconds.
+    n : int, default 20
+        Stretches; 20 or more are usual.
+
+    Returns
+    -------
+    list of n Match
+
+    Examples
+    --------
     >>> parts = match_stretches([10, 50, 90], [12, 30, 49], tolerance=2, length=100, n=2)
     >>> [(part.tp, part.fp, part.fn) for part in parts]
     [(1, 1, 0), (1, 0, 1)]
@@ -80,11 +112,31 @@ def bootstrap(
 ) -> Interval:  # fmt: skip
     """Return a statistic of a recording with its confidence interval, from its stretches.
 
-    ``matches``: one for each stretch (:func:`match_stretches`) or each recording. ``statistic``:
-    "f1", "precision" or "recall", of the summed counts. Stretches are drawn with replacement ``n``
-    times; the ends are quantiles of what they give (Efron 1979). What depends on each other within
-    a stretch stays together. ``rng``: a Generator or seed.
+    Stretches are drawn with replacement; the ends are quantiles of what the draws give. What
+    depends on each other within a stretch stays together.
 
+    Parameters
+    ----------
+    matches : sequence of Match
+        One for each stretch (:func:`match_stretches`) or each recording; at least two.
+    statistic : "f1", "precision" or "recall", default "f1"
+        Of the summed counts.
+    confidence : float, default 0.95
+        The share of the draws within the interval.
+    n : int, default 2000
+        Draws, at least 100.
+    rng : Generator or seed, default None
+
+    Returns
+    -------
+    Interval
+
+    References
+    ----------
+    Efron (1979), Annals of Statistics 7; of dependent data Künsch (1989), Annals of Statistics 17.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> parts = [match(range(10), rng.choice(10, 8, replace=False), 0) for _ in range(30)]
     >>> bootstrap(parts, "recall", rng=0)
@@ -100,10 +152,26 @@ def compare(
 ) -> Interval:  # fmt: skip
     """Return the difference, a minus b, of two detectors on the same stretches, with its interval.
 
-    The arguments are those of :func:`bootstrap`. Both are drawn together, stretch by stretch, so
-    what makes a stretch hard for both does not widen the interval. If it does not hold 0, one of
-    the detectors is better.
+    Both are drawn together, stretch by stretch, so what makes a stretch hard for both does not
+    widen the interval. If it does not hold 0, one of the detectors is better.
 
+    Parameters
+    ----------
+    a, b : sequences of Match
+        Of the same stretches, in the same order.
+    statistic, confidence, n, rng
+        As in :func:`bootstrap`.
+
+    Returns
+    -------
+    Interval
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap.
+
+    Examples
+    --------
     >>> good = [match([5, 9], [5, 9], 0), match([3, 7], [3], 0)]
     >>> poor = [match([5, 9], [5], 0), match([3, 7], [], 0)]
     >>> compare(good, poor, "recall", rng=0)

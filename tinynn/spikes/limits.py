@@ -16,15 +16,36 @@ _POINTS = 2**14
 def matched_filter(
     template: ArrayLike, noise: ArrayLike, spatial: ArrayLike | None = None
 ) -> Array:
-    """Return w = Sigma^-1 s, the kernel that detects ``template`` s ``(K,)`` best in ``noise``.
+    """Return w = Sigma^-1 s, the kernel that detects a spike of known shape best.
 
-    Of a template ``(K, C)`` on C channels, whose noise has the covariance ``spatial`` across them
-    (default: independent), the kernel is ``(taps, C)``.
     In white noise it is the template, in AR(p) noise it has K + 2p taps. It correlates, as in
-    ``Conv1d``; its centre tap, ``(len - 1) // 2``, falls on the template's centre sample. The
-    output has variance d'^2, and mean d'^2 at a spike (Franke et al. 2015, doi
-    10.1007/s10827-015-0547-7). Raises ValueError for unstable noise.
+    ``Conv1d``; its centre tap, ``(taps - 1) // 2``, falls on the template's centre sample. The
+    output has variance d'^2, and mean d'^2 at a spike.
 
+    Parameters
+    ----------
+    template : (K,) or (K, C) array_like
+        The spike's shape s, on one channel or C.
+    noise : "white" or array_like
+        Or AR coefficients, as in :func:`simulate`.
+    spatial : (C, C) array_like, default None
+        The covariance of the channels' noise; None if they are independent.
+
+    Returns
+    -------
+    (taps,) or (taps, C) float64 array
+
+    Raises
+    ------
+    ValueError
+        For unstable noise, and a ``spatial`` that is no covariance of unit diagonal.
+
+    References
+    ----------
+    Franke et al. (2015), J. Comput. Neurosci., doi 10.1007/s10827-015-0547-7.
+
+    Examples
+    --------
     >>> matched_filter([1, 2], noise="white").tolist()
     [1.0, 2.0]
     >>> matched_filter([1, 2], noise=[0.5]).round(2).tolist()
@@ -40,15 +61,32 @@ def matched_filter(
 def dprime(
     kernel: ArrayLike, template: ArrayLike, noise: ArrayLike, spatial: ArrayLike | None = None
 ) -> float:
-    """Return d'(w) = w's / sqrt(w' Sigma w): how well ``kernel`` w tells ``template`` s from noise.
+    """Return d'(w) = w's / sqrt(w' Sigma w): how well a kernel w tells a spike s from noise.
 
-    The kernel is ``(taps,)``, or ``(taps, C)`` or, as in a ``Conv1d`` of one filter, ``(taps, C,
-    1)``, the template ``(K,)`` or ``(K, C)``; ``spatial`` is as in :func:`matched_filter`.
-    Their centres ``(taps - 1) // 2`` and ``(K - 1) // 2`` are laid on
-    each other. The scale of the kernel does not matter, its sign does. A template of zeros has
-    d' = 0. (d'(w) / d'(matched filter))^2 is the kernel's efficiency; AUC = Phi(d' / sqrt(2)) for
-    spikes of known time. Raises ValueError for a kernel of zeros and for unstable noise.
+    The scale of the kernel does not matter, its sign does. Kernel and template are laid centre on
+    centre, ``(taps - 1) // 2`` on ``(K - 1) // 2``. The efficiency of a kernel is (d'(w) /
+    d'(matched filter))^2. For spikes of known time, AUC = Phi(d' / sqrt(2)).
 
+    Parameters
+    ----------
+    kernel : (taps,), (taps, C) or (taps, C, 1) array_like
+        The last as in a ``Conv1d`` of one filter.
+    template : (K,) or (K, C) array_like
+        One of zeros has d' = 0.
+    noise, spatial
+        As in :func:`matched_filter`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For a kernel of zeros, for unstable noise, and where the channels do not fit.
+
+    Examples
+    --------
     >>> s = waveform("biphasic", 25)
     >>> best = dprime(matched_filter(s, [0.9]), s, [0.9])
     >>> round((dprime(s, s, [0.9]) / best) ** 2, 2)
@@ -80,18 +118,41 @@ def predicted_f1(
 ) -> float:  # fmt: skip
     """Return the F1 that theory predicts for the matched filter at its best threshold.
 
-    Spikes of detectability ``dprime`` come at ``rate`` per sample without overlap; an event
-    within ``tolerance`` samples of one counts. The filter's output z, over d', has variance 1 and
-    autocorrelation rho, that of the whitened ``template`` ``(K,)`` or ``(K, C)`` (of any
-    scale; default ``waveform()``), ``spatial`` being as in :func:`matched_filter`;
-    k samples from a spike its mean is d' rho_k. At threshold u a spike is found
-    with probability P(max of z_k > u, k from -tolerance to tolerance), and false alarms come one
-    per up-crossing: P(z_0 <= u < z_1) per sample outside spikes (Rice's formula in discrete
-    time). The best F1 over u >= 0 is returned; lower, maxima outnumber up-crossings. There is no
+    The filter's output z, over d', has variance 1 and autocorrelation rho, that of the whitened
+    template; k samples from a spike its mean is d' rho_k. At threshold u a spike is found with
+    probability P(max of z_k > u, k from -tolerance to tolerance). False alarms come one for each
+    up-crossing, with P(z_0 <= u < z_1) a sample outside spikes: Rice's formula in discrete time.
+    The best F1 over u >= 0 is returned; lower, maxima outnumber up-crossings. There is no
     randomness in it. It is good to about 1e-4, at tolerances above 4 to about 1e-3.
 
-    Raises ValueError for a ``rate`` outside 0 to 1 / K: spikes would have to overlap.
+    Parameters
+    ----------
+    dprime : float
+        The detectability of one spike, as in :func:`simulate`.
+    rate : float
+        Spikes a sample, which do not overlap.
+    tolerance : float, default 2
+        Samples between an event and its spike.
+    template : (K,) or (K, C) array_like, default ``waveform()``
+        Of any scale.
+    noise, spatial
+        As in :func:`matched_filter`.
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For a ``rate`` outside 0 to 1 / K: spikes would have to overlap.
+
+    References
+    ----------
+    Rice (1944), Bell System Technical Journal 23.
+
+    Examples
+    --------
     >>> [round(predicted_f1(d, 0.01), 2) for d in (3, 4, 5)]
     [0.75, 0.9, 0.97]
     """

@@ -16,28 +16,49 @@ def posterior(
     x: ArrayLike, template: ArrayLike, noise: ArrayLike, rate: float,
     refractory: int | None = None, spatial: ArrayLike | None = None,
 ) -> Array:  # fmt: skip
-    """Return P(a spike is centred at t | all of x) for every sample t, in the shape of ``x``.
+    """Return P(a spike is centred at t | all of x) for every sample t.
 
-    ``x`` is ``(length,)`` or ``(n_series, length, 1)``, ``template`` ``(K,)`` the spike as added.
-    With a template ``(K, C)`` on C channels, of whose noise ``spatial`` is the covariance, ``x`` is
-    ``(length, C)``, and the result ``(length,)``, or ``(n_series, length, C)``, and it is
-    ``(n_series, length, 1)``. ``noise`` is ``"white"`` or AR coefficients, of unit variance,
-    ``rate`` in spikes per sample, ``refractory`` in samples (default K): the model of
-    ``simulate``, all amplitudes alike. No detector can do better, sample by sample, than a
-    threshold on this.
+    No detector can do better, sample by sample, than a threshold on this. The model is that of
+    :func:`simulate`, all amplitudes alike. The states of the hidden Markov model are the sets of
+    ages of the spikes under way, at least ``refractory`` apart. There are at least ``refractory +
+    1`` states; their number explodes as ``refractory`` falls far below K. AR(p) noise makes the
+    template p samples longer. The states of several units multiply: two with 25 samples have 27 *
+    27.
 
-    A list of templates ``(K, C)``, arrays of any K, is of several units that fire independently,
-    each with its own dead time. ``rate`` and ``refractory`` are then one for all or one for each,
-    and the result is ``(length, units)`` or ``(n_series, length, units)``. The states multiply:
-    two units with 25 samples have 27 * 27.
+    Parameters
+    ----------
+    x : (length,) or (n_series, length, 1) array_like
+        With C channels ``(length, C)`` or ``(n_series, length, C)``.
+    template : (K,) or (K, C) array_like, or a list of arrays (K, C)
+        The spike as added. A list is of several units, which fire independently, each with its own
+        K and dead time.
+    noise : "white" or array_like
+        Or AR coefficients; of unit variance.
+    rate : float, or one for each unit
+        Spikes a sample.
+    refractory : int, or one for each unit, default K
+        Samples from one spike to the next, at least.
+    spatial : (C, C) array_like, default None
+        The covariance of the channels' noise; None if they are independent.
 
-    The states of the hidden Markov model are the sets of ages of the spikes under way, at least
-    ``refractory`` apart. There are at least ``refractory + 1`` states; their number explodes as
-    ``refractory`` falls far below K. AR(p) noise makes the template p samples longer.
+    Returns
+    -------
+    float64 array
+        In the shape of ``x``; on several channels ``(length,)`` or ``(n_series, length, 1)``; of
+        several units ``(length, units)`` or ``(n_series, length, units)``.
 
-    Raises ValueError for series shorter than K, ``rate * refractory >= 1``, unstable noise, and
-    more than 5,000 states.
+    Raises
+    ------
+    ValueError
+        For series shorter than K, ``rate * refractory >= 1``, unstable noise, and more than 5,000
+        states.
 
+    References
+    ----------
+    Rabiner (1989), Proceedings of the IEEE 77.
+
+    Examples
+    --------
     >>> p = posterior([0.1, 4.2, 5.1, -0.3, 0.2, 0.1], [4, 5], "white", rate=0.1)
     >>> p.round(3).tolist()
     [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]

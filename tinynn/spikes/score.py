@@ -17,10 +17,16 @@ from tinynn.spikes.events import maxima
 class Match:
     """The agreement of found events with true spikes; ``+`` and ``sum`` pool several series.
 
-    ``tp`` counts the pairs, ``fp`` the found and ``fn`` the true times left over. ``pairs``: ``(tp,
-    2)``, indices into the sorted true and found times (of pooled series: into these lists joined
-    end to end); ``timing_error``: ``(tp,)``, found minus true time, in samples. ``precision`` is
-    NaN when nothing was found, ``recall`` when there is nothing to find, ``f1`` when both hold.
+    Attributes
+    ----------
+    tp, fp, fn : int
+        Pairs; found and true times left over.
+    pairs : (tp, 2) int64
+        Indices into the sorted true and found times; of pooled series: into these lists joined.
+    timing_error : (tp,) array
+        Found minus true time, in the unit of the times.
+    precision, recall, f1 : float
+        nan where nothing was found, where there is nothing to find, and where both hold.
     """
 
     tp: int
@@ -62,11 +68,28 @@ class Match:
 
 
 def match(true_times: ArrayLike, found_times: ArrayLike, tolerance: float) -> Match:
-    """Match found to true times of one series, one to one, at most ``tolerance`` samples apart.
+    """Match found to true times of one series, one to one.
 
-    The times, ``(n_true,)`` and ``(n_found,)``, may be integers or floats, in any order. No other
-    one-to-one matching has more pairs. Raises ValueError for times that are NaN or not 1-D.
+    No other one-to-one matching within the tolerance has more pairs.
 
+    Parameters
+    ----------
+    true_times, found_times : (n_true,) and (n_found,) array_like
+        Integers or floats, in any order: samples, or seconds.
+    tolerance : float
+        The largest difference of a pair, in the same unit.
+
+    Returns
+    -------
+    Match
+
+    Raises
+    ------
+    ValueError
+        For times that are nan or not 1-D.
+
+    Examples
+    --------
     >>> m = match([10, 50, 90], [12, 30, 49, 51], tolerance=2)
     >>> m
     Match(tp=2, fp=2, fn=1, precision=0.5, recall=0.667, f1=0.571)
@@ -95,11 +118,16 @@ def match(true_times: ArrayLike, found_times: ArrayLike, tolerance: float) -> Ma
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PrecisionRecall:
-    """Precision and recall at every threshold that makes a difference, thresholds ascending.
+    """Precision and recall at every threshold that makes a difference, as in scikit-learn.
 
-    As in scikit-learn, ``precision`` and ``recall``, ``(n + 1,)``, end with 1 and 0, where nothing
-    is found; ``thresholds`` is ``(n,)``. ``average_precision`` is sum_n (R_n - R_{n-1}) P_n over
-    falling thresholds. Recall and average precision are NaN if there is nothing to find.
+    Attributes
+    ----------
+    precision, recall : (n + 1,) float64
+        The last are 1 and 0, where nothing is found. Recall is nan if there is nothing to find.
+    thresholds : (n,) float64
+        Ascending.
+    average_precision : float
+        sum_n (R_n - R_{n-1}) P_n over falling thresholds; nan if there is nothing to find.
     """
 
     precision: Array
@@ -117,14 +145,31 @@ def best_threshold(
 ) -> tuple[float, Match]:
     """Return the threshold for ``find_events`` with the largest F1, and the match it gives.
 
-    ``score`` is one series, ``(length,)`` or ``(length, 1)``, with ``true_times`` ``(n_true,)``,
-    or several, ``(n_series, length, 1)``, with a list of such arrays; their counts are pooled.
     Every threshold that makes a difference is tried. The one returned lies between two events'
     heights, the higher pair if several are equally good. If no event is a true spike, it is the
     score's maximum, and nothing is found. Choose it on other data than you test on.
 
-    Raises ValueError for NaN in ``score`` and for true times outside it.
+    Parameters
+    ----------
+    score : (length,), (length, 1) or (n_series, length, 1) array_like
+        One series or several, whose counts are pooled.
+    true_times : (n_true,) array_like, or a list of such
+        Sample indices; one array for each series.
+    tolerance, exclusion : float
+        In samples, as in :func:`match` and :func:`find_events`.
 
+    Returns
+    -------
+    threshold : float
+    match : Match
+
+    Raises
+    ------
+    ValueError
+        For nan in ``score`` and for true times outside it.
+
+    Examples
+    --------
     >>> best_threshold([0, 5, 0, 3, 0, 4, 0, 1], [1, 5], tolerance=0, exclusion=1)
     (3.5, Match(tp=2, fp=0, fn=0, precision=1, recall=1, f1=1))
     """
@@ -142,8 +187,17 @@ def precision_recall(
 ) -> PrecisionRecall:
     """Return precision and recall at every threshold of ``find_events``.
 
-    The arguments and errors are those of ``best_threshold``.
+    Parameters
+    ----------
+    score, true_times, tolerance, exclusion
+        As in :func:`best_threshold`, with the same errors.
 
+    Returns
+    -------
+    PrecisionRecall
+
+    Examples
+    --------
     >>> pr = precision_recall([0, 5, 0, 3, 0, 4, 0, 1], [1, 5], tolerance=0, exclusion=1)
     >>> pr.precision.round(2).tolist(), pr.recall.tolist()
     ([0.5, 0.67, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.5, 0.0])

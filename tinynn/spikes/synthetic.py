@@ -29,14 +29,29 @@ _SHAPES: dict[str, Callable[[Array], Array]] = {
 
 
 def waveform(name: str = "biphasic", length: int = 25) -> Array:
-    """Return the shape of a spike, ``(length,)`` float64, with its peak at the centre sample.
+    """Return the shape of a spike, of unit L2 norm, with its peak at the centre sample.
 
-    The centre sample is ``(length - 1) // 2``, the L2 norm is 1, and the shape stretches with
-    ``length`` (at least 5 samples). Names: ``"biphasic"`` (a sharp peak, then a slow
-    undershoot, as a neuron's action potential recorded outside the cell), ``"exponential"`` (a
-    jump that decays), ``"gaussian"``, ``"monophasic"`` (rises twice as fast as it falls),
-    ``"ricker"`` and ``"triphasic"``. Raises ValueError for an unknown name or too short a length.
+    Parameters
+    ----------
+    name : str, default "biphasic"
+        "biphasic" (a sharp peak, then a slow undershoot, as a neuron's action potential recorded
+        outside the cell), "exponential" (a jump that decays), "gaussian", "monophasic" (rises twice
+        as fast as it falls), "ricker" or "triphasic".
+    length : int, default 25
+        Samples, at least 5; the shape stretches with it. The centre sample is ``(length - 1) //
+        2``.
 
+    Returns
+    -------
+    (length,) float64 array
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or too short a length.
+
+    Examples
+    --------
     >>> waveform("gaussian", 5).round(2).tolist()
     [0.0, 0.24, 0.94, 0.24, 0.0]
     """
@@ -50,11 +65,24 @@ def waveform(name: str = "biphasic", length: int = 25) -> Array:
 class Recording:
     """Simulated series and all that is needed to rebuild them and their theoretical limit.
 
-    ``x``: ``(n_series, length, C)``, the samples; ``y``: ``(n_series, length, 1)``, 1 at the centre
-    of each spike, 0 elsewhere. ``times``: for every series, the centres as sorted sample indices.
-    ``template``: the spike as added, ``(K,)`` or ``(K, C)``; ``noise``: ``"white"`` or the tuple of
-    AR coefficients; ``rate``: in spikes per sample; ``refractory``: in samples; ``spatial``: the
-    covariance of the channels' noise ``(C, C)``, None if they are independent.
+    Attributes
+    ----------
+    x : (n_series, length, C) array
+        The samples.
+    y : (n_series, length, 1) array
+        1 at the centre of each spike, 0 elsewhere.
+    times : list of int64 arrays
+        For every series, the centres as sorted sample indices.
+    template : (K,) or (K, C) float64
+        The spike as added.
+    noise : "white" or tuple of float
+        The AR coefficients.
+    rate : float
+        Spikes a sample.
+    refractory : int
+        Samples.
+    spatial : (C, C) float64 or None
+        The covariance of the channels' noise, None if they are independent.
     """
 
     x: NDArray[Any]
@@ -79,23 +107,48 @@ def simulate(
     amplitude_cv: float = 0.0, spatial: ArrayLike | None = None, dtype: DTypeLike = "float32",
     rng: "check.Seed" = None,
 ) -> Recording:  # fmt: skip
-    """Simulate ``n_series`` independent recordings of ``length`` samples with known spikes.
+    """Simulate independent recordings with known spikes.
 
-    Noise of unit variance, ``"white"`` or x_t = sum_i a_i x_{t-i} + e_t with the coefficients
-    ``[a_1, a_2, ...]``, plus ``template`` ``(K,)`` (default: ``waveform()``) at every spike, scaled
-    so that an isolated spike of known time has detectability ``dprime``: d'^2 = s' Sigma^-1 s.
-    A template ``(K, C)`` has a column for each of C channels, in whose noise e_t has the covariance
-    ``spatial`` ``(C, C)``, of unit diagonal (default: independent); s and Sigma are then of all.
-    With ``amplitude_cv`` each spike has its own factor, log-normal with mean 1 and that
-    coefficient of variation.
+    Noise of unit variance, plus the template at every spike, scaled so that an isolated spike of
+    known time has detectability ``dprime``: d'^2 = s' Sigma^-1 s, over all channels. Onsets lie r +
+    G samples apart, r being ``refractory`` and G geometric. A spike is equally likely at every
+    place where it fits, from the first sample on; none is cut by an edge.
 
-    Onsets lie r + G samples apart, r being ``refractory`` (samples, default K) and G geometric,
-    so that there are ``rate`` spikes per sample. A spike is equally likely at every place where it
-    fits, from the first sample on; none is cut by an edge.
+    Parameters
+    ----------
+    length : int
+        Samples of a series.
+    rate : float
+        Spikes a sample.
+    dprime : float
+        The detectability of one spike.
+    template : (K,) or (K, C) array_like, default ``waveform()``
+        The shape of a spike, a column for each of C channels.
+    noise : "white" or array_like, default "white"
+        Or the coefficients ``[a_1, a_2, ...]`` of x_t = sum_i a_i x_{t-i} + e_t.
+    refractory : int, default K
+        Samples from one onset to the next, at least.
+    n_series : int, default 1
+        How many recordings.
+    amplitude_cv : float, default 0
+        Each spike has its own factor, log-normal with mean 1 and this coefficient of variation.
+    spatial : (C, C) array_like, default None
+        The covariance of e_t across channels, of unit diagonal; None if they are independent.
+    dtype : "float32" or "float64", default "float32"
+    rng : Generator or seed, default None
 
-    Raises ValueError for ``rate * refractory >= 1``, unstable noise, a ``length`` below K, a
-    template of zeros (unless ``dprime`` is 0) and a ``spatial`` that is no such covariance.
+    Returns
+    -------
+    Recording
 
+    Raises
+    ------
+    ValueError
+        For ``rate * refractory >= 1``, unstable noise, a ``length`` below K, a template of zeros
+        (unless ``dprime`` is 0) and a ``spatial`` that is no such covariance.
+
+    Examples
+    --------
     >>> r = simulate(1000, rate=0.01, dprime=4, noise=[0.9], rng=0)
     >>> r
     Recording(n_series=1, length=1000, spikes=10, noise=(0.9,))

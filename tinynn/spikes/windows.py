@@ -15,15 +15,31 @@ STRETCH = 1_000  # samples together, of which it looks at EXACT / STRETCH beyond
 
 
 def labels(times: ArrayLike, length: int, *, shape: ArrayLike = SHAPE) -> NDArray[np.float32]:
-    """Return targets ``(length, 1)`` float32 for a detector: ``shape`` centred on each event.
+    """Return targets for a detector: ``shape`` centred on each event.
 
-    ``times``: sample indices in 0 to ``length - 1``, ascending. ``shape``: an odd number of values,
-    the middle one for the event's own sample. A label that also credits the neighbours, as the
-    default does, trains better than 0 and 1: noise often moves the best sample by one. Where labels
-    overlap, the larger value holds; what lies outside is cut off.
+    A label that also credits the neighbours trains better than 0 and 1: noise often moves the best
+    sample by one. Where labels overlap, the larger value holds; what lies outside is cut off.
 
-    Raises ValueError for times out of range or out of order, and for a shape of even length.
+    Parameters
+    ----------
+    times : (n,) array_like of int
+        Sample indices in 0 to ``length - 1``, ascending.
+    length : int
+        Samples of the recording.
+    shape : array_like of odd length, default (0.5, 1.0, 0.5)
+        The middle value is for the event's own sample.
 
+    Returns
+    -------
+    (length, 1) float32 array
+
+    Raises
+    ------
+    ValueError
+        For times out of range or out of order, and for a shape of even length.
+
+    Examples
+    --------
     >>> labels([1, 4], 6).ravel().tolist()
     [0.5, 1.0, 0.5, 0.5, 1.0, 0.5]
     """
@@ -80,15 +96,35 @@ def _labels(times: NDArray[np.int64], shape: Array, start: int, stop: int) -> ND
 
 
 def robust_scale(x: ArrayLike, axis: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the centre and the scale of noise with rare events in it, along ``axis``.
+    """Return the centre and the scale of noise with rare events in it.
 
-    ``x``: an array or memmap of any real dtype, such as ``(length, channels)``. The centre is the
-    median, the scale median(|x - centre|) / 0.6745, the standard deviation of Gaussian noise (Quian
-    Quiroga et al. 2004). nan are left out. Of more than 100,000 samples a hundred stretches of
-    1,000, spread evenly, are looked at: the same each time.
+    The centre is the median, the scale median(abs(x - centre)) / 0.6745, the standard deviation of
+    Gaussian noise. nan are left out. Of more than 100,000 samples a hundred stretches of 1,000,
+    spread evenly, are looked at: the same each time.
 
-    Raises ValueError for an empty array, or a channel of nothing but nan.
+    Parameters
+    ----------
+    x : array or memmap
+        Of any real dtype, such as ``(length, channels)``.
+    axis : int, default 0
+        Along which the samples lie.
 
+    Returns
+    -------
+    centre, scale : float64 arrays
+        ``(channels,)`` of ``(length, channels)``.
+
+    Raises
+    ------
+    ValueError
+        For an empty array, a channel of nothing but nan, and a mapped file that was cut short.
+
+    References
+    ----------
+    Quian Quiroga, Nadasdy & Ben-Shaul (2004), Neural Computation 16.
+
+    Examples
+    --------
     >>> robust_scale(np.array([[1.0], [2.0], [9.0], [3.0], [2.0]]))[0]
     array([2.])
     """
@@ -156,19 +192,37 @@ def recording(owner: str, x: Any) -> NDArray[Any]:
 class Windows:
     """Batches of windows, cut at random places from one long recording, made anew each epoch.
 
-    ``x``: ``(length of the recording, channels)``, an array or memmap of any real dtype, which is
-    read window by window. ``times``: the events in it, ascending sample indices. ``length``:
-    samples of a window. ``labels``: the targets around an event, as in :func:`labels`. ``share``:
-    the share of windows in an epoch that hold an event; None for windows from anywhere.
-    ``scale``: (centre, scale) as :func:`robust_scale` returns it; each channel becomes
-    (x - centre) / scale. ``rng``: a Generator or a seed: the same windows for the same seed.
-
-    It yields pairs ``(batch, length, channels)`` float32 and ``(batch, length, 1)`` float32, in all
+    It yields pairs ``(batch, length, channels)`` and ``(batch, length, 1)``, both float32, in all
     ``len(x) // length`` windows an epoch, and is what ``tnn.fit`` takes in place of x and y. To
     hold a stretch back, give a slice of the recording: no window reaches beyond it.
 
-    Raises ValueError for times out of range or out of order, and where no window fits.
+    Parameters
+    ----------
+    x : (length of the recording, channels) array or memmap
+        Of any real dtype; it is read window by window.
+    times : (n,) array_like of int
+        The events, ascending sample indices.
+    length : int
+        Samples of a window.
+    batch_size : int, default 32
+        Windows of a batch.
+    labels : array_like of odd length, default (0.5, 1.0, 0.5)
+        The targets around an event, as in :func:`labels`.
+    share : float, default None
+        The share of windows in an epoch that hold an event; None for windows from anywhere.
+    scale : (centre, scale), default None
+        As :func:`robust_scale` returns it; each channel becomes (x - centre) / scale.
+    rng : Generator or seed, default None
+        The same windows for the same seed.
 
+    Raises
+    ------
+    ValueError
+        For times out of range or out of order, where no window fits, and for a mapped file that is
+        cut short.
+
+    Examples
+    --------
     >>> x = np.arange(100)[:, None]
     >>> data = Windows(x, [20, 70], length=10, batch_size=4, share=0.5, rng=0)
     >>> len(data), [(a.shape, b.shape) for a, b in data][0]
