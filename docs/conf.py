@@ -119,6 +119,20 @@ html_theme_options = {
 NUMPYS = set(re.findall(r"^numpy\.(\S+)", (HERE / "_inventories" / "numpy.inv").read_text(), re.M))
 
 
+ADVANCED = """\
+```{note}
+This page is advanced. [Start](../start/install.md) and the [lessons](../lecture/index.md) need none of it.
+```
+"""
+
+
+def advanced(app, docname, source):
+    """Say at the top of each page of "How it works" that it is advanced."""
+    if docname.startswith("how/"):
+        title, _, rest = source[0].partition("\n")
+        source[0] = f"{title}\n\n{ADVANCED}{rest}"
+
+
 def setup(app):
     """Connect what is done to docstrings and pages."""
 
@@ -141,5 +155,6 @@ def setup(app):
     app.connect("autodoc-process-docstring", escape)
     app.connect("doctree-resolved", named.link)
     app.connect("doctree-resolved", terms.link)
+    app.connect("source-read", advanced)
     app.connect("source-read", lessons.arrange)
     app.connect("builder-inited", lessons.make_downloads, priority=900)  # after the gallery

@@ -133,8 +133,8 @@ def predicted_f1(
         Spikes a sample, which do not overlap.
     tolerance : float, default 2
         Samples between an event and its spike.
-    template : (K,) or (K, C) array_like, default ``waveform()``
-        Of any scale.
+    template : (K,) or (K, C) array_like, default None
+        Of any scale. None means ``waveform()``.
     noise, spatial
         As in :func:`matched_filter`.
 

@@ -36,8 +36,8 @@ def posterior(
         Or AR coefficients; of unit variance.
     rate : float, or one for each unit
         Spikes a sample.
-    refractory : int, or one for each unit, default K
-        Samples from one spike to the next, at least.
+    refractory : int, or one for each unit, default None
+        Samples from one spike to the next, at least. None means K.
     spatial : (C, C) array_like, default None
         The covariance of the channels' noise; None if they are independent.
 

@@ -122,12 +122,12 @@ def simulate(
         Spikes a sample.
     dprime : float
         The detectability of one spike.
-    template : (K,) or (K, C) array_like, default ``waveform()``
-        The shape of a spike, a column for each of C channels.
+    template : (K,) or (K, C) array_like, default None
+        The shape of a spike, a column for each of C channels. None means ``waveform()``.
     noise : "white" or array_like, default "white"
         Or the coefficients ``[a_1, a_2, ...]`` of x_t = sum_i a_i x_{t-i} + e_t.
-    refractory : int, default K
-        Samples from one onset to the next, at least.
+    refractory : int, default None
+        Samples from one onset to the next, at least. None means K.
     n_series : int, default 1
         How many recordings.
     amplitude_cv : float, default 0
