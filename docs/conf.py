@@ -121,7 +121,8 @@ NUMPYS = set(re.findall(r"^numpy\.(\S+)", (HERE / "_inventories" / "numpy.inv").
 
 ADVANCED = """\
 ```{note}
-This page is advanced. [Start](../start/install.md) and the [lessons](../lecture/index.md) need none of it.
+This page is advanced. [Start](../start/install.md) and the [lessons](../lecture/index.md) need none
+of it.
 ```
 """
 

@@ -146,10 +146,12 @@ HANDLED = {
 } - {"atleast_1d"}
 
 
-@pytest.mark.parametrize(
-    ("name", "f"), [(n, f) for n, f in numpy_functions() if n not in HANDLED], ids=lambda v: str(v)
-)
-def test_every_other_function_of_numpy_raises(name, f):
+OTHERS = {name: f for name, f in numpy_functions() if name not in HANDLED}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_function_of_numpy_raises(name):
+    f = OTHERS[name]
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
     words = r"^numpy\.[\w.]+ has no counterpart in tinynn.*numpy\.asarray\(tensor\)"
     call = f if isinstance(f, np.ufunc) else partial(x.__array_function__, f, (tnn.Tensor,))
