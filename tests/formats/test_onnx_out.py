@@ -101,6 +101,14 @@ def test_features_whose_number_is_not_known_and_empty_batches(tmp_path):
     assert y.shape == (0, 1)
 
 
+def test_values_that_single_precision_cannot_hold_are_refused(tmp_path):
+    model = tnn.Sequential(tnn.Dense(1, 1, dtype="float64"))
+    model[0].kernel.data = [[1e300]]
+    with pytest.raises(ValueError, match=r"layers\.0, a Dense: its kernel has values that float32"):
+        save(tmp_path / "m", model, 1)
+    assert os.listdir(tmp_path) == []
+
+
 def test_upsampling_is_exact_on_long_series(tmp_path):
     x = np.arange(2**20, dtype=np.float32).reshape(1, -1, 1)
     save(tmp_path / "m", tnn.UpSample1d(7), 1)

@@ -140,7 +140,11 @@ class _Graph:
         if tensor is None:
             return []
         path = f"{self.paths[id(layer)]}.{name}".lstrip(".")
-        array = tensor.numpy().astype(np.float32)
+        with np.errstate(over="ignore"):
+            array = tensor.numpy().astype(np.float32)
+        if np.isinf(array).sum() > np.isinf(tensor.data).sum():
+            why = f"its {name} has values that float32 cannot hold"
+            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
         return [self.held(path, array.transpose(axes) if axes else array)]
 
     def turned(self, x: _Value) -> _Value:
