@@ -59,7 +59,7 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "distributed": 430,
     "spikes": 2_000,
     "formats": 1_700,  # four formats, both ways; half of a file is its table and docstrings
-    "": 25_760,
+    "": 25_800,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
