@@ -147,8 +147,11 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_tinynn_has_not_is_refused_by_path(name):
     make, fault = REFUSED[name]
-    with pytest.raises(ValueError, match=rf"from_keras: \w+(\.\w+)*, an? \w+: .*{fault}|{fault}"):
+    with pytest.raises(
+        ValueError, match=rf"from_keras: \w+(\.\w+)*, an? \w+: .*{fault}|{fault}"
+    ) as caught:
         from_keras(make())
+    assert str(caught.value).count("from_keras") == 1
 
 
 def test_subclasses_and_what_is_no_layer_are_refused():
@@ -218,3 +221,42 @@ def test_layers_that_come_twice_are_one_layer():
     assert len(made.weights) == 2
     assert_equal_outputs(model, made, [np.ones((2, 2), np.float32)])
     assert len(from_keras(made).parameters()) == 2
+
+
+def test_layers_that_come_twice_in_branches():
+    x = np.random.default_rng(0).normal(size=(2, 9, 2)).astype(np.float32)
+    for last in (tnn.GlobalMaxPool1d(), tnn.Flatten()):
+        rows = [tnn.Sequential(tnn.Conv1d(2, 3, size, rng=size), last) for size in (3, 5)]
+        model = tnn.Sequential(tnn.Parallel(rows), tnn.Activation("softmax")).eval()
+        assert_equal_outputs(model, to_keras(model), [x])
+
+
+def test_a_model_whose_first_layers_take_any_number_of_channels():
+    x = np.random.default_rng(0).normal(size=(2, 9, 2)).astype(np.float32)
+    pool = tnn.MaxPool1d(1)
+    for model in (
+        tnn.Sequential(tnn.Parallel(tnn.Flatten(), tnn.GlobalMaxPool1d()), tnn.Dense(20, 2)),
+        tnn.Sequential(tnn.Sequential(tnn.Flatten()), tnn.Dense(18, 2)),
+        tnn.Sequential(tnn.Parallel(pool, tnn.Sequential(), pool), tnn.Conv1d(6, 2, 3)),
+    ):
+        made = to_keras(model.eval())
+        assert_equal_outputs(model, made, [x])
+        assert file_of(from_keras(made)) == file_of(model)
+
+
+def test_the_order_of_axes_is_ours_whatever_is_usual():
+    x = np.random.default_rng(0).normal(size=(2, 9, 2)).astype(np.float32)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        for layer in (tnn.Conv1d(2, 3, 3), tnn.MaxPool1d(2), tnn.GlobalAvgPool1d(), tnn.Flatten()):
+            assert_equal_outputs(layer, to_keras(layer), [x])
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="others are right")
+def test_means_that_keras_takes_otherwise_are_refused_both_ways():
+    with pytest.raises(ValueError, match=r"to_keras: the model, a AvgPool1d: .* into the mean"):
+        to_keras(tnn.AvgPool1d(2, padding="same"))
+    with pytest.raises(ValueError, match=r"from_keras: .*a AveragePooling1D: .* into the mean"):
+        from_keras(built(L.AveragePooling1D(2, padding="same")))

@@ -84,6 +84,31 @@ def test_series_shorter_than_the_kernel(padding, length, tmp_path):
             assert_equal_outputs(model, [x], tmp_path / "m")
 
 
+@pytest.mark.parametrize("kind", [tnn.MaxPool1d, tnn.AvgPool1d])
+def test_pools_with_strides_beyond_their_windows(kind, tmp_path):
+    for size, strides in ((2, 3), (2, 7), (3, 5), (4, 5)):
+        series = [np.random.default_rng(n).normal(size=(2, n, 2)) - 9 for n in range(1, 15)]
+        model = tnn.Sequential(kind(size, strides=strides, padding="same"), tnn.Dense(2, 1, rng=0))
+        assert_equal_outputs(model, [x.astype(np.float32) for x in series], tmp_path / "m")
+
+
+def test_features_whose_number_is_not_known_and_empty_batches(tmp_path):
+    model = tnn.Sequential(
+        tnn.UpSample1d(2), tnn.Flatten(), tnn.Residual(tnn.Dense(12, 12, rng=0)), tnn.Dense(12, 1)
+    )
+    assert_equal_outputs(model, [np.ones((2, 3, 2), np.float32)], tmp_path / "m")
+    [y] = session(tmp_path / "m").run(None, {"x": np.ones((0, 3, 2), np.float32)})
+    assert y.shape == (0, 1)
+
+
+def test_values_that_single_precision_cannot_hold_are_refused(tmp_path):
+    model = tnn.Sequential(tnn.Dense(1, 1, dtype="float64"))
+    model[0].kernel.data = [[1e300]]
+    with pytest.raises(ValueError, match=r"layers\.0, a Dense: its kernel has values that float32"):
+        save(tmp_path / "m", model, 1)
+    assert os.listdir(tmp_path) == []
+
+
 def test_upsampling_is_exact_on_long_series(tmp_path):
     x = np.arange(2**20, dtype=np.float32).reshape(1, -1, 1)
     save(tmp_path / "m", tnn.UpSample1d(7), 1)

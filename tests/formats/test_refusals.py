@@ -54,6 +54,12 @@ def reshaped(**tensors):
     return layer
 
 
+def shared():
+    model = tnn.Sequential(tnn.Dense(1, 1), tnn.Dense(1, 1))
+    model[1].kernel = model[0].kernel
+    return model
+
+
 def endless():
     model = tnn.Sequential(tnn.Dense(1, 1))
     model.layers.append(tnn.Residual(model))
@@ -83,6 +89,7 @@ REFUSED = {
         reshaped(bias=tnn.Tensor(np.ones(1))),
         r"bias: \(1,\) is no",
     ),
+    "shared": (shared(), r"layers\.1\.kernel: shared or missing, it is no longer"),
     "endless": (endless(), r"layers\.1, a Residual: it holds itself"),
 }
 

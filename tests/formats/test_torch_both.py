@@ -106,7 +106,12 @@ NATIVE = {  # models as people write them, with the length that they take
     ),
     "paddings": (
         lambda: (
-            [nn.ReflectionPad1d((3, 1)), nn.Conv1d(2, 2, 3), nn.ZeroPad1d(2), nn.Softplus()]
+            [
+                nn.ReflectionPad1d((3, 1)),
+                nn.Conv1d(2, 2, 3, padding="valid"),
+                nn.ZeroPad1d(2),
+                nn.Softplus(),
+            ]
             + [nn.CircularPad1d(1), nn.Conv1d(2, 2, 2, bias=False), nn.ConstantPad1d((0, 3), 0.0)]
             + [nn.ReplicationPad1d((0, 2)), nn.Conv1d(2, 3, 3, dilation=2, stride=2)]
             + [nn.Conv1d(3, 3, 3, padding=1, padding_mode="circular", groups=3)]
@@ -284,3 +289,52 @@ def test_upsampling_repeats_each_step_for_any_size():
     x = np.arange(200.0, dtype=np.float32).reshape(1, -1, 1)
     for size in range(1, 100):  # nn.Upsample(mode="nearest") fails for 41, 47, 55
         np.testing.assert_array_equal(theirs(to_torch(tnn.UpSample1d(size)), x), x.repeat(size, 1))
+
+
+OWN = tnn.formats.torch_out.needed("from_torch", "tinynn.formats.torch_modules")
+FLAT = [nn.Conv1d(2, 2, 3), nn.Flatten()]
+
+
+@pytest.mark.parametrize(
+    ("rest", "fault"),
+    [
+        ([*FLAT, OWN.Residual(nn.Linear(14, 14))], "2, a Residual: it stands between a Flatten"),
+        ([*FLAT, OWN.Parallel([nn.Linear(14, 2)] * 2)], "2, a Parallel: it stands between"),
+        ([OWN.Residual(nn.AdaptiveAvgPool1d(1))], "a Residual: its body does not keep the shape"),
+        ([FLAT[0], OWN.Residual(nn.Conv1d(2, 1, 1))], "a Residual: its body does not keep"),
+    ],
+)
+def test_what_would_give_other_numbers_is_refused(rest, fault):
+    with pytest.raises(ValueError, match=rf"from_torch: \d, {fault}|from_torch: {fault}"):
+        from_torch(nn.Sequential(*rest, nn.Flatten(), nn.Linear(14, 1)))
+
+
+def test_shared_weights_stay_shared_or_are_refused():
+    linear = nn.Linear(3, 3)
+    model = from_torch(nn.Sequential(linear, nn.Sequential(nn.ReLU(), linear)))
+    assert model[0] is model[1][1]
+    tied = nn.Linear(3, 3)
+    tied.weight = linear.weight
+    with pytest.raises(ValueError, match="1, a Linear: its weight is that of 0, a Linear"):
+        from_torch(nn.Sequential(linear, tied))
+    shared = nn.Linear(14, 14)  # its rows are in another order the first time
+    with pytest.raises(ValueError, match="3, a Linear: it comes again where its input is laid"):
+        from_torch(nn.Sequential(*FLAT, shared, shared))
+    dense = tnn.Dense(3, 3)
+    both = tnn.Sequential(tnn.Conv1d(2, 3, 3), dense, tnn.GlobalMaxPool1d(), dense)
+    with pytest.raises(ValueError, match=r"to_torch: layers\.1, a Dense: PyTorch has no layer for"):
+        to_torch(both)
+
+
+def test_a_forward_of_its_own_and_missing_values_are_refused():
+    for make in (lambda: nn.Linear(2, 1), lambda: to_torch(tnn.Dense(2, 1))):
+        module = make()
+        module.forward = lambda x: x
+        with pytest.raises(ValueError, match="a Linear: it has hooks or a forward of its own"):
+            from_torch(module)
+    with pytest.raises(ValueError, match="a Linear: its weight has no values"):
+        from_torch(nn.Linear(2, 1, device="meta"))
+    hooked = to_torch(tnn.Dense(2, 1))
+    hooked.register_forward_pre_hook(lambda *args: None)
+    with pytest.raises(ValueError, match="a Linear: it has hooks"):
+        from_torch(hooked)

@@ -52,9 +52,10 @@ def checked_model(owner: str, model: Any) -> dict[int, str]:
     described = {} if faults else config.describe(model)
     if not (faults := faults or described.get("unknown", [])):
         made = _shapes(config.build(described, {}, np.random.default_rng(0), 2**62))
-        for path, shape in _shapes(model).items():
-            if made.get(path) != shape:
-                faults.append(f"{path}: {shape} is no longer what its layer was made for")
+        ours = _shapes(model)
+        for path in [path for path in made | ours if made.get(path) != ours.get(path)]:
+            got = ours.get(path, "shared or missing, it")
+            faults.append(f"{path}: {got} is no longer what its layer was made for")
     if faults:
         lines = "\n  ".join(faults)
         raise ValueError(f"{owner}: this model cannot be carried over:\n  {lines}")

@@ -53,6 +53,7 @@ ACTIVATIONS = {  # layers of Keras that are activations, with the options that t
     "Softmax": ("softmax", {}),
     "Identity": ("linear", {}),
 }
+MISCOUNTS = "on PyTorch, Keras 3.15 takes steps of padding into the mean"
 WIDTHS = ("in_channels", "in_features", "channels", "features")  # what the last axis must have
 LAST = layers.Flatten, pooling.GlobalMaxPool1d, pooling.GlobalAvgPool1d  # that leave no series
 FREE = {"name", "trainable", "dtype", "seed"}  # settings that change no result
@@ -131,7 +132,7 @@ def from_keras(model: Any) -> Layer:
     if not isinstance(model, keras.Layer):
         raise TypeError(f"from_keras: model must be a Keras model, got {check.shown(model)}.")
     known = _as_it_was(model)
-    return _read(keras, model, model.name) if known is None else known  # an empty one is false
+    return _Reader(keras).layer(model, model.name) if known is None else known  # may be empty
 
 
 def _as_it_was(whole: Any) -> Layer | None:
@@ -199,8 +200,10 @@ class _Maker:
         if type(layer) is layers.Sequential:
             return [item for part in layer.layers for item in self.items(part)]
         demand_series("to_keras", self.paths[id(layer)], layer, self.series)
+        before = self.series
         if id(layer) not in self.made:
             self.made[id(layer)] = MAKERS.get(type(layer), _Maker.plain)(self, layer)
+        self.series = before and not any(type(part) in LAST for part in layer._layers())
         return self.made[id(layer)]
 
     def refuse(self, layer: Layer, why: str) -> ValueError:
@@ -212,7 +215,10 @@ class _Maker:
         given = {key: getattr(layer, key) for key in arguments.split()} | other
         if "activation" in given:
             given["activation"] = layer.activation_name
-        made = getattr(self.keras.layers, name)(**given, dtype=self.dtype)
+        kind = getattr(self.keras.layers, name)
+        if "data_format" in inspect.signature(kind).parameters:  # which a setting may change
+            given["data_format"] = "channels_last"
+        made = kind(**given, dtype=self.dtype)
         tensors = [t for key in weights if (t := getattr(layer, key)) is not None]
         if tensors:
             rank = 3 if self.series or "kernel_size" in given else 2
@@ -224,7 +230,6 @@ class _Maker:
             if not tensor.requires_grad:
                 variable.trainable = False
             self.links.append((tensor, variable))
-        self.series = self.series and type(layer) not in LAST
         return [made]
 
     def conv(self, layer: Any) -> list[Any]:
@@ -269,10 +274,8 @@ class _Maker:
         return [*made, self.keras.layers.Cropping1D(layer.padding, dtype=self.dtype)]
 
     def average(self, layer: Any) -> list[Any]:
-        left, right = fixed_pair(layer.padding, layer.pool_size, layer.strides) or (0, 1)
-        if left != right and self.keras.backend.backend() == "torch":
-            why = "on PyTorch, Keras 3.15 takes steps of padding into the mean"
-            raise self.refuse(layer, why)
+        if _miscounts(self.keras, layer):
+            raise self.refuse(layer, MISCOUNTS)
         return self.plain(layer)
 
     def residual(self, layer: Any) -> list[Any]:
@@ -301,50 +304,70 @@ MAKERS: dict[type, Callable[[_Maker, Any], list[Any]]] = {
 }
 
 
-def _width(layer: Any) -> int | None:
-    """Return how many channels or features a layer takes, or None if it takes any."""
-    for part in (layer, *getattr(layer, "layers", ()), *vars(layer).values()):
-        if type(part) in (layers.Flatten,):
+def _width(model: Layer) -> int | None:
+    """Return how many channels or features a model takes, or None if that is not known."""
+    for _, part in model.named_layers():
+        for name in WIDTHS:
+            if hasattr(part, name):
+                return int(getattr(part, name))
+        if type(part) is branches.Parallel:
+            return next(filter(None, map(_width, part.layers)), None)
+        if type(part) is layers.Flatten:  # what follows takes another number
             return None
-        found = [getattr(part, name) for name in WIDTHS if hasattr(part, name)]
-        inner = None if part is layer or not isinstance(part, Layer) else _width(part)
-        if found or inner:
-            return found[0] if found else inner
     return None
+
+
+def _miscounts(keras: Any, layer: pooling.AvgPool1d) -> bool:
+    """Tell whether Keras takes the mean of a window with steps of padding."""
+    left, right = fixed_pair(layer.padding, layer.pool_size, layer.strides) or (0, 1)
+    return left != right and keras.backend.backend() == "torch"
 
 
 # ---------------------------------------------------------------- back
 
 
-def _read(keras: Any, layer: Any, path: str) -> Layer:
-    """Return a Keras layer or model as a layer."""
-    name = type(layer).__name__
-    if name in ("Sequential", "Functional") and isinstance(layer, keras.Model):
-        inner = [
-            part for part in _chain(layer, path) if not isinstance(part, keras.layers.InputLayer)
-        ]
-        return layers.Sequential([_read(keras, part, f"{path}.{part.name}") for part in inner])
-    if getattr(keras.layers, name, None) is not type(layer) or name not in {*OWN, *ACTIVATIONS}:
-        raise refuse("from_keras", path, layer, "tinynn has no such layer")
-    known, options = ACTIVATIONS.get(name, ("", {}))
-    if known:
-        _demand(layer, path, options)
-        return layers.Activation(known)
-    kind, arguments, weights = OWN[name]
-    config = layer.get_config()
-    given = {key: _single(config[key]) for key in arguments}
-    activation = given.get("activation", "linear")
-    if not isinstance(activation, str) or activation not in activations.TABLE:
-        what = check.shown(activation)
-        raise refuse("from_keras", path, layer, f"tinynn has no activation {what}")
-    _demand(layer, path, given)
-    try:
+class _Reader:
+    """Reads Keras layers; ``made``: which is which, so that one that comes again stays one."""
+
+    def __init__(self, keras: Any) -> None:
+        self.keras, self.made = keras, dict[int, Layer]()
+
+    def layer(self, layer: Any, path: str) -> Layer:
+        """Return a Keras layer or model as a layer."""
+        if id(layer) not in self.made:
+            try:
+                self.made[id(layer)] = self.new(layer, path)
+            except ValueError as error:
+                if str(error).startswith("from_keras: "):
+                    raise
+                raise refuse("from_keras", path, layer, str(error).rstrip(".")) from error
+        return self.made[id(layer)]
+
+    def new(self, layer: Any, path: str) -> Layer:
+        keras, name = self.keras, type(layer).__name__
+        if name in ("Sequential", "Functional") and isinstance(layer, keras.Model):
+            inner = [part for part in _chain(layer, path) if type(part).__name__ != "InputLayer"]
+            return layers.Sequential([self.layer(part, f"{path}.{part.name}") for part in inner])
+        if getattr(keras.layers, name, None) is not type(layer) or name not in {*OWN, *ACTIVATIONS}:
+            raise refuse("from_keras", path, layer, "tinynn has no such layer")
+        known, options = ACTIVATIONS.get(name, ("", {}))
+        if known:
+            _demand(layer, path, options)
+            return layers.Activation(known)
+        kind, arguments, weights = OWN[name]
+        config = layer.get_config()
+        given = {key: _single(config[key]) for key in arguments}
+        activation = given.get("activation", "linear")
+        if not isinstance(activation, str) or activation not in activations.TABLE:
+            what = check.shown(activation)
+            raise refuse("from_keras", path, layer, f"tinynn has no activation {what}")
+        _demand(layer, path, given)
         made = kind(**given, **(_sizes(layer, path, kind) if weights else {}))
-    except ValueError as error:
-        raise refuse("from_keras", path, layer, str(error).rstrip(".")) from error
-    for key, variable in zip(weights, layer.weights, strict=False):  # a bias is last, or not there
-        _take(getattr(made, key), variable)
-    return made
+        if isinstance(made, pooling.AvgPool1d) and _miscounts(keras, made):
+            raise refuse("from_keras", path, layer, MISCOUNTS)
+        for key, variable in zip(weights, layer.weights, strict=False):  # a bias comes last, if any
+            _take(getattr(made, key), variable)
+        return made
 
 
 def _chain(model: Any, path: str) -> list[Any]:

@@ -140,7 +140,11 @@ class _Graph:
         if tensor is None:
             return []
         path = f"{self.paths[id(layer)]}.{name}".lstrip(".")
-        array = tensor.numpy().astype(np.float32)
+        with np.errstate(over="ignore"):
+            array = tensor.numpy().astype(np.float32)
+        if np.isinf(array).sum() > np.isinf(tensor.data).sum():
+            why = f"its {name} has values that float32 cannot hold"
+            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
         return [self.held(path, array.transpose(axes) if axes else array)]
 
     def turned(self, x: _Value) -> _Value:
@@ -162,12 +166,12 @@ class _Graph:
             why = f"it takes {channels} channels, but what comes before it has {x.channels}"
             raise refuse("save_onnx", self.paths[id(layer)], layer, why)
 
-    def padded(self, x: str, pair: tuple[int, int] | str, mode: str = "zeros") -> str:
+    def padded(self, x: str, pair: tuple[int, int] | str, mode: str = "zeros", *fill: str) -> str:
         """Return a series, channels first, with steps at both ends; ``pair`` may be computed."""
         if pair == (0, 0):
             return x
         pads = pair if isinstance(pair, str) else self.constant(0, 0, pair[0], 0, 0, pair[1])
-        return self.node("Pad", x, pads, mode=MODES[mode])
+        return self.node("Pad", x, pads, *fill, mode=MODES[mode])
 
     def same_pair(self, x: str, extent: int, strides: int, lower: bool) -> str:
         """Return the steps of padding at both ends as a vector that depends on the length."""
@@ -206,7 +210,8 @@ class _Graph:
 
     def residual(self, layer: Any, x: _Value) -> _Value:
         y = self.layer(layer.body, x)
-        if y.rank != x.rank or y.channels != x.channels:
+        known = None not in (x.channels, y.channels)
+        if y.rank != x.rank or (known and y.channels != x.channels):
             why = f"its body leaves {y.channels} channels of {x.channels}"
             raise refuse("save_onnx", self.paths[id(layer)], layer, why)
         x = x if x.axis == y.axis else self.turned(x)
@@ -256,12 +261,21 @@ class _Graph:
         return self.activated(layer.activation_name, _Value(y, 3, 1, layer.filters))
 
     def pool(self, layer: Any, x: _Value) -> _Value:
-        pair = fixed_pair(layer.padding, layer.pool_size, layer.strides)
-        given: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if pair is None else {"pads": pair}
+        size, strides, y = layer.pool_size, layer.strides, self.first(x).name
         kind = "MaxPool" if type(layer) is pooling.MaxPool1d else "AveragePool"
-        given |= {"kernel_shape": [layer.pool_size], "strides": [layer.strides]}
-        y = self.node(kind, self.first(x).name, **given)
-        return _Value(y, 3, 1, x.channels)
+        given: dict[str, Any] = {"kernel_shape": [size], "strides": [strides]}
+        pair = fixed_pair(layer.padding, size, strides)
+        if pair is not None or strides <= size:
+            given |= {"auto_pad": "SAME_UPPER"} if pair is None else {"pads": pair}
+            return _Value(self.node(kind, y, **given), 3, 1, x.channels)
+        pads = self.same_pair(y, size, strides, False)  # onnxruntime pads by less than nothing
+        lowest = [self.held("lowest", np.array(-np.inf, np.float32))] * (kind == "MaxPool")
+        pooled = self.node(kind, self.padded(y, pads, "zeros", *lowest), **given)
+        if not lowest:  # the mean is one of real samples
+            one = self.onnx.numpy_helper.from_array(np.ones(1, np.float32))
+            ones = self.node("ConstantOfShape", self.node("Shape", y), value=one)
+            pooled = self.node("Div", pooled, self.node(kind, self.padded(ones, pads), **given))
+        return _Value(pooled, 3, 1, x.channels)
 
     def global_pool(self, layer: Any, x: _Value) -> _Value:
         kind = "ReduceMax" if type(layer) is pooling.GlobalMaxPool1d else "ReduceMean"
@@ -283,9 +297,12 @@ class _Graph:
         return _Value(y, x.rank, x.rank - 1, x.channels)
 
     def upsample(self, layer: Any, x: _Value) -> _Value:
-        y = self.node("Unsqueeze", self.first(x).name, self.constant(3))
-        y = self.node("Tile", y, self.constant(1, 1, 1, layer.size))
-        return _Value(self.node("Reshape", y, self.constant(0, 0, -1)), 3, 1, x.channels)
+        y = self.first(x).name
+        shape = self.node("Mul", self.node("Shape", y), self.constant(1, 1, layer.size))
+        y = self.node(
+            "Tile", self.node("Unsqueeze", y, self.constant(3)), self.constant(1, 1, 1, layer.size)
+        )
+        return _Value(self.node("Reshape", y, shape, allowzero=1), 3, 1, x.channels)
 
     def zero_pad(self, layer: Any, x: _Value) -> _Value:
         return _Value(self.padded(self.first(x).name, layer.padding), 3, 1, x.channels)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import checked_model, needed, noted, refuse
+from tinynn.formats.common import checked_model, needed, noted, refuse, title
 from tinynn.formats.torch_out import ACTIVATIONS, PADS, Maker
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
@@ -48,11 +48,25 @@ def from_torch(module: Any) -> Layer:
     torch = needed("from_torch", "torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got {module!r:.80}.")
-    for path, part in module.named_modules():
-        if part._forward_hooks or part._forward_pre_hooks:
-            raise refuse("from_torch", path, part, "it has hooks, which cannot be carried over")
+    _demand_plain(module)
     known = _as_it_was(module)
     return _Reader(torch, module).whole if known is None else known  # an empty one is false
+
+
+def _demand_plain(module: Any) -> None:
+    """Refuse modules that do more than their class says, or share a weight with another one."""
+    seen: dict[int, str] = {}
+    for path, part in module.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
+            why = "it has hooks or a forward of its own, which cannot be carried over"
+            raise refuse("from_torch", path, part, why)
+        for name, value in part.named_parameters(recurse=False):
+            if value.is_meta:
+                raise refuse("from_torch", path, part, f"its {name} has no values")
+            if id(value) in seen:
+                why = f"its {name} is that of {seen[id(value)]}. Use one module in both places"
+                raise refuse("from_torch", path, part, why)
+            seen[id(value)] = title(path, part)
 
 
 def _as_it_was(module: Any) -> Layer | None:
@@ -100,7 +114,7 @@ class _Reader:
         self.channels: int | None = None
         self.flat = 0
         self.pad: tuple[str, tuple[int, int]] | None = None
-        self.made: dict[Any, list[Layer]] = {}
+        self.made: dict[int, tuple[Any, list[Layer]]] = {}
         found = self.layers(module, "")
         self.finish("", module)
         self.whole = found[0] if len(found) == 1 else layers.Sequential(found)
@@ -123,15 +137,20 @@ class _Reader:
         if self.pad and type(module) not in (self.nn.Conv1d, self.nn.Sequential):
             why = f"{self.pad[0]} padding is not followed by a Conv1d"
             raise self.refuse(path, module, why)
-        key = id(module), self.layout, self.flat, self.pad
+        here = self.layout, self.flat, self.pad
         try:
-            found = self.made.setdefault(key, reader(module, path))  # the same if it comes again
+            found = reader(module, path)
         except ValueError as error:
             if str(error).startswith("from_torch"):
                 raise
             raise self.refuse(path, module, f"{error}".rstrip(".")) from error
         for layer in found:
             layer.training = module.training
+        before, found = self.made.setdefault(
+            id(module), (here, found)
+        )  # the same if it comes again
+        if before != here and any(True for _ in module.parameters()):
+            raise self.refuse(path, module, "it comes again where its input is laid out otherwise")
         return found
 
     def only(self, module: Any, path: str, **wanted: Any) -> None:
@@ -180,8 +199,10 @@ class _Reader:
 
     def residual(self, module: Any, path: str) -> list[Layer]:
         self.demand_whole(module, path)
+        layout, channels = self.layout, self.channels
         body = self.one(module.body, f"{path}.body".lstrip("."))
-        self.finish(path, module)
+        if self.pad or self.layout != layout or (channels and self.channels != channels):
+            raise self.refuse(path, module, "its body does not keep the shape of its input")
         return [branches.Residual(body)]
 
     def parallel(self, module: Any, path: str) -> list[Layer]:
@@ -312,6 +333,7 @@ class _Reader:
             if self.channels is None:
                 raise self.refuse(path, module, "how many channels it flattens is not known")
             self.flat = self.channels
+        self.channels = None
         return [layers.Flatten()]
 
     def transpose(self, module: Any, path: str) -> list[Layer]:

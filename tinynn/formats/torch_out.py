@@ -15,6 +15,7 @@ from tinynn.formats.common import (
     needed,
     note,
     one_dtype,
+    refuse,
     takes_series,
 )
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
@@ -126,6 +127,9 @@ class Maker:
 
     def link(self, module: Any, layer: Any, *axes: int) -> Any:
         """Note that a module's weight and bias are the kernel, its axes in order, and the bias."""
+        if any(tensor is layer.kernel for tensor, *_ in self.links):
+            why = "PyTorch has no layer for both series and (batch, features)"
+            raise refuse("to_torch", self.paths[id(layer)], layer, why)
         self.links.append((layer.kernel, module, "weight", axes))
         if layer.bias is not None:
             self.links.append((layer.bias, module, "bias", (0,)))
