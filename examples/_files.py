@@ -53,6 +53,8 @@ def read_recording(
         made = _read_wfdb(path, column, annotator, labelled=events is None)
     if annotator is not None and kind in (".npy", ".npz", ".csv", ".edf", ".bdf"):
         raise ValueError(f"--annotator is for WFDB records; {path} has none.")
+    if annotator is not None and events is not None:
+        raise ValueError("--annotator and --events both name the beats; leave one of them out.")
     if rate is not None and rate != made.rate:
         raise ValueError(f"{path} has {made.rate:g} Hz, not --rate {rate:g}; leave --rate out.")
     _check_samples(made)

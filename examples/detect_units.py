@@ -27,8 +27,11 @@ and amplitude (the largest deviation within 0.2 ms, there, in the file's units).
 
 import argparse
 import tempfile
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _shared import (
@@ -69,7 +72,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--missing", type=float, metavar="VALUE", help="that stands for a missing sample")
     add("--times", metavar="FILE", help="its labelled spikes in seconds, .csv")
     add("--labelled", type=float, metavar="SECONDS", help="how much of it, from its start, is for "
-        "learning (default: up to the last of --times; else a minute)")  # fmt: skip
+        "learning, in memory (default: up to the last of --times; else a minute)")  # fmt: skip
     add("--shapes", type=int, default=3, metavar="K", help="shapes to tell apart (default: 3)")
     add("--found", metavar="FILE", help="write the events as a table, .csv")
     add("--epochs", type=int, default=30, help="passes over the training part (default: 30)")
@@ -86,11 +89,28 @@ class Source:
     units: np.ndarray | None = None
     labelled: int = 0  # samples from the start that are for learning
     filters: tuple | None = None  # of a simulation, the best: kernel (taps, channels, n), bias
+    missing: float | None = None  # what stands for a missing sample, beside nan
 
     @property
     def simulated(self) -> bool:
         """Whether everything is known."""
         return self.filters is not None
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """The median of each channel in the labelled part, without what is missing."""
+        x = self.x[: self.labelled]
+        x = x[:: max(1, len(x) // 100_000)].astype(np.float64)
+        x[x == self.missing] = np.nan
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a channel of nothing is told by front
+            return np.nan_to_num(np.nanmedian(x, axis=0))
+
+    def at(self, place: Any) -> np.ndarray:
+        """Return samples as a model gets them, float32: centred, and 0 where they are missing."""
+        x = self.x[place]
+        gone = np.isnan(x) | (x == self.missing)
+        return np.where(gone, 0, x - self.centre).astype(np.float32)
 
     def samples(self, seconds: float) -> int:
         """Return how many samples so many seconds are."""
@@ -157,7 +177,7 @@ def own(options: argparse.Namespace) -> Source:
             f"{dtype}, {each} bytes. Is --channels or --dtype wrong, or was the file cut short?"
         )
     x = np.memmap(path, dtype, "r", shape=(size // each, options.channels))
-    source = Source(x, options.rate)
+    source = Source(x, options.rate, missing=options.missing)
     if len(x) < source.samples(1):
         raise ValueError(f"{path} holds {len(x) / options.rate:.2f} s; at least 1 s is needed.")
     if options.times is not None:
@@ -209,9 +229,8 @@ def front(source: Source) -> tnn.Conv1d:
     kernel[taps // 2] += 1
     layer.kernel.data = kernel
     layer.kernel.requires_grad = False
-    stretch = source.x[: min(source.labelled, source.samples(20))].astype(np.float32)
-    centre = np.nanmedian(stretch, axis=0)
-    noise = spikes.robust_scale(tnn.predict(layer, np.nan_to_num(stretch - centre)))[1]
+    stretch = source.at(slice(0, min(source.labelled, source.samples(20))))
+    noise = spikes.robust_scale(tnn.predict(layer, stretch))[1]
     if (noise == 0).any():
         raise ValueError(
             f"channel {int(np.argmin(noise))} never changes. Is --channels or --dtype wrong? "
@@ -221,7 +240,7 @@ def front(source: Source) -> tnn.Conv1d:
     return layer
 
 
-def trained(source: Source, layer, scale, times, options, rng):
+def trained(source: Source, layer, times, options, rng):
     """Return a detector that has learned from the first part."""
     channels, train = source.x.shape[1], slice(0, source.labelled * 5 // 7)
     model = tnn.Sequential(
@@ -233,12 +252,11 @@ def trained(source: Source, layer, scale, times, options, rng):
     )
     model[-1].bias.data[:] = np.log(max(len(times), 1) / train.stop)
     batches = spikes.Windows(
-        source.x[train],
+        source.at(train),
         times[times < train.stop],
         length=min(source.samples(WINDOW), train.stop),
         share=0.5,
         labels=(0.3, 0.8, 1.0, 0.8, 0.3),
-        scale=scale,
         rng=rng,
     )
     epochs = min(options.epochs, 20) if options.quick else options.epochs
@@ -250,14 +268,9 @@ def trained(source: Source, layer, scale, times, options, rng):
     return model
 
 
-def filtered(source: Source, model, scale, part: slice) -> np.ndarray:
+def filtered(source: Source, model, part: slice) -> np.ndarray:
     """Return what a model makes of a part of the file; what is missing is 0."""
-    return tnn.predict(model, centred(source.x[part], scale))
-
-
-def centred(samples: np.ndarray, scale) -> np.ndarray:
-    """Return samples as a model gets them."""
-    return np.nan_to_num(samples.astype(np.float32) - scale[0].astype(np.float32))
+    return tnn.predict(model, source.at(part))
 
 
 def noise_of(layer) -> np.ndarray:
@@ -269,16 +282,14 @@ def noise_of(layer) -> np.ndarray:
 # ---------------------------------------------------------------- shapes
 
 
-def snippets(source: Source, layer, scale, times: np.ndarray) -> np.ndarray:
+def snippets(source: Source, layer, times: np.ndarray) -> np.ndarray:
     """Return what the fixed layer makes of the samples around events: (events, taps, channels)."""
     half, margin = source.samples(SHAPE) // 2, layer.kernel_size // 2
     around = np.arange(-half - margin, half + margin + 1)
     parts = [np.zeros((0, 2 * half + 1, source.x.shape[1]), np.float32)]
     for i in range(0, len(times), 1000):
         at = np.clip(times[i : i + 1000, None] + around, 0, len(source.x) - 1)
-        parts.append(
-            tnn.predict(layer, centred(source.x[at], scale))[:, margin : margin + 2 * half + 1]
-        )
+        parts.append(tnn.predict(layer, source.at(at))[:, margin : margin + 2 * half + 1])
     return np.concatenate(parts)
 
 
@@ -349,10 +360,9 @@ def run(options: argparse.Namespace) -> None:
 def work(source: Source, options: argparse.Namespace, rng: np.random.Generator) -> None:
     """Do it on a file that is mapped."""
     layer = front(source)
-    scale = spikes.robust_scale(source.x[: source.labelled])[0], np.ones(source.x.shape[1])
     times, units = source.times, source.units
     if times is None:
-        lowest = filtered(source, layer, scale, slice(0, source.labelled)).min(axis=1)
+        lowest = filtered(source, layer, slice(0, source.labelled)).min(axis=1)
         times = spikes.find_events(-lowest, CROSSING, exclusion=source.samples(EXCLUSION))
         print(
             f"labels: {len(times)} crossings of {CROSSING:g} times the noise in the first "
@@ -366,35 +376,35 @@ def work(source: Source, options: argparse.Namespace, rng: np.random.Generator) 
             f"{len(tune)} in the first {source.labelled / source.rate:.0f} s. Give more of it "
             "with --labelled, or --times."
         )
-    model = trained(source, layer, scale, times[inside], options, rng)
-    threshold = chosen(source, model, scale, tune)
+    model = trained(source, layer, times[inside], options, rng)
+    threshold = chosen(source, model, tune)
     found = spikes.detect(
         model,
         source.x,
         threshold,
         exclusion=source.samples(EXCLUSION),
         rate=source.rate,
-        scale=scale,
+        scale=(source.centre, np.ones_like(source.centre)),
         missing=options.missing,
         progress=True,
     )
     known = None if units is None else units[inside][: len(train)]
-    shapes = shapes_of(snippets(source, layer, scale, train), known, options.shapes, rng)
-    about = described(snippets(source, layer, scale, found.times), shapes, noise_of(layer))
+    shapes = shapes_of(snippets(source, layer, train), known, options.shapes, rng)
+    about = described(snippets(source, layer, found.times), shapes, noise_of(layer))
     report(source, found, about, known, len(shapes))
     if source.simulated:
-        compare(source, layer, scale, found, about["shape"], tune)
+        compare(source, layer, found, about["shape"], tune)
     if options.found:
         write(options.found, found, about)
     if options.plot:
-        save(picture(source, layer, scale, model, threshold, found, shapes), options.plot)
+        save(picture(source, layer, model, threshold, found, shapes), options.plot)
 
 
-def chosen(source: Source, model, scale, tune: np.ndarray) -> float:
+def chosen(source: Source, model, tune: np.ndarray) -> float:
     """Return the threshold that finds the labelled spikes of the second part best."""
     part = slice(source.labelled * 5 // 7, source.labelled)
     return spikes.best_threshold(
-        filtered(source, model, scale, part),
+        filtered(source, model, part),
         tune - part.start,
         tolerance=source.samples(TOLERANCE),
         exclusion=source.samples(EXCLUSION),
@@ -424,7 +434,7 @@ def report(source: Source, found, about, known, k: int) -> None:
         )
 
 
-def compare(source: Source, layer, scale, found, shape, tune) -> None:
+def compare(source: Source, layer, found, shape, tune) -> None:
     """Print how well the events of the last part, which nothing has seen, agree with the truth."""
     begin, tolerance = source.labelled, source.samples(TOLERANCE)
     true, units = source.times[source.times >= begin], source.units[source.times >= begin]
@@ -440,9 +450,9 @@ def compare(source: Source, layer, scale, found, shape, tune) -> None:
     ):
         part = slice(begin * 5 // 7, begin)
         height, _ = spikes.best_threshold(
-            score(filtered(source, layer, scale, part)), tune - part.start, **how
+            score(filtered(source, layer, part)), tune - part.start, **how
         )
-        z = score(filtered(source, layer, scale, slice(begin, None)))
+        z = score(filtered(source, layer, slice(begin, None)))
         at = begin + spikes.find_events(z, height, exclusion=how["exclusion"])
         simple[name] = spikes.match(true, at, tolerance)
     matched = spikes.match(true, found.times[ours], tolerance)
@@ -472,7 +482,7 @@ def write(path: str, found, about: dict[str, np.ndarray]) -> None:
     print(f"events: {path}")
 
 
-def picture(source: Source, layer, scale, model, threshold, found, shapes):
+def picture(source: Source, layer, model, threshold, found, shapes):
     """Return the picture of 100 ms with many events, of the shapes and the kernels."""
     size = source.samples(0.1)
     first = source.labelled if source.simulated else 0
@@ -486,10 +496,10 @@ def picture(source: Source, layer, scale, model, threshold, found, shapes):
         return times[(times >= part.start) & (times < part.stop)] - part.start
 
     recording = {
-        "recording": filtered(source, layer, scale, part)[None],
+        "recording": filtered(source, layer, part)[None],
         "found": inside(found.times),
         "labels": inside(source.times) if source.simulated else None,
-        "score": filtered(source, model, scale, part),
+        "score": filtered(source, model, part),
         "threshold": threshold,
         "rate": source.rate,
         "tolerance": source.samples(TOLERANCE),

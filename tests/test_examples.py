@@ -321,6 +321,8 @@ def malformed(records, folder):
     yield ("--recording", folder / "lone.dat"), "lone.hea is missing"
     yield (*good, "--column", "V9"), "has no channel 'V9'; it has MLII, V5."
     yield (*good, "--annotator", "qrs"), "has no annotations"
+    both = ("--annotator", "atr", "--events", "a.csv")
+    yield (*good, *both), "--annotator and --events both name the beats"
     yield (*good, "--rate", 250), "has 360 Hz, not --rate 250; leave --rate out"
     yield (*good, "--tolerance", 2), "--tolerance must lie between 0 and 1 s"
     yield (*good, "--events", "a.csv", "b.csv"), "a file for each recording: 1, got 2"
@@ -421,6 +423,22 @@ def test_a_raw_file_of_ones_own_becomes_a_table(raw, tmp_path, times):
     assert spikes.match(seconds, found[:, 0], 0.0005).f1 > 0.9
     assert ("nobody has checked them" in text) == (not times)
     assert ("by k-means" in text) == (times != ("named.csv",))
+
+
+def test_what_is_missing_in_a_raw_file_is_no_event(raw, tmp_path):
+    folder, seconds = raw
+    x = np.fromfile(folder / "x.raw", np.int16).reshape(-1, 2)
+    for first in (20_000, 200_000):
+        x[first : first + 10_000 : 3] = -32768
+    x.tofile(tmp_path / "gaps.raw")
+    out = tmp_path / "found.csv"
+    text = run("detect_units.py", "--quick", "--recording", tmp_path / "gaps.raw", *RAW,
+               "--labelled", 15, "--missing", -32768, "--found", out)  # fmt: skip
+    assert re.search(r"^\d+ events in 30 s on 2 channels, \d+ gaps", text, re.MULTILINE)
+    found = np.loadtxt(out, delimiter=",", skiprows=1)
+    kept = seconds[((seconds < 2) | (seconds > 3)) & ((seconds < 20) | (seconds > 21))]
+    assert spikes.match(kept, found[:, 0], 0.0005).f1 > 0.9
+    assert np.abs(found[:, 5]).max() < 2000
 
 
 def test_raw_files_that_do_not_fit_are_one_line(raw, tmp_path, monkeypatch, capfd):

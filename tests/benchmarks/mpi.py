@@ -19,14 +19,14 @@ import tinynn as tnn
 
 MODELS = {  # filters and kernel size of the layers, all "same"; steps of a series
     "1-16-1": (((16, 25), (1, 9)), 500),
-    "1-32-32-1": (((32, 25), (32, 9), (1, 9)), 1000),
-    "1-64-64-64-1": (((64, 25), (64, 9), (64, 9), (1, 9)), 1000),
+    "1-32-32-1": (((32, 25), (32, 9), (1, 9)), 250),
+    "1-64-64-64-1": (((64, 25), (64, 9), (64, 9), (1, 9)), 100),
 }
 BATCHES = 4, 16, 64
 SIZES = 2**10, 2**14, 2**18, 2**22  # numbers in an all-reduce, single precision
 NETWORKS = {"10 Gbit Ethernet": (30e-6, 1.1e9), "InfiniBand, 200 Gbit": (2e-6, 20e9)}
 RANKS = 2, 8, 64
-CALL = 30e-6  # of an all-reduce: gradients copied into its buffer and back, in Python
+CALL, COPY = 30e-6, 1e-9  # seconds of a sum in Python, and for each number of its buffer
 
 
 def model_of(name, normalised):
@@ -114,14 +114,14 @@ def size_for(sample, parameters, latency, bandwidth, ranks, efficiency):
     """Return the batch at which so many machines reach an efficiency, by the model."""
     hops = 2 * math.log2(ranks) * latency
     moved = 2 * (ranks - 1) / ranks * 4 * parameters / bandwidth
-    each = (CALL + hops + moved) / sample * efficiency / (1 - efficiency)
+    each = (CALL + COPY * parameters + hops + moved) / sample * efficiency / (1 - efficiency)
     return ranks * max(1, math.ceil(each))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--worker", action="store_true")
     options = parser.parse_args()
     if options.worker:
@@ -149,7 +149,7 @@ def main():
     print("".join(f" {n} ranks |" for n in RANKS) + "\n|---|--:|--:|---|" + "--:|" * len(RANKS))
     for name in MODELS:
         count = sum(p.size for p in model_of(name, False).parameters())
-        sample = first[f"{name} {BATCHES[-1]} False"] / BATCHES[-1]
+        sample = min(first[f"{name} {size} False"] / size for size in BATCHES)
         for network, (latency, bandwidth) in NETWORKS.items():
             sizes = [size_for(sample, count, latency, bandwidth, ranks, 0.9) for ranks in RANKS]
             row = "".join(f" {size} |" for size in sizes)

@@ -26,6 +26,8 @@ def command(ranks, script, *arguments):
 def environment():
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     given = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OPENBLAS_NUM_THREADS": "1"}
+    given["OMPI_MCA_rmaps_base_oversubscribe"] = "1"  # Open MPI: more ranks than cores
+    given["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"  # from its version 5 on
     return {**os.environ, **given}
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,19 @@ def cases():
 @pytest.fixture(scope="module")
 def job():
     """Return what one job of four ranks says of all cases, and all else that it has written."""
-    _, out, err = jobs.run(4, SCRIPT)
+    _, out, err = jobs.run(4, SCRIPT, timeout=300)
     lines = [line for line in out.splitlines() if line.startswith("{")]
     told = {(line["case"], line["ranks"]): line["fault"] for line in map(json.loads, lines)}
     return told, f"{out[-2000:]}\n{err[-2000:]}"
+
+
+def test_the_example_comes_to_the_same_on_two_ranks():
+    script = jobs.ROOT / "examples" / "train_with_mpi.py"
+    (_, alone, _), (_, together, err) = (jobs.run(n, script, "--quick") for n in (1, 2))
+    assert "1 rank, 40 windows" in alone
+    assert "2 ranks, 40 windows" in together, err
+    losses = [float(re.search(r"loss ([\d.]+)", text)[1]) for text in (alone, together)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "ranks"), list(cases()))
