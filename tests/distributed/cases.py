@@ -420,6 +420,14 @@ def ranks_with_other_settings(comm):
         train(plain(), x, y, comm, epochs="two" if last else 2)
 
 
+@case(3)
+def callbacks_that_set_one_rank_apart(comm):
+    x, y = data()
+    watching = [tnn.callbacks.ReduceOnPlateau("loss", patience=1, min_delta=9.0)]
+    with raises(ValueError, "fit: rank 1 (there) has", "optimizer.learning_rate: 0.1 there, 0.0"):
+        train(plain(), x, y, comm, epochs=9, callbacks=watching if not comm.Get_rank() else [])
+
+
 @case(1, 2)
 def what_cannot_be_put_together(comm):
     x, y = data()

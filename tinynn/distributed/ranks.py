@@ -23,7 +23,7 @@ from tinynn.nn.sharing import mixing_layers, over_samples, sharing
 from tinynn.training.data import Batch, Samples
 from tinynn.training.groups import checked_parameters
 from tinynn.training.nested import differences
-from tinynn.training.resume import TOLD, settings
+from tinynn.training.resume import TOLD, of_an_optimizer, settings
 from tinynn.training.run import Run
 from tinynn.training.together import Alone
 
@@ -83,24 +83,20 @@ def _summed(
 
     ``mean``: the first of these is what the gradients are divided by.
     """
-    size = sum(p.size for p in parameters)
     dtype = np.result_type(*[p.dtype for p in parameters] or [np.dtype(float)], np.float32)
-    ours = np.zeros(size + len(parameters) + len(told), dtype)
-    ours[size:] = [*(p.grad is not None for p in parameters), *told]
-    places = [
-        slice(end - p.size, end)
-        for p, end in zip(parameters, np.cumsum([p.size for p in parameters]), strict=True)
-    ]
+    ends = np.cumsum([p.size for p in parameters], dtype=int)
+    ours = np.zeros(sum(p.size for p in parameters) + len(parameters) + len(told), dtype)
+    *places, rest = np.split(ours, ends)
+    rest[:] = [*(p.grad is not None for p in parameters), *told]
     for p, place in zip(parameters, places, strict=True):
         if p.grad is not None and weight:
-            np.multiply(p.grad, weight, out=ours[place].reshape(p.shape), dtype=dtype)
-    total = _added(comm, ours)
-    there, sums = np.split(total[size:], [len(parameters)])
-    if mean:
-        total[:size] /= sums[0] or 1
+            np.multiply(p.grad, weight, out=place.reshape(p.shape), dtype=dtype)
+    *places, rest = np.split(_added(comm, ours), ends)
+    there, sums = np.split(rest, [len(parameters)])
+    whole = (sums[0] or 1) if mean else 1
     for p, place, any_has in zip(parameters, places, there, strict=True):
         if any_has:
-            p.grad = total[place].reshape(p.shape).astype(p.dtype)
+            p.grad = (place / whole).reshape(p.shape).astype(p.dtype)
     return sums.tolist()
 
 
@@ -155,14 +151,7 @@ class Ranks(Alone):
         self.agreed(lambda: self._demand_parts(run))
         mine = settings(run) | {"epochs": run.epochs, "checkpoint": run.keeper is not None}
         del mine["callbacks"]
-        lines = differences(mine, self._comm.bcast(mine))
-        for rank, found in enumerate(self._comm.allgather(lines)):
-            if found:
-                told = "\n  ".join(found[:TOLD])
-                raise ValueError(
-                    f"fit: rank {rank} (there) was given something else than rank 0 (here):\n  "
-                    f"{told}\nGive every rank the same; each takes its part of a batch by itself."
-                )
+        self._compare(mine, "Give every rank the same; each takes its part of a batch by itself.")
         draws = {name: rng.bit_generator.state for name, rng in run.generators().items()}
         theirs = run.model.state_dict(), run.optimizer.state_dict(), draws
         weights, slots, draws = self._comm.bcast(theirs)
@@ -173,6 +162,19 @@ class Ranks(Alone):
             draws = {name: s for name, s in draws.items() if not name.startswith(own)}
             run.restore({name: self._drawing(name, state) for name, state in draws.items()})
         run.watched = any(self._comm.allgather(run.watched))
+
+    def demand_same(self, run: Run) -> None:
+        """Refuse to go on if callbacks have set one of us apart."""
+        mine = {"optimizer": of_an_optimizer(run.optimizer.state_dict())}
+        self._compare(mine, "Give every rank the callback that has changed it.")
+
+    def _compare(self, mine: Any, advice: str) -> None:
+        lines = differences(mine, self._comm.bcast(mine))
+        for rank, found in enumerate(self._comm.allgather(lines)):
+            if found:
+                told = "\n  ".join(found[:TOLD])
+                what = "something else than rank 0 (here)"
+                raise ValueError(f"fit: rank {rank} (there) has {what}:\n  {told}\n{advice}")
 
     def _demand_parts(self, run: Run) -> None:
         """Refuse a loss or a model that is not known to be put together from parts of a batch."""

@@ -55,7 +55,7 @@ class Kept:
         if not isinstance(found, dict) or found.keys() != {"settings", "run"}:
             raise ValueError(f"{name} is none of fit, but holds another state. Give another path.")
         there, state, here = found["settings"], found["run"], self._settings
-        if here["optimizer"] == (now := _of_an_optimizer(state["optimizer"])):
+        if here["optimizer"] == (now := of_an_optimizer(state["optimizer"])):
             there = there | {"optimizer": now}  # as callbacks have left it
         refuse_other(name, "training", there, here)
         done = state["epoch"] + bool(state["batch"])
@@ -88,7 +88,7 @@ def settings(run: Run) -> dict[str, Any]:
             path: f"{kind(p._data)}{'' if p.requires_grad else ', frozen'}"
             for path, p in model._named_tensors()
         },
-        "optimizer": _of_an_optimizer(run.optimizer.state_dict()),
+        "optimizer": of_an_optimizer(run.optimizer.state_dict()),
         "loss": shown(run.loss),
         "metrics": [name for name, _ in run.metrics],
         "callbacks": [name_of(callback) for callback in run.callbacks],
@@ -112,7 +112,7 @@ def of_a_layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _of_an_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+def of_an_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in an optimizer's state: what is neither a slot nor the step."""
     found = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
     found = {key: getattr(value, "item", lambda v=value: v)() for key, value in found.items()}

@@ -232,6 +232,7 @@ class Run:
         for note in self.history.notes[said:]:
             self._bars.say(note)
         self.history.stopped = self.group.first_of(self.history.stopped)
+        self.group.demand_same(self)
         self.epoch, self.batch = self.epoch + 1, 0
         self._keep()
 

@@ -39,6 +39,9 @@ class Alone:
     def begin(self, run: "Run") -> None:
         """Let all begin with the same, or refuse to begin."""
 
+    def demand_same(self, run: "Run") -> None:
+        """Refuse to go on if callbacks have set one of us apart."""
+
     def together(self) -> AbstractContextManager[None]:
         """Return a context in which nobody is left waiting for one who has failed."""
         return AS_EVER
