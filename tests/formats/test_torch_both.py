@@ -288,6 +288,12 @@ def test_modules_are_copied_pickled_and_exported(tmp_path):
 def test_upsampling_repeats_each_step_for_any_size():
     x = np.arange(200.0, dtype=np.float32).reshape(1, -1, 1)
     for size in range(1, 100):  # nn.Upsample(mode="nearest") fails for 41, 47, 55
+        module = nn.Upsample(scale_factor=size)
+        if size in (41, 47, 55, 61, 82, 83, 94, 97):
+            with pytest.raises(ValueError, match="mode='nearest' takes wrong steps for this size"):
+                from_torch(module)
+        else:
+            assert_equal_outputs(from_torch(module), module, [x])
         np.testing.assert_array_equal(theirs(to_torch(tnn.UpSample1d(size)), x), x.repeat(size, 1))
 
 
@@ -324,6 +330,13 @@ def test_shared_weights_stay_shared_or_are_refused():
     both = tnn.Sequential(tnn.Conv1d(2, 3, 3), dense, tnn.GlobalMaxPool1d(), dense)
     with pytest.raises(ValueError, match=r"to_torch: layers\.1, a Dense: PyTorch has no layer for"):
         to_torch(both)
+
+
+def test_options_that_were_changed_are_seen():
+    module = to_torch(tnn.AvgPool1d(3, strides=1, padding="same"))
+    module.count_include_pad = True
+    with pytest.raises(ValueError, match="a AvgPool1d: tinynn has no count_include_pad=True"):
+        from_torch(module)
 
 
 def test_a_forward_of_its_own_and_missing_values_are_refused():

@@ -10,6 +10,8 @@ from tinynn.formats.torch_out import ACTIVATIONS, PADS, WEIGHTS, _Maker
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 
+UNSEEN = ("training", "tinynn")  # what may differ in a module that is still what it was made as
+
 
 def from_torch(module: Any) -> Layer:
     """Return a PyTorch model as a model of tinynn, with copies of its weights.
@@ -83,7 +85,12 @@ def _as_it_was(module: Any) -> Layer | None:
 
 
 def _looks(module: Any) -> Any:
-    return repr(module), [(k, v.shape, v.dtype) for k, v in module.state_dict().items()]
+    parts = [(name, type(part), vars(part)) for name, part in module.named_modules()]
+    settings = [
+        (name, kind, {k: v for k, v in held.items() if k[0] != "_" and k not in UNSEEN})
+        for name, kind, held in parts
+    ]
+    return settings, [(k, v.shape, v.dtype) for k, v in module.state_dict().items()]
 
 
 def _take(tensor: Tensor, value: Any, axes: tuple[int, ...]) -> None:
@@ -355,4 +362,6 @@ class _Reader:
         size = size[0] if isinstance(size, tuple) else size
         if not module.mode.startswith("nearest") or module.size or size != int(size):
             raise self.refuse("tinynn repeats each step a whole number of times")
+        if module.mode == "nearest" and np.float32(1 / size) * np.float32(size) < 1:
+            raise self.refuse("mode='nearest' takes wrong steps for this size, 'nearest-exact' not")
         return [upsampling.UpSample1d(int(size))]
