@@ -75,6 +75,8 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
     advice = "Reshape one of them; broadcasting would compare every pair."
     if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
         advice = 'They differ in length alone: do the layers over time have padding="same"?'
+    elif len(p) == len(t) > 1 and p[:-1] == t[:-1]:
+        advice = f"The last layer gives {p[-1]} numbers where the target has {t[-1]}."
     elif owner.startswith("categorical") and t == p[:-1]:
         advice = "For class numbers use sparse_categorical_crossentropy."
     raise ValueError(
@@ -104,7 +106,10 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
     """Return the flag; refuse probabilities outside [0, 1], and in the place of logits."""
     if not check.flag(owner, "from_logits", from_logits):
-        advice = "For raw scores give from_logits=True."
+        advice = (
+            f'For raw scores end the model with activation="{activation}", or give '
+            f"functools.partial(tinynn.losses.{owner}, from_logits=True) for the loss."
+        )
         _within(owner, "prediction", prediction, advice, prediction.dtype)
         return False
     trace = prediction._trace if isinstance(prediction, Node) else None
