@@ -138,6 +138,8 @@ def weights_metrics_and_validation(comm):
     compare(comm, plain, x, y, sample_weight=weight, validation_split=0.2, **how)
     held_out = data(9, seed=5)
     compare(comm, plain, x, y, "float32", validation_data=(*held_out, weight[:9]), **how)
+    longer = data(17, length=30, seed=5)  # of the last batch some ranks have none
+    compare(comm, plain, x, y, validation_data=longer, metrics=["accuracy"])
 
 
 @case(1, 2, 3, 4)

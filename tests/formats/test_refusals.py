@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import tinynn as tnn
+from tinynn.formats import keras_both, onnx_out, torch_out
+from tinynn.nn import config
 
 FORMATS = {
     "save_onnx": ("onnx", lambda model, path: tnn.formats.save_onnx(path, model, 1)),
@@ -102,6 +104,14 @@ def test_a_model_of_more_than_tinynns_layers_is_refused_by_path(owner, name, tmp
     ):
         FORMATS[owner][1](model, tmp_path / "model")
     assert os.listdir(tmp_path) == []
+
+
+def test_every_layer_of_tinynn_has_its_way(owner):
+    writer = {"save_onnx": onnx_out._Graph, "to_torch": torch_out._Maker}.get(owner)
+    ways = set(dir(writer or keras_both._Maker)) | {"lambda"}  # which is refused
+    if writer is None:
+        ways |= {"sequential", *(name.lower() for name in keras_both.SAME)}
+    assert {name.lower() for name in config._own_classes()} <= ways
 
 
 def test_what_is_no_layer_is_refused(owner, tmp_path):

@@ -163,17 +163,14 @@ class Ranks(Alone):
                     f"fit: rank {rank} (there) was given something else than rank 0 (here):\n  "
                     f"{told}\nGive every rank the same; each takes its part of a batch by itself."
                 )
-        ours = ("model", "optimizer", "data")[
-            : 2 + isinstance(run.data, Samples)
-        ]  # not a dataset's
-        draws = {
-            n: g.bit_generator.state for n, g in run.generators().items() if n.startswith(ours)
-        }
+        draws = {name: rng.bit_generator.state for name, rng in run.generators().items()}
         theirs = run.model.state_dict(), run.optimizer.state_dict(), draws
         weights, slots, draws = self._comm.bcast(theirs)
         if not self.first:
             run.model.load_state_dict(weights)
             run.optimizer.load_state_dict(slots)
+            own = ("validation",) if isinstance(run.data, Samples) else ("validation", "data")
+            draws = {name: s for name, s in draws.items() if not name.startswith(own)}
             run.restore({name: self._drawing(name, state) for name, state in draws.items()})
         run.watched = any(self._comm.allgather(run.watched))
 
@@ -250,7 +247,10 @@ class Ranks(Alone):
 
     def whole(self, *arrays: Any) -> Iterable[Any]:
         """Return arrays of the whole batch, of which these are our part."""
-        parts = self._comm.allgather([array[: self._samples] for array in arrays])
+        ours = [
+            array[: self._samples] for array in arrays if self._samples
+        ]  # a spare has its shape
+        parts = filter(None, self._comm.allgather(ours))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def heard(self) -> tuple[bool, bool]:

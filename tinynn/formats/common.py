@@ -1,7 +1,7 @@
 """What all formats need: the package, and a model of tinynn's own layers, or a refusal by name."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -36,12 +36,41 @@ def title(path: str, layer: Any) -> str:
     return f"{path or 'the model'}, a {type(layer).__name__}"
 
 
-def checked_model(owner: str, model: Any) -> dict[int, str]:
-    """Return the path of each layer by its id; refuse what is more than tinynn's own layers.
+def cropped(layer: Any) -> Pair:
+    """Return what a transposed convolution leaves out at both ends; less than 0 is added."""
+    left, length = layer._window()
+    return left, layer.dilation_rate * (layer.kernel_size - 1) + 1 - left - length
 
-    Raises TypeError if ``model`` is no Layer, ValueError with the path of each layer that is none
-    of tinynn's, holds a function, or whose Tensors no longer fit its arguments.
-    """
+
+class Writer:
+    """Walks a model of tinynn's own layers; a method for each class, by its name in lower case."""
+
+    owner = ""
+    plain: Any = None  # the method for all others
+
+    def __init__(self, model: Layer) -> None:
+        self.paths = _checked_paths(self.owner, model)
+
+    def refuse(self, layer: Layer, why: str) -> ValueError:
+        """Return the error for a layer that cannot be carried over."""
+        return refuse(self.owner, self.paths[id(layer)], layer, why)
+
+    def method(self, layer: Layer, series: bool) -> Any:
+        """Return the method for a layer that is given ``series``, or (batch, features)."""
+        if layer.takes_series and not series:
+            why = "it takes series, but what comes before it leaves (batch, features)"
+            raise self.refuse(layer, why)
+        return getattr(self, type(layer).__name__.lower(), self.plain)
+
+    def demand_one_kind(self, layer: Layer, kinds: Iterable[Any]) -> None:
+        """Refuse branches that cannot be joined."""
+        if len(set(kinds)) > 1:
+            why = "some of its layers leave series, others (batch, features)"
+            raise self.refuse(layer, why)
+
+
+def _checked_paths(owner: str, model: Any) -> dict[int, str]:
+    """Return the path of each layer by its id; refuse what is more than tinynn's own layers."""
     if not isinstance(model, Layer):
         raise TypeError(f"{owner}: model must be a Layer, got {check.shown(model)}.")
     layers, faults, own = model.named_layers(), [], config._own_classes()
@@ -88,20 +117,6 @@ def refuse(owner: str, path: str, layer: Any, why: str) -> ValueError:
     return ValueError(f"{owner}: {title(path, layer)}: {why}.")
 
 
-def demand_series(owner: str, path: str, layer: Layer, series: bool) -> None:
-    """Refuse a layer for series behind one that leaves none."""
-    if layer.takes_series and not series:
-        why = "it takes series, but what comes before it leaves (batch, features)"
-        raise refuse(owner, path, layer, why)
-
-
-def demand_one_kind(owner: str, path: str, layer: Layer, kinds: Collection[Any]) -> None:
-    """Refuse branches that cannot be joined."""
-    if len(set(kinds)) > 1:
-        why = "some of its layers leave series, others (batch, features)"
-        raise refuse(owner, path, layer, why)
-
-
 def takes_series(model: Layer) -> bool:
     """Tell whether the input of a model is (batch, length, channels)."""
     return any(part.takes_series or type(part) is Flatten for part in model._layers())
@@ -112,13 +127,17 @@ def note(model: Layer) -> str:
     return json.dumps(config.describe(model), allow_nan=False)
 
 
-def noted(target: Any, same: Callable[[Layer], bool]) -> Layer | None:
-    """Return a new model as the :func:`note` at ``target`` says, if it is still the same."""
+def noted(target: Any, make: Callable[[Layer], Any], looks: Callable[[Any], Any]) -> Any:
+    """Return a new model as the :func:`note` at ``target`` says, and what ``make`` makes of it.
+
+    None if there is no note, or what is made does not look as the target does now.
+    """
     text = getattr(target, "tinynn", None)
     if not isinstance(text, str):
         return None
     try:
         model = config.build(json.loads(text), {}, np.random.default_rng(), ROOM)
-        return model if same(model) else None
+        twin = make(model)
     except (ValueError, RecursionError):
         return None
+    return (model, twin) if looks(twin.whole) == looks(target) else None

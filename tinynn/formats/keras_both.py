@@ -7,45 +7,20 @@ from typing import Any
 
 from tinynn import _checks as check
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import (
-    checked_model,
-    demand_one_kind,
-    demand_series,
-    fixed_pair,
-    needed,
-    note,
-    noted,
-    one_dtype,
-    refuse,
-    takes_series,
-)
-from tinynn.nn import activations, branches, convolution, layers, normalization, pooling, upsampling
+from tinynn.formats import common
+from tinynn.formats.common import fixed_pair, needed, refuse
+from tinynn.nn import activations, branches, config, layers, pooling
 from tinynn.nn.layer import Layer
 
-SIZES = "pool_size strides padding"
-CONV = "filters kernel_size strides padding dilation_rate groups activation use_bias"
-KERNEL, SCALE = ("kernel", "bias"), ("gamma", "beta")
-SAME: dict[type, tuple[str, str, tuple[str, ...]]] = {  # class, arguments and weights of one name
-    layers.Dense: ("Dense", "units activation use_bias", KERNEL),
-    layers.Activation: ("Activation", "activation", ()),
-    layers.Dropout: ("Dropout", "rate", ()),
-    layers.Flatten: ("Flatten", "", ()),
-    convolution.Conv1d: ("Conv1D", CONV, KERNEL),
-    upsampling.Conv1dTranspose: (
-        "Conv1DTranspose", CONV.replace("groups", "output_padding"), KERNEL
-    ),
-    upsampling.UpSample1d: ("UpSampling1D", "size", ()),
-    upsampling.ZeroPad1d: ("ZeroPadding1D", "padding", ()),
-    pooling.MaxPool1d: ("MaxPooling1D", SIZES, ()),
-    pooling.AvgPool1d: ("AveragePooling1D", SIZES, ()),
-    pooling.GlobalMaxPool1d: ("GlobalMaxPooling1D", "", ()),
-    pooling.GlobalAvgPool1d: ("GlobalAveragePooling1D", "", ()),
-    normalization.BatchNorm: (
-        "BatchNormalization", "momentum epsilon", (*SCALE, "moving_mean", "moving_variance")
-    ),
-    normalization.LayerNorm: ("LayerNormalization", "epsilon", SCALE),
+SAME = {  # what a layer of ours is called there; arguments and weights have the same names
+    "Dense": "Dense", "Activation": "Activation", "Dropout": "Dropout", "Flatten": "Flatten",
+    "Conv1d": "Conv1D", "Conv1dTranspose": "Conv1DTranspose", "UpSample1d": "UpSampling1D",
+    "ZeroPad1d": "ZeroPadding1D", "MaxPool1d": "MaxPooling1D", "AvgPool1d": "AveragePooling1D",
+    "GlobalMaxPool1d": "GlobalMaxPooling1D", "GlobalAvgPool1d": "GlobalAveragePooling1D",
+    "BatchNorm": "BatchNormalization", "LayerNorm": "LayerNormalization",
 }  # fmt: skip
-OWN = {name: (kind, given.split(), weights) for kind, (name, given, weights) in SAME.items()}
+OURS = {theirs: ours for ours, theirs in SAME.items()}
+WEIGHTS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 ACTIVATIONS = {  # layers of Keras that are activations, with the options that tinynn has
     "ReLU": ("relu", {}),
     "LeakyReLU": ("leaky_relu", {"negative_slope": 0.2}),
@@ -89,8 +64,8 @@ def to_keras(model: Layer) -> Any:
     >>> import tinynn as tnn
     >>> tnn.formats.to_keras(tnn.Conv1d(1, 4, 9)).summary()  # doctest: +SKIP
     """
-    made = _Maker(checked_model("to_keras", model), model).whole
-    made.tinynn = note(model)
+    made = _Maker(model).whole
+    made.tinynn = common.note(model)
     return made
 
 
@@ -137,16 +112,12 @@ def from_keras(model: Any) -> Layer:
 
 def _as_it_was(whole: Any) -> Layer | None:
     """Return the model that a Keras model was made of, if all but its weights is the same."""
-    twins: list[_Maker] = []
-
-    def same(model: Layer) -> bool:
-        twins.append(_Maker(checked_model("from_keras", model), model))
-        return bool(_looks(twins[0].whole) == _looks(whole))
-
-    if (model := noted(whole, same)) is None:
+    if (found := common.noted(whole, _Maker, _looks)) is None:
         return None
-    places = {id(variable): i for i, variable in enumerate(twins[0].whole.weights)}
-    for tensor, variable in twins[0].links:
+    model: Layer
+    model, twin = found
+    places = {id(variable): i for i, variable in enumerate(twin.whole.weights)}
+    for tensor, variable in twin.links:
         _take(tensor, whole.weights[places[id(variable)]])
     return model
 
@@ -171,15 +142,18 @@ def _take(tensor: Tensor, variable: Any) -> None:
     tensor.requires_grad = bool(variable.trainable)
 
 
-class _Maker:
+class _Maker(common.Writer):
     """Makes Keras layers, and functions of Keras tensors; ``links``: which Tensor is which."""
 
-    def __init__(self, paths: dict[int, str], model: Layer) -> None:
-        self.keras, self.paths = needed("to_keras", "keras"), paths
-        self.dtype = one_dtype("to_keras", model)
+    owner = "to_keras"
+
+    def __init__(self, model: Layer) -> None:
+        super().__init__(model)
+        self.keras = needed("to_keras", "keras")
+        self.dtype = common.one_dtype("to_keras", model)
         self.links: list[tuple[Tensor, Any]] = []
         self.made: dict[int, list[Any]] = {}
-        self.series = takes_series(model)
+        self.series = common.takes_series(model)
         x = self.keras.Input((None,) * self.series + (_width(model),), dtype=self.dtype)
         parts = self.items(model)
         y = self.through(parts, x)  # also of a Sequential, so that what does not fit is refused
@@ -199,27 +173,27 @@ class _Maker:
         """Return a layer as Keras layers or functions; the same ones if it comes again."""
         if type(layer) is layers.Sequential:
             return [item for part in layer.layers for item in self.items(part)]
-        demand_series("to_keras", self.paths[id(layer)], layer, self.series)
-        before = self.series
+        method, before = self.method(layer, self.series), self.series
         if id(layer) not in self.made:
-            self.made[id(layer)] = MAKERS.get(type(layer), _Maker.plain)(self, layer)
+            self.made[id(layer)] = method(layer)
         self.series = before and not any(type(part) in LAST for part in layer._layers())
         return self.made[id(layer)]
 
-    def refuse(self, layer: Layer, why: str) -> ValueError:
-        return refuse("to_keras", self.paths[id(layer)], layer, why)
+    def new(self, name: str, *given: Any, **named: Any) -> Any:
+        """Return a Keras layer, for channels last, whatever is usual."""
+        kind = getattr(self.keras.layers, name)
+        if "data_format" in inspect.signature(kind).parameters:
+            named["data_format"] = "channels_last"
+        return kind(*given, **named, dtype=self.dtype)
 
     def plain(self, layer: Any, **other: Any) -> list[Any]:
         """Return a layer that Keras has too, with weights; ``other``: other arguments than its."""
-        name, arguments, weights = SAME[type(layer)]
-        given = {key: getattr(layer, key) for key in arguments.split()} | other
+        name = SAME[type(layer).__name__]
+        taken = inspect.signature(getattr(self.keras.layers, name)).parameters.keys() - {"dtype"}
+        given = {key: v for key, v in config.arguments(layer)[1].items() if key in taken} | other
         if "activation" in given:
             given["activation"] = layer.activation_name
-        kind = getattr(self.keras.layers, name)
-        if "data_format" in inspect.signature(kind).parameters:  # which a setting may change
-            given["data_format"] = "channels_last"
-        made = kind(**given, dtype=self.dtype)
-        tensors = [t for key in weights if (t := getattr(layer, key)) is not None]
+        made, tensors = self.new(name, **given), _weights(layer)
         if tensors:
             rank = 3 if self.series or "kernel_size" in given else 2
             made.build((None, None, _width(layer))[-rank:])
@@ -232,7 +206,7 @@ class _Maker:
             self.links.append((tensor, variable))
         return [made]
 
-    def conv(self, layer: Any) -> list[Any]:
+    def conv1d(self, layer: Any) -> list[Any]:
         extent, strides, padding = layer.receptive_field, layer.strides, layer.padding
         both, pair = strides > 1 and layer.dilation_rate > 1, fixed_pair(padding, extent, strides)
         zeros, before = layer.padding_mode == "zeros", list[Any]()
@@ -241,12 +215,12 @@ class _Maker:
         if not zeros or padding == "same_lower" or isinstance(padding, tuple):
             padding = "valid"
             if zeros and pair:
-                before = [self.keras.layers.ZeroPadding1D(pair, dtype=self.dtype)]
+                before = [self.new("ZeroPadding1D", pair)]
             elif pair and any(pair):
                 before = [self.filling(layer.padding_mode, *pair)]
         if not both:
             return [*before, *self.plain(layer, padding=padding)]
-        every = self.keras.layers.MaxPooling1D(1, strides=strides, dtype=self.dtype)
+        every = self.new("MaxPooling1D", 1, strides=strides)
         return [*before, *self.plain(layer, padding=padding, strides=1), every]
 
     def filling(self, mode: str, left: int, right: int) -> Callable[[Any], Any]:
@@ -264,23 +238,23 @@ class _Maker:
 
         return fill
 
-    def transposed(self, layer: Any) -> list[Any]:
+    def conv1dtranspose(self, layer: Any) -> list[Any]:
         if layer.groups > 1 or (layer.strides > 1 and layer.dilation_rate > 1):
             why = "groups" if layer.groups > 1 else "strides together with dilation"
             raise self.refuse(layer, f"Keras has no {why} for a transposed convolution")
         if isinstance(layer.padding, str):
             return self.plain(layer)
         made = self.plain(layer, padding="valid", output_padding=layer.output_padding or 0)
-        return [*made, self.keras.layers.Cropping1D(layer.padding, dtype=self.dtype)]
+        return [*made, self.new("Cropping1D", layer.padding)]
 
-    def average(self, layer: Any) -> list[Any]:
+    def avgpool1d(self, layer: Any) -> list[Any]:
         if _miscounts(self.keras, layer):
             raise self.refuse(layer, MISCOUNTS)
         return self.plain(layer)
 
     def residual(self, layer: Any) -> list[Any]:
-        body = self.items(layer.body)
-        return [lambda x: self.keras.layers.Add(dtype=self.dtype)([x, self.through(body, x)])]
+        body, add = self.items(layer.body), self.new("Add")
+        return [lambda x: add([x, self.through(body, x)])]
 
     def parallel(self, layer: Any) -> list[Any]:
         rows, series, ends = list[Any](), self.series, set()
@@ -288,20 +262,16 @@ class _Maker:
             self.series = series
             rows.append(self.items(part))
             ends.add(self.series)
-        demand_one_kind("to_keras", self.paths[id(layer)], layer, ends)
+        self.demand_one_kind(layer, ends)
         if len(rows) == 1:
             return rows[0]
-        join = self.keras.layers.Concatenate(dtype=self.dtype)
+        join = self.new("Concatenate")
         return [lambda x: join([self.through(row, x) for row in rows])]
 
 
-MAKERS: dict[type, Callable[[_Maker, Any], list[Any]]] = {
-    convolution.Conv1d: _Maker.conv,
-    upsampling.Conv1dTranspose: _Maker.transposed,
-    pooling.AvgPool1d: _Maker.average,
-    branches.Residual: _Maker.residual,
-    branches.Parallel: _Maker.parallel,
-}
+def _weights(layer: Layer) -> list[Tensor]:
+    """Return the weights of a layer, in Keras's order."""
+    return [part for name in WEIGHTS if (part := getattr(layer, name, None)) is not None]
 
 
 def _width(model: Layer) -> int | None:
@@ -348,25 +318,26 @@ class _Reader:
         if name in ("Sequential", "Functional") and isinstance(layer, keras.Model):
             inner = [part for part in _chain(layer, path) if type(part).__name__ != "InputLayer"]
             return layers.Sequential([self.layer(part, f"{path}.{part.name}") for part in inner])
-        if getattr(keras.layers, name, None) is not type(layer) or name not in {*OWN, *ACTIVATIONS}:
+        if getattr(keras.layers, name, None) is not type(layer) or name not in OURS | ACTIVATIONS:
             raise refuse("from_keras", path, layer, "tinynn has no such layer")
         known, options = ACTIVATIONS.get(name, ("", {}))
         if known:
             _demand(layer, path, options)
             return layers.Activation(known)
-        kind, arguments, weights = OWN[name]
-        config = layer.get_config()
-        given = {key: _single(config[key]) for key in arguments}
+        kind: Any = config._own_classes()[OURS[name]]
+        kept = {key for key in config._kept(kind) if key != "dtype" and not config._initial(key)}
+        given = {key: _single(v) for key, v in layer.get_config().items() if key in kept}
         activation = given.get("activation", "linear")
         if not isinstance(activation, str) or activation not in activations.TABLE:
             what = check.shown(activation)
             raise refuse("from_keras", path, layer, f"tinynn has no activation {what}")
         _demand(layer, path, given)
-        made = kind(**given, **(_sizes(layer, path, kind) if weights else {}))
+        sized = kept & set(WIDTHS)
+        made: Layer = kind(**given, **(_sizes(layer, path, *sized) if sized else {}))
         if isinstance(made, pooling.AvgPool1d) and _miscounts(keras, made):
             raise refuse("from_keras", path, layer, MISCOUNTS)
-        for key, variable in zip(weights, layer.weights, strict=False):  # a bias comes last, if any
-            _take(getattr(made, key), variable)
+        for tensor, variable in zip(_weights(made), layer.weights, strict=True):
+            _take(tensor, variable)
         return made
 
 
@@ -396,7 +367,7 @@ def _demand(layer: Any, path: str, given: dict[str, Any]) -> None:
             raise refuse("from_keras", path, layer, why)
 
 
-def _sizes(layer: Any, path: str, kind: type) -> dict[str, Any]:
+def _sizes(layer: Any, path: str, name: str) -> dict[str, Any]:
     """Return the size of a layer's input, from its weights, and its dtype."""
     dtypes = {layer.compute_dtype, layer.variable_dtype}
     if not layer.weights or dtypes not in ({"float32"}, {"float64"}):
@@ -405,8 +376,7 @@ def _sizes(layer: Any, path: str, kind: type) -> dict[str, Any]:
         )
         raise refuse("from_keras", path, layer, why)
     shape = layer.weights[0].shape
-    axis = {3: 2 if kind is upsampling.Conv1dTranspose else 1}.get(len(shape), 0)
-    name = next(name for name in WIDTHS if name in inspect.signature(kind).parameters)
+    axis = {3: 2 if "Transpose" in type(layer).__name__ else 1}.get(len(shape), 0)
     return {name: shape[axis] * getattr(layer, "groups", 1), "dtype": layer.variable_dtype}
 
 

@@ -1,22 +1,12 @@
 """ONNX: a model as a graph of standard operators, for onnxruntime and its kin."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn.autodiff.ops.convolution import transposed_window
-from tinynn.formats.common import (
-    checked_model,
-    demand_one_kind,
-    demand_series,
-    fixed_pair,
-    needed,
-    refuse,
-)
-from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
+from tinynn.formats.common import Writer, cropped, fixed_pair, needed
 from tinynn.nn.layer import Layer
 from tinynn.training.archive import checked_path, naming, write_whole
 
@@ -76,19 +66,20 @@ def save_onnx(path: Any, model: Layer, channels: int) -> None:
     >>> tnn.formats.save_onnx("model.onnx", model, channels=1)  # doctest: +SKIP
     """
     channels = check.integer("save_onnx", "channels", channels, at_least=1)
-    paths = checked_model("save_onnx", model)
-    path = checked_path("save_onnx", path)
-    graph = _Graph(needed("save_onnx", "onnx"), paths)
+    graph, path = _Graph(model), checked_path("save_onnx", path)
     content = graph.written(graph.layer(model, _Value("x", 3, 2, channels)), channels)
     with naming("save_onnx", path):
         write_whole(path, lambda file: file.write(content))
 
 
-class _Graph:
+class _Graph(Writer):
     """Nodes by now. Series are (batch, length, channels) or, for a convolution, channels first."""
 
-    def __init__(self, onnx: Any, paths: dict[int, str]) -> None:
-        self.onnx, self.paths = onnx, paths
+    owner = "save_onnx"
+
+    def __init__(self, model: Layer) -> None:
+        super().__init__(model)
+        self.onnx = needed("save_onnx", "onnx")
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -144,7 +135,7 @@ class _Graph:
             array = tensor.numpy().astype(np.float32)
         if np.isinf(array).sum() > np.isinf(tensor.data).sum():
             why = f"its {name} has values that float32 cannot hold"
-            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
+            raise self.refuse(layer, why)
         return [self.held(path, array.transpose(axes) if axes else array)]
 
     def turned(self, x: _Value) -> _Value:
@@ -164,7 +155,7 @@ class _Graph:
         """Refuse a layer that takes another number of channels."""
         if x.channels not in (None, channels):
             why = f"it takes {channels} channels, but what comes before it has {x.channels}"
-            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
+            raise self.refuse(layer, why)
 
     def padded(self, x: str, pair: tuple[int, int] | str, mode: str = "zeros", *fill: str) -> str:
         """Return a series, channels first, with steps at both ends; ``pair`` may be computed."""
@@ -200,8 +191,8 @@ class _Graph:
 
     def layer(self, layer: Layer, x: _Value) -> _Value:
         """Append what a layer does to ``x``."""
-        demand_series("save_onnx", self.paths[id(layer)], layer, x.rank == 3)
-        return WRITERS[type(layer)](self, layer, x)
+        made: _Value = self.method(layer, x.rank == 3)(layer, x)
+        return made
 
     def sequential(self, layer: Any, x: _Value) -> _Value:
         for part in layer.layers:
@@ -213,13 +204,13 @@ class _Graph:
         known = None not in (x.channels, y.channels)
         if y.rank != x.rank or (known and y.channels != x.channels):
             why = f"its body leaves {y.channels} channels of {x.channels}"
-            raise refuse("save_onnx", self.paths[id(layer)], layer, why)
+            raise self.refuse(layer, why)
         x = x if x.axis == y.axis else self.turned(x)
         return _Value(self.node("Add", x.name, y.name), y.rank, y.axis, y.channels)
 
     def parallel(self, layer: Any, x: _Value) -> _Value:
         found = [self.last(self.layer(part, x)) for part in layer.layers]
-        demand_one_kind("save_onnx", self.paths[id(layer)], layer, [y.rank for y in found])
+        self.demand_one_kind(layer, [y.rank for y in found])
         rank, known = found[0].rank, [y.channels for y in found if y.channels is not None]
         total = sum(known) if len(known) == len(found) else None
         return _Value(self.node("Concat", *[y.name for y in found], axis=-1), rank, rank - 1, total)
@@ -231,7 +222,13 @@ class _Graph:
             y = self.node("Add", y, bias)
         return self.activated(layer.activation_name, _Value(y, x.rank, x.rank - 1, layer.units))
 
-    def conv(self, layer: Any, x: _Value) -> _Value:
+    def activation(self, layer: Any, x: _Value) -> _Value:
+        return self.activated(layer.activation_name, x)
+
+    def dropout(self, layer: Any, x: _Value) -> _Value:
+        return x
+
+    def conv1d(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.in_channels)
         extent, given = layer.receptive_field, {}
         y, lower = self.first(x).name, layer.padding == "same_lower"
@@ -248,21 +245,18 @@ class _Graph:
         y = self.node("Conv", y, *weights, **_moves(layer), **given)
         return self.activated(layer.activation_name, _Value(y, 3, 1, layer.filters))
 
-    def transposed(self, layer: Any, x: _Value) -> _Value:
+    def conv1dtranspose(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.in_channels)
-        extent = layer.dilation_rate * (layer.kernel_size - 1) + 1
-        how = layer.strides, layer.padding, layer.output_padding
-        left, length = transposed_window(extent, *how)
-        right = extent - left - length
+        left, right = cropped(layer)
         weights = self.weight(layer, "kernel", 2, 1, 0) + self.weight(layer, "bias")
         given = {"pads": [left, max(0, right)], "output_padding": [max(0, -right)]}
         y = self.first(x).name
         y = self.node("ConvTranspose", y, *weights, **_moves(layer), **given)
         return self.activated(layer.activation_name, _Value(y, 3, 1, layer.filters))
 
-    def pool(self, layer: Any, x: _Value) -> _Value:
+    def maxpool1d(self, layer: Any, x: _Value) -> _Value:
         size, strides, y = layer.pool_size, layer.strides, self.first(x).name
-        kind = "MaxPool" if type(layer) is pooling.MaxPool1d else "AveragePool"
+        kind = {"MaxPool1d": "MaxPool", "AvgPool1d": "AveragePool"}[type(layer).__name__]
         given: dict[str, Any] = {"kernel_shape": [size], "strides": [strides]}
         pair = fixed_pair(layer.padding, size, strides)
         if pair is not None or strides <= size:
@@ -277,12 +271,16 @@ class _Graph:
             pooled = self.node("Div", pooled, self.node(kind, self.padded(ones, pads), **given))
         return _Value(pooled, 3, 1, x.channels)
 
-    def global_pool(self, layer: Any, x: _Value) -> _Value:
-        kind = "ReduceMax" if type(layer) is pooling.GlobalMaxPool1d else "ReduceMean"
-        y = self.node(kind, self.first(x).name, self.constant(2), keepdims=0)
+    avgpool1d = maxpool1d
+
+    def globalmaxpool1d(self, layer: Any, x: _Value) -> _Value:
+        kind = {"GlobalMaxPool1d": "ReduceMax", "GlobalAvgPool1d": "ReduceMean"}
+        y = self.node(kind[type(layer).__name__], self.first(x).name, self.constant(2), keepdims=0)
         return _Value(y, 2, 1, x.channels)
 
-    def batch_norm(self, layer: Any, x: _Value) -> _Value:
+    globalavgpool1d = globalmaxpool1d
+
+    def batchnorm(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.channels)
         x = self.first(x) if x.rank == 3 else x
         names = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -290,13 +288,13 @@ class _Graph:
         y = self.node("BatchNormalization", x.name, *weights, epsilon=layer.epsilon)
         return _Value(y, x.rank, 1, x.channels)
 
-    def layer_norm(self, layer: Any, x: _Value) -> _Value:
+    def layernorm(self, layer: Any, x: _Value) -> _Value:
         self.demand(layer, x, layer.features)
         weights = self.weight(layer, "gamma") + self.weight(layer, "beta")
         y = self.node("LayerNormalization", self.last(x).name, *weights, epsilon=layer.epsilon)
         return _Value(y, x.rank, x.rank - 1, x.channels)
 
-    def upsample(self, layer: Any, x: _Value) -> _Value:
+    def upsample1d(self, layer: Any, x: _Value) -> _Value:
         y = self.first(x).name
         shape = self.node("Mul", self.node("Shape", y), self.constant(1, 1, layer.size))
         y = self.node(
@@ -304,7 +302,7 @@ class _Graph:
         )
         return _Value(self.node("Reshape", y, shape, allowzero=1), 3, 1, x.channels)
 
-    def zero_pad(self, layer: Any, x: _Value) -> _Value:
+    def zeropad1d(self, layer: Any, x: _Value) -> _Value:
         return _Value(self.padded(self.first(x).name, layer.padding), 3, 1, x.channels)
 
     def flatten(self, layer: Any, x: _Value) -> _Value:
@@ -316,24 +314,3 @@ def _moves(layer: Any) -> dict[str, Any]:
     """Return the settings that both convolutions have."""
     steps = {"strides": [layer.strides], "dilations": [layer.dilation_rate]}
     return steps | {"kernel_shape": [layer.kernel_size], "group": layer.groups}
-
-
-WRITERS: dict[type, Callable[[_Graph, Any, _Value], _Value]] = {
-    layers.Sequential: _Graph.sequential,
-    branches.Residual: _Graph.residual,
-    branches.Parallel: _Graph.parallel,
-    layers.Dense: _Graph.dense,
-    layers.Activation: lambda graph, layer, x: graph.activated(layer.activation_name, x),
-    layers.Dropout: lambda graph, layer, x: x,
-    layers.Flatten: _Graph.flatten,
-    convolution.Conv1d: _Graph.conv,
-    upsampling.Conv1dTranspose: _Graph.transposed,
-    upsampling.UpSample1d: _Graph.upsample,
-    upsampling.ZeroPad1d: _Graph.zero_pad,
-    pooling.MaxPool1d: _Graph.pool,
-    pooling.AvgPool1d: _Graph.pool,
-    pooling.GlobalMaxPool1d: _Graph.global_pool,
-    pooling.GlobalAvgPool1d: _Graph.global_pool,
-    normalization.BatchNorm: _Graph.batch_norm,
-    normalization.LayerNorm: _Graph.layer_norm,
-}

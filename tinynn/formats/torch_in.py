@@ -1,13 +1,12 @@
 """From PyTorch: modules one after the other as layers, or a refusal by path."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinynn.autodiff.tensor import Tensor
-from tinynn.formats.common import checked_model, needed, noted, refuse, title
-from tinynn.formats.torch_out import ACTIVATIONS, PADS, Maker
+from tinynn.formats.common import needed, noted, refuse, title
+from tinynn.formats.torch_out import ACTIVATIONS, PADS, WEIGHTS, _Maker
 from tinynn.nn import branches, convolution, layers, normalization, pooling, upsampling
 from tinynn.nn.layer import Layer
 
@@ -71,18 +70,14 @@ def _demand_plain(module: Any) -> None:
 
 def _as_it_was(module: Any) -> Layer | None:
     """Return the model that a module was made of, if all but its weights and modes is the same."""
-    twins: list[Maker] = []
-
-    def same(model: Layer) -> bool:
-        twins.append(Maker(checked_model("from_torch", model), model))
-        return bool(_looks(twins[0].whole) == _looks(module))
-
-    if (model := noted(module, same)) is None:
+    if (found := noted(module, _Maker, _looks)) is None:
         return None
-    names = {id(part): name for name, part in twins[0].whole.named_modules()}
-    for layer, part in twins[0].parts:
+    model: Layer
+    model, twin = found
+    names = {id(part): name for name, part in twin.whole.named_modules()}
+    for layer, part in twin.parts:
         layer.training = module.get_submodule(names[id(part)]).training
-    for tensor, part, name, axes in twins[0].links:
+    for tensor, part, name, axes in twin.links:
         _take(tensor, getattr(module.get_submodule(names[id(part)]), name), axes)
     return model
 
@@ -115,264 +110,249 @@ class _Reader:
         self.flat = 0
         self.pad: tuple[str, tuple[int, int]] | None = None
         self.made: dict[int, tuple[Any, list[Layer]]] = {}
-        found = self.layers(module, "")
-        self.finish("", module)
-        self.whole = found[0] if len(found) == 1 else layers.Sequential(found)
+        self.at = "", module
+        self.whole = self.one(module, "")
+        self.finish()
 
-    def refuse(self, path: str, module: Any, why: str) -> ValueError:
-        return refuse("from_torch", path, module, why)
+    def refuse(self, why: str) -> ValueError:
+        """Return the error for the module that is read."""
+        return refuse("from_torch", *self.at, why)
 
-    def finish(self, path: str, module: Any) -> None:
+    def finish(self) -> None:
         """Refuse to end where something is open."""
         faults = {"steps": "its result is (batch, length, channels)", "pooled": "it keeps one step"}
         if self.flat or self.pad or self.layout in faults:
             why = "a Flatten or padding has nothing behind it that takes it up"
-            raise self.refuse(path, module, faults.get(self.layout, why))
+            raise self.refuse(faults.get(self.layout, why))
 
-    def layers(self, module: Any, path: str) -> list[Layer]:
-        """Return a module as layers, one after the other."""
-        reader = self.readers().get(type(module))
-        if reader is None:
-            raise self.refuse(path, module, "tinynn has no such layer")
+    def layers(self, module: Any, name: str) -> list[Layer]:
+        """Return a module, of this name in the one that is read, as layers in a row."""
+        outer, here = self.at, (self.layout, self.flat, self.pad)
+        self.at = f"{outer[0]}.{name}".strip("."), module
         if self.pad and type(module) not in (self.nn.Conv1d, self.nn.Sequential):
-            why = f"{self.pad[0]} padding is not followed by a Conv1d"
-            raise self.refuse(path, module, why)
-        here = self.layout, self.flat, self.pad
+            raise self.refuse(f"{self.pad[0]} padding is not followed by a Conv1d")
         try:
-            found = reader(module, path)
+            found: list[Layer] = self.reader(module)(module)
         except ValueError as error:
             if str(error).startswith("from_torch"):
                 raise
-            raise self.refuse(path, module, f"{error}".rstrip(".")) from error
+            raise self.refuse(f"{error}".rstrip(".")) from error
         for layer in found:
             layer.training = module.training
         before, found = self.made.setdefault(
             id(module), (here, found)
         )  # the same if it comes again
         if before != here and any(True for _ in module.parameters()):
-            raise self.refuse(path, module, "it comes again where its input is laid out otherwise")
+            raise self.refuse("it comes again where its input is laid out otherwise")
+        self.at = outer
         return found
 
-    def only(self, module: Any, path: str, **wanted: Any) -> None:
+    def reader(self, module: Any) -> Any:
+        """Return the method for a module: of a name in lower case, or of a table."""
+        kind = type(module).__name__
+        known = {"Exp": self.activation} | dict.fromkeys(PADS.values(), self.padding)
+        known |= {name: self.activation for name, _ in ACTIVATIONS.values()}
+        found = known.get(kind, getattr(self, kind.lower(), None))
+        if found is None or type(module) not in [getattr(m, kind, 0) for m in (self.nn, self.own)]:
+            raise self.refuse("tinynn has no such layer")
+        return found
+
+    def one(self, module: Any, name: str) -> Layer:
+        found = self.layers(module, name)
+        return found[0] if len(found) == 1 else layers.Sequential(found)
+
+    def only(self, module: Any, **wanted: Any) -> None:
         """Refuse a module whose options are not as wanted."""
         for name, value in wanted.items():
             if (got := getattr(module, name)) != value:
-                raise self.refuse(path, module, f"tinynn has no {name}={got!r}, only {value!r}")
+                raise self.refuse(f"tinynn has no {name}={got!r}, only {value!r}")
 
-    def demand(self, module: Any, path: str, *layouts: str) -> None:
+    def demand(self, *layouts: str) -> None:
         """Refuse a module that would act on another axis than the layer in its place."""
         if self.layout not in layouts:
             places = {"series": "(batch, channels, length)", "steps": "(batch, length, channels)"}
             where = places.get(self.layout, "(batch, features)")
-            raise self.refuse(path, module, f"tinynn has no such layer for what is {where} here")
+            raise self.refuse(f"tinynn has no such layer for what is {where} here")
 
-    def demand_whole(self, module: Any, path: str) -> None:
+    def demand_whole(self) -> None:
         """Refuse a module that is given features in an order that is not ours."""
         if self.flat:
-            raise self.refuse(path, module, "it stands between a Flatten and its Linear")
+            raise self.refuse("it stands between a Flatten and its Linear")
 
-    def filled(self, layer: Any, module: Any, path: str, *axes: int) -> list[Layer]:
-        """Return a layer with the weight and bias of a module."""
-        _take(layer.kernel, module.weight, axes)
-        if module.bias is not None:
-            _take(layer.bias, module.bias, (0,))
-        return [layer]
-
-    def options(self, module: Any, path: str) -> dict[str, Any]:
-        """Return what the constructors of layers with weights have in common."""
-        if not isinstance(module, self.nn.Linear):
-            self.demand_whole(module, path)
+    def filled(self, kind: Any, module: Any, *axes: int, **given: Any) -> list[Any]:
+        """Return a layer with the weights of a module; ``axes``: those of a kernel there."""
         dtype = str(module.weight.dtype).removeprefix("torch.")
         if dtype not in ("float32", "float64"):
-            raise self.refuse(path, module, f"tinynn has no dtype {dtype}")
-        return {"dtype": dtype}
+            raise self.refuse(f"tinynn has no dtype {dtype}")
+        bias = {"use_bias": module.bias is not None, "rng": 0} if axes else {}
+        layer = kind(**given, **bias, dtype=dtype)
+        for ours, theirs in WEIGHTS.items():
+            if (tensor := getattr(layer, ours, None)) is not None:
+                _take(tensor, getattr(module, theirs), axes if ours == "kernel" else (0,))
+        return [layer]
 
-    def sequential(self, module: Any, path: str) -> list[Layer]:
-        found = []
-        for name, part in module._modules.items():
-            found += self.layers(part, f"{path}.{name}".lstrip("."))
-        return [layers.Sequential(found)]
+    # ------------------------------------------------------------ modules
 
-    def one(self, module: Any, path: str) -> Layer:
-        found = self.layers(module, path)
-        return found[0] if len(found) == 1 else layers.Sequential(found)
+    def sequential(self, module: Any) -> list[Layer]:
+        rows = [self.layers(part, name) for name, part in module._modules.items()]
+        return [layers.Sequential([layer for row in rows for layer in row])]
 
-    def residual(self, module: Any, path: str) -> list[Layer]:
-        self.demand_whole(module, path)
+    def residual(self, module: Any) -> list[Layer]:
+        self.demand_whole()
         layout, channels = self.layout, self.channels
-        body = self.one(module.body, f"{path}.body".lstrip("."))
+        body = self.one(module.body, "body")
         if self.pad or self.layout != layout or (channels and self.channels != channels):
-            raise self.refuse(path, module, "its body does not keep the shape of its input")
+            raise self.refuse("its body does not keep the shape of its input")
         return [branches.Residual(body)]
 
-    def parallel(self, module: Any, path: str) -> list[Layer]:
-        self.demand_whole(module, path)
+    def parallel(self, module: Any) -> list[Layer]:
+        self.demand_whole()
         found, start, ends, channels = [], (self.layout, self.channels), set(), list[Any]()
         for name, part in module._modules.items():
             self.layout, self.channels = start
-            found.append(self.one(part, f"{path}.{name}".lstrip(".")))
-            self.finish(path, part)
+            found.append(self.one(part, name))
+            self.finish()
             ends.add(self.layout)
             channels.append(self.channels)
         if len(ends) > 1:
-            raise self.refuse(path, module, "its modules leave results of different kinds")
+            raise self.refuse("its modules leave results of different kinds")
         self.channels = None if None in channels else sum(channels)
         return [branches.Parallel(found)]
 
-    def linear(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "features", "steps")
-        sizes, bias = (module.in_features, module.out_features), module.bias is not None
-        made = layers.Dense(*sizes, use_bias=bias, **self.options(module, path), rng=0)
-        self.filled(made, module, path, 1, 0)
+    def linear(self, module: Any) -> list[Layer]:
+        self.demand("features", "steps")
+        sizes = {"in_features": module.in_features, "units": module.out_features}
+        [made] = self.filled(layers.Dense, module, 1, 0, **sizes)
         if self.flat:  # its rows are (channels, steps)
-            rows = made.kernel.data.reshape(self.flat, -1, sizes[1]).swapaxes(0, 1)
-            made.kernel.data = rows.reshape(sizes)
-        self.flat, self.channels = 0, sizes[1]
+            rows = made.kernel.data.reshape(self.flat, -1, made.units).swapaxes(0, 1)
+            made.kernel.data = rows.reshape(made.kernel.shape)
+        self.flat, self.channels = 0, made.units
         return [made]
 
-    def conv(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
+    def conv1d(self, module: Any) -> list[Layer]:
         padding, mode = module.padding, module.padding_mode
         if not isinstance(padding, str):
             padding = (padding[0],) * 2 if padding[0] else "valid"
         if self.pad:
             if padding != "valid":
-                self.only(module, path, padding=(0,))
+                self.only(module, padding=(0,))
             mode, padding = self.pad
             self.pad = None
-        made = convolution.Conv1d(
-            module.in_channels, module.out_channels, module.kernel_size[0], padding=padding,
-            strides=module.stride[0], dilation_rate=module.dilation[0], groups=module.groups,
-            padding_mode=mode, use_bias=module.bias is not None, rng=0,
-            **self.options(module, path),
-        )  # fmt: skip
-        self.channels = made.filters
-        return self.filled(made, module, path, 2, 1, 0)
+        return self.convolved(convolution.Conv1d, module, padding=padding, padding_mode=mode)
 
-    def transposed(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
-        strides, size = module.stride[0], module.kernel_size[0]
-        crop, more = module.padding[0], module.output_padding[0]
-        extent = module.dilation[0] * (size - 1) + 1
+    def convtranspose1d(self, module: Any) -> list[Layer]:
+        strides, crop, more = module.stride[0], module.padding[0], module.output_padding[0]
+        extent = module.dilation[0] * (module.kernel_size[0] - 1) + 1
         padding = "valid" if not crop and (more or extent >= strides) else (crop, crop)
         if more >= strides:
-            self.only(module, path, output_padding=(0,))
-        made = upsampling.Conv1dTranspose(
-            module.in_channels, module.out_channels, size, strides=strides, padding=padding,
-            output_padding=more or None, dilation_rate=module.dilation[0], groups=module.groups,
-            use_bias=module.bias is not None, rng=0, **self.options(module, path),
-        )  # fmt: skip
-        self.channels = made.filters
-        return self.filled(made, module, path, 2, 1, 0)
+            self.only(module, output_padding=(0,))
+        how = {"padding": padding, "output_padding": more or None}
+        return self.convolved(upsampling.Conv1dTranspose, module, **how)
 
-    def pool(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
+    def convolved(self, kind: Any, module: Any, **how: Any) -> list[Layer]:
+        """Return a convolution or a transposed one."""
+        self.demand("series")
+        self.demand_whole()
+        self.channels = module.out_channels
+        return self.filled(
+            kind, module, 2, 1, 0, in_channels=module.in_channels, filters=module.out_channels,
+            kernel_size=module.kernel_size[0], strides=module.stride[0],
+            dilation_rate=module.dilation[0], groups=module.groups, **how,
+        )  # fmt: skip
+
+    def maxpool1d(self, module: Any) -> list[Layer]:
+        self.demand("series")
         largest = isinstance(module, self.nn.MaxPool1d)
         rest = {"dilation": 1, "return_indices": False} if largest else {}
-        self.only(module, path, ceil_mode=False, **rest)
-        sizes = [n if isinstance(n, int) else n[0] for n in (module.kernel_size, module.stride)]
-        padding = module.padding if isinstance(module.padding, int) else module.padding[0]
+        self.only(module, ceil_mode=False, **rest)
+        given = module.kernel_size, module.stride, module.padding
+        size, strides, padding = [n if isinstance(n, int) else n[0] for n in given]
         if padding:  # as "same", if each step has its window
-            if (sizes[1], 2 * padding + 1) != (1, sizes[0]):
-                self.only(module, path, padding=0)
+            if (strides, 2 * padding + 1) != (1, size):
+                self.only(module, padding=0)
             if not largest:
-                self.only(module, path, count_include_pad=False)
-        kind = pooling.MaxPool1d if largest else pooling.AvgPool1d
-        return [kind(sizes[0], strides=sizes[1], padding="same" if padding else "valid")]
+                self.only(module, count_include_pad=False)
+        kind = getattr(pooling, type(module).__name__)
+        return [kind(size, strides=strides, padding="same" if padding else "valid")]
 
-    def global_pool(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
+    avgpool1d = maxpool1d
+
+    def adaptivemaxpool1d(self, module: Any) -> list[Layer]:
+        self.demand("series")
         if module.output_size not in (1, (1,)):
-            self.only(module, path, output_size=1)
+            self.only(module, output_size=1)
         self.layout = "pooled"
-        largest = isinstance(module, self.nn.AdaptiveMaxPool1d)
-        return [pooling.GlobalMaxPool1d() if largest else pooling.GlobalAvgPool1d()]
+        return [getattr(pooling, type(module).__name__.replace("Adaptive", "Global"))()]
 
-    def batch_norm(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series", "features")
-        self.only(module, path, affine=True, track_running_stats=True)
+    adaptiveavgpool1d = adaptivemaxpool1d
+
+    def batchnorm1d(self, module: Any) -> list[Layer]:
+        self.demand("series", "features")
+        self.demand_whole()
+        self.only(module, affine=True, track_running_stats=True)
         if module.momentum is None:
-            raise self.refuse(path, module, "tinynn has no momentum=None")
-        options = {"momentum": 1 - module.momentum, "epsilon": module.eps}
-        made = normalization.BatchNorm(module.num_features, **options, **self.options(module, path))
-        _take(made.moving_mean, module.running_mean, (0,))
-        _take(made.moving_variance, module.running_var, (0,))
-        return self.scaled(made, module)
+            raise self.refuse("tinynn has no momentum=None")
+        how = {"channels": module.num_features, "momentum": 1 - module.momentum}
+        return self.filled(normalization.BatchNorm, module, **how, epsilon=module.eps)
 
-    def layer_norm(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "features", "steps")
-        self.only(module, path, elementwise_affine=True)
+    def layernorm(self, module: Any) -> list[Layer]:
+        self.demand("features", "steps")
+        self.demand_whole()
+        self.only(module, elementwise_affine=True)
         if module.bias is None or len(module.normalized_shape) > 1:
-            raise self.refuse(path, module, "tinynn has it with a bias, and for one axis")
-        options = {"epsilon": module.eps, **self.options(module, path)}
-        return self.scaled(normalization.LayerNorm(*module.normalized_shape, **options), module)
+            raise self.refuse("tinynn has it with a bias, and for one axis")
+        how = {"features": module.normalized_shape[0], "epsilon": module.eps}
+        return self.filled(normalization.LayerNorm, module, **how)
 
-    def scaled(self, layer: Any, module: Any) -> list[Layer]:
-        _take(layer.gamma, module.weight, (0,))
-        _take(layer.beta, module.bias, (0,))
-        return [layer]
-
-    def activation(self, module: Any, path: str) -> list[Layer]:
+    def activation(self, module: Any) -> list[Layer]:
         kind = type(module).__name__
         name, given = next((k, v[1]) for k, v in ACTIVATIONS.items() if v[0] == kind)
         if "dim" in given:
             first, last = (1, -2), {"steps": (2, -1)}.get(self.layout, (1, -1))
             dims = first if self.layout in ("series", "pooled") else last
             if self.flat or module.dim not in dims:
-                raise self.refuse(path, module, f"tinynn has no dim={module.dim!r} but channels")
+                raise self.refuse(f"tinynn has no dim={module.dim!r} but channels")
         else:
-            self.only(module, path, **given)
+            self.only(module, **given)
         return [layers.Activation(name)]
 
-    def flatten(self, module: Any, path: str) -> list[Layer]:
-        self.only(module, path, start_dim=1, end_dim=-1)
+    def dropout(self, module: Any) -> list[Layer]:
+        return [layers.Dropout(module.p)]
+
+    def flatten(self, module: Any) -> list[Layer]:
+        self.only(module, start_dim=1, end_dim=-1)
         before, self.layout = self.layout, "features"
         if before == "pooled":  # our global pools leave no axis behind
             return []
         if before == "series":
             if self.channels is None:
-                raise self.refuse(path, module, "how many channels it flattens is not known")
+                raise self.refuse("how many channels it flattens is not known")
             self.flat = self.channels
         self.channels = None
         return [layers.Flatten()]
 
-    def transpose(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series", "steps")
+    def transpose(self, module: Any) -> list[Layer]:
+        self.demand("series", "steps")
         self.layout = {"series": "steps", "steps": "series"}[self.layout]
         return []
 
-    def padding(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
+    def padding(self, module: Any) -> list[Layer]:
+        self.demand("series")
         pair = tuple(module.padding)
         if min(pair) < 0 or getattr(module, "value", 0) != 0:
-            raise self.refuse(path, module, "tinynn has no such padding")
+            raise self.refuse("tinynn has no such padding")
         mode = {kind: mode for mode, kind in PADS.items()}.get(type(module).__name__, "zeros")
         if mode == "zeros":
             return [upsampling.ZeroPad1d(pair)]
         self.pad = mode, pair
         return []
 
-    def upsample(self, module: Any, path: str) -> list[Layer]:
-        self.demand(module, path, "series")
+    constantpad1d = padding
+
+    def upsample(self, module: Any) -> list[Layer]:
+        self.demand("series")
         size = module.scale_factor
         size = size[0] if isinstance(size, tuple) else size
         if not module.mode.startswith("nearest") or module.size or size != int(size):
-            raise self.refuse(path, module, "tinynn repeats each step a whole number of times")
+            raise self.refuse("tinynn repeats each step a whole number of times")
         return [upsampling.UpSample1d(int(size))]
-
-    def readers(self) -> dict[type, Callable[[Any, str], list[Layer]]]:
-        """Return the method for each class of modules."""
-        nn, own = self.nn, self.own
-        found = {
-            nn.Sequential: self.sequential, nn.Linear: self.linear,
-            own.Residual: self.residual, own.Parallel: self.parallel,
-            nn.Conv1d: self.conv, nn.ConvTranspose1d: self.transposed,
-            nn.MaxPool1d: self.pool, nn.AvgPool1d: self.pool, nn.Upsample: self.upsample,
-            nn.AdaptiveMaxPool1d: self.global_pool, nn.AdaptiveAvgPool1d: self.global_pool,
-            nn.BatchNorm1d: self.batch_norm, nn.LayerNorm: self.layer_norm,
-            nn.Flatten: self.flatten, own.Transpose: self.transpose, nn.ConstantPad1d: self.padding,
-            nn.Dropout: lambda module, path: [layers.Dropout(module.p)],
-        }  # fmt: skip
-        found |= {getattr(nn, kind): self.padding for kind in PADS.values()}
-        kinds = [kind for kind, _ in ACTIVATIONS.values()]
-        return found | {getattr(nn, kind, own.Exp): self.activation for kind in kinds}
