@@ -361,6 +361,6 @@ def test_other_numbers_of_features_are_told():
 
 
 def test_raw_scores_are_told_both_ways_out():
-    words = r'activation="sigmoid", or give functools\.partial\(tinynn\.losses\.binary_crossentropy'
+    words = r'activation="sigmoid", or functools\.partial\(binary_crossentropy, from_logits=True\)'
     with pytest.raises(ValueError, match=words):
         tnn.losses.binary_crossentropy(np.array([3.0]), [1.0])

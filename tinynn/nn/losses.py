@@ -106,10 +106,8 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
     """Return the flag; refuse probabilities outside [0, 1], and in the place of logits."""
     if not check.flag(owner, "from_logits", from_logits):
-        advice = (
-            f'For raw scores end the model with activation="{activation}", or give '
-            f"functools.partial(tinynn.losses.{owner}, from_logits=True) for the loss."
-        )
+        ways = f'activation="{activation}", or functools.partial({owner}, from_logits=True)'
+        advice = f"For raw scores take {ways}."
         _within(owner, "prediction", prediction, advice, prediction.dtype)
         return False
     trace = prediction._trace if isinstance(prediction, Node) else None
@@ -275,8 +273,7 @@ def binary_crossentropy(
 
     Notes
     -----
-    Logarithms of probabilities are taken one rounding unit away from minus infinity, with slope 0
-    beyond.
+    Probabilities are kept one rounding unit away from 0 and 1, with slope 0 beyond.
 
     Examples
     --------
@@ -448,9 +445,7 @@ def sparse_categorical_crossentropy(
 def dice(
     prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
 ) -> Array:
-    """Overlap that is missing, of each sample: 1 - 2 sum(p y) / (sum p + sum y + 1e-7).
-
-    It is the Dice loss of Milletari et al. 2016.
+    """Dice loss (Milletari et al. 2016) of each sample: 1 - 2 sum(p y) / (sum p + sum y + 1e-7).
 
     Parameters
     ----------
