@@ -51,7 +51,7 @@ GROUP = {"tinynn.distributed.ranks": "group"}  # what it asks for those who trai
 CEILINGS = {  # lines; raising one is a commit of its own, which says what the lines buy
     "kernels": 1_100,
     "autodiff": 4_310,
-    "nn": 2_870,
+    "nn": 2_880,
     "training": 5_150,
     "replay": 2_800,
     "testing": 3_010,
@@ -59,7 +59,7 @@ CEILINGS = {  # lines; raising one is a commit of its own, which says what the l
     "distributed": 430,
     "spikes": 2_620,
     "formats": 1_720,
-    "": 26_280,
+    "": 26_300,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()

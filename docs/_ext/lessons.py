@@ -32,16 +32,16 @@ FOLDED = """\
    :collapsible: closed
    :class: script
 
-   Download :download:`all scripts </_build/examples.zip>`, unpack them, and run
-   ``python {name}.py --plot {name}.png``. It needs tinynn and Matplotlib. ``--quick`` takes less
-   data, ``--help`` lists the options.
+   Download :download:`all experiments </_build/examples.zip>`, unpack them, and run
+   ``python examples/{name}.py --plot {name}.png``. It needs tinynn and Matplotlib. ``--quick``
+   takes less data, ``--help`` lists the options.
 
    .. literalinclude:: /../examples/{name}.py
       :language: python
 """
 DOWNLOADS = """\
 To run and change this page: :download:`a script <{name}.py>` or :download:`a notebook
-<{name}.ipynb>`. Both need tinynn and Matplotlib alone{more}.
+<{name}.ipynb>`. Both need tinynn and Matplotlib alone{more}, and show its picture.
 
 """
 

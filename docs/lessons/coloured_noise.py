@@ -47,6 +47,8 @@ for name, kernel in kernels.items():
 
 # Drawing
 # The spike, the trained kernel and the matched filter, which the trained kernel follows
+import matplotlib.pyplot as plt
+
 page, ax = tnn.plots.figure(height=3)
 for (name, kernel), (color, line, width) in zip(
     kernels.items(),
@@ -58,6 +60,7 @@ for (name, kernel), (color, line, width) in zip(
             zorder=-width)  # fmt: skip
 ax.set(xlabel="tap", ylabel="weight (norm 1)")
 ax.legend(frameon=False, fontsize=8)
+plt.show()
 
 # %%
 # All three kernels are drawn with the same norm. The dashed line is the spike. The trained kernel

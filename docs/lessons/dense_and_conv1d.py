@@ -55,6 +55,7 @@ print("  then ", conv(later[:, None]).numpy()[:, 0])
 
 # Drawing
 # Left, nine lines from nine inputs to one output; right, three lines to each of nine outputs
+import matplotlib.pyplot as plt
 from matplotlib.patches import Circle
 
 page, axes = tnn.plots.figure(1, 2, height=1.5)
@@ -73,6 +74,7 @@ for ax, title, middles in zip(axes, titles, ([4], range(9)), strict=True):
     ax.set_title(title, loc="left", fontsize=10)
     ax.set(xlim=(-2.6, 8.6), ylim=(-0.5, 2.1), aspect="equal")
     ax.axis("off")
+plt.show()
 
 # %%
 # Each line is a weight. On the left nine lines lead to the only output. On the right three lines

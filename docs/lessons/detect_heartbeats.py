@@ -49,6 +49,8 @@ print(tnn.spikes.match(test, found, tolerance=36))
 
 # Drawing
 # Eight seconds of the electrocardiogram with labelled and found beats, the score, and the kernel
+import matplotlib.pyplot as plt
+
 page, axes = tnn.plots.figure(3, height=1.7)
 seconds, shown = np.arange(len(x)) / rate, slice(half + 18_000, half + 18_000 + 8 * rate)
 axes[0].plot(seconds[shown], x[shown], color=tnn.plots.INK, lw=0.8)
@@ -68,6 +70,7 @@ axes[1].set_xlabel("time (seconds)")
 axes[2].plot((np.arange(73) - 36) / rate, model.kernel.data[:, 0, 0], color=tnn.plots.ORANGE)
 axes[2].set_title("The kernel that was learned", loc="left", fontsize=10)
 axes[2].set_xlabel("time from the centre of the beat (seconds)")
+plt.show()
 
 # %%
 # Above, eight seconds of the tested half. The network finds every labelled beat here, narrow ones

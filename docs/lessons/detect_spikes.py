@@ -56,8 +56,11 @@ print(f"the limit:                         F1 {spikes.match(test.times[0], possi
 
 # Drawing
 # A recording with true and found spikes, and below it the score with its threshold
+import matplotlib.pyplot as plt
+
 shown = {"start": 0, "stop": 1200, "tolerance": 2, "threshold": threshold}
 top = tnn.plots.recording(test, found=found, score=tnn.predict(layer, test.x), **shown)
+plt.show()
 
 # %%
 # Above, the unseen recording. The bars below it mark the true spikes and those that were found. A

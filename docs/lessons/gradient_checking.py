@@ -48,6 +48,8 @@ print(tnn.testing.check_grads(flank, x, raise_on_fail=False))
 
 # Drawing
 # The error of three numeric slopes against the step: two are a V, the complex step is not
+import matplotlib.pyplot as plt
+
 d, c = np.cos(np.arange(12.0)), np.sin(np.arange(10.0) + 1)
 values = lambda h: np.sum(c * (((x + h * d)[2:] - (x + h * d)[:-2]) / 2) ** 3)  # noqa: E731
 steps = np.logspace(-15, 0, 61)
@@ -66,6 +68,7 @@ ax.axhline(1e-5, color=tnn.plots.GRAY, ls=":")
 ax.text(1.4, 1e-5, "tolerance", fontsize=8, va="center")
 ax.set(xlabel="step h", ylabel="relative error of the slope")
 ax.legend(frameon=False, fontsize=8, loc="upper center")
+plt.show()
 
 # %%
 # A long step is wrong because the function bends. A short step is wrong because computers round.

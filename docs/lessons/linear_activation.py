@@ -43,6 +43,8 @@ for activation in ("linear", "relu"):
 
 # Drawing
 # A spike up and one down; linear maps whose sum is flat; ReLU maps whose sum has two peaks
+import matplotlib.pyplot as plt
+
 page, axes = tnn.plots.figure(3, height=1.35, sharex=True)
 axes[0].plot(up_and_down, color=tnn.plots.INK)
 axes[0].set_title("A spike up, and a spike down", loc="left", fontsize=10)
@@ -60,6 +62,7 @@ for ax, activation in zip(axes[1:], ("linear", "relu"), strict=True):
     ax.set_title(f'activation="{activation}"', loc="left", fontsize=10)
 axes[1].legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.62, 1.28))
 axes[2].set_xlabel("location")
+plt.show()
 
 # %%
 # In the middle, the linear layers. The two maps are each other's negative. Their sum is zero

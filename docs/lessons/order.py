@@ -27,12 +27,12 @@ x[23:38] += spike  # centred at location 30
 perm = rng.permutation(64)
 
 theta = rng.normal(size=64)  # any weights of a Dense unit
-print("Dense: ", theta @ x, "and shuffled", theta[perm] @ x[perm])
+print(f"Dense:  {theta @ x:.6f} and shuffled {theta[perm] @ x[perm]:.6f}")
 
 kernel = spike[:, None, None] / 6  # (taps, channels in, filters)
 in_order = tnn.conv1d(x[:, None], kernel, padding="same")[:, 0]
 shuffled = tnn.conv1d(x[perm][:, None], kernel, padding="same")[:, 0]
-print("Conv1d:", max(in_order), "and shuffled", max(shuffled))
+print(f"Conv1d: {max(in_order):.6f} and shuffled {max(shuffled):.6f}")
 
 # %%
 # The picture
@@ -40,6 +40,8 @@ print("Conv1d:", max(in_order), "and shuffled", max(shuffled))
 
 # Drawing
 # The series in order and shuffled, and below each its feature map, with a peak on the left only
+import matplotlib.pyplot as plt
+
 page, axes = tnn.plots.figure(2, 2, height=1.7, sharex=True, sharey="row")
 columns = (("In order", x, in_order, range(23, 38)),)
 columns += (("Shuffled", x[perm], shuffled, np.flatnonzero(abs(perm - 30) < 8)),)
@@ -50,6 +52,7 @@ for (top, bottom), (title, series, score, places) in zip(axes.T, columns, strict
     bottom.plot(score, color=tnn.plots.ORANGE)
     bottom.set_title(f"Feature map of Conv1d: highest {max(score):.1f}", loc="left", fontsize=10)
     bottom.set_xlabel("location")
+plt.show()
 
 # %%
 # Both upper panels hold the same 64 numbers. On the left the samples of the spike stand side by

@@ -38,6 +38,7 @@ for padding in ("valid", "same", "causal"):
 
 # Drawing
 # For each padding a grid of the inputs that each output sees, zeros hatched
+import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
 page, axes = tnn.plots.figure(1, 3, height=2.7)
@@ -51,6 +52,7 @@ for ax, padding in zip(axes, ("valid", "same", "causal"), strict=True):
     ax.set(xlim=(-2.7, 8.7), ylim=(7.6, -0.6), xticks=range(8), yticks=range(8), xlabel="input")
     ax.set_title(f'"{padding}": {len(centres)} outputs', loc="left", fontsize=10)
 axes[0].set_ylabel("output")
+plt.show()
 
 # %%
 # Each row is one output, each column one input. Blue cells are the inputs that the output sees.
@@ -59,8 +61,8 @@ axes[0].set_ylabel("output")
 # * ``"valid"`` needs no zeros, and has no output centred at the first and the last input. A spike
 #   there is missed.
 # * ``"same"`` has one output for each input, centred on it.
-# * ``"causal"`` puts all zeros in front. No output sees a later input, as in a live recording. Each
-#   output is centred one sample earlier than its own number.
+# * ``"causal"`` puts all zeros in front. No output sees a later input, as in a live recording. So
+#   output 3 is centred at input 2.
 #
 # The sums at the ends are smaller where a zero takes part: ``"same"`` begins with 0 + 1 + 2 = 3.
 

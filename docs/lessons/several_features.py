@@ -40,6 +40,8 @@ for centre in (40, 100, 160):
 
 # Drawing
 # A series; below it three kernels, each beside its feature map
+import matplotlib.pyplot as plt
+
 page, axes = tnn.plots.figure(
     4, 2, height=1.25, sharex="col", gridspec_kw={"width_ratios": (1, 3.4)}
 )
@@ -58,6 +60,7 @@ for k, ((small, wide), name, color) in enumerate(zip(axes[1:], names, colors, st
     wide.set_title(f"feature map {k}", loc="left", fontsize=10)
 axes[-1, 0].set_xlabel("tap")
 axes[-1, 1].set_xlabel("location")
+plt.show()
 
 # %%
 # Each row below the first is one feature: its kernel on the left, its map on the right. All maps

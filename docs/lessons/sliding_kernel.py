@@ -42,7 +42,10 @@ print("largest at locations", np.argsort(y)[-2:])
 
 # Drawing
 # The series with a shaded neighbourhood, the kernel and its products, and the feature map
+import matplotlib.pyplot as plt
+
 page = tnn.plots.sliding(x, np.array(weights), position=3)
+plt.show()
 
 # %%
 # The kernel stands at location 3, where the spike has its peak. Above, the shaded box is the

@@ -122,14 +122,16 @@ def test_no_two_mistakes_of_a_check_are_the_same_numbers(kit, name):
     checking = sys.modules["_checking"]
     parts = [part for part in kit[name].parts if isinstance(part, checking.Part)]
     for part in parts:
-        numbers = [m for m in part.mistakes if not isinstance(m.computes, checking.Error)]
+        numbers = [m for m in part.mistakes if not isinstance(m.computes, checking.Outcome)]
         for mistake in numbers:
             outcomes = [
                 checking.outcome(mistake.computes, checking.copied(case)) for case in part.cases
             ]
             right = [checking.outcome(part.right, checking.copied(case)) for case in part.cases]
-            assert not all(map(checking.same, right, outcomes)), mistake.verdict
-            first = next(m for m in part.mistakes if m.explains(part.cases, outcomes))
+            agree = list(map(checking.same, right, outcomes))
+            assert not all(agree), mistake.verdict
+            wrong = agree.index(False)
+            first = next(m for m in part.mistakes if m.explains(part.cases, outcomes, wrong))
             assert first is mistake, f"{mistake.verdict} is told as {first.verdict}"
 
 
@@ -204,7 +206,7 @@ def that_returns_words(x, kernel):
         (that_divides, ["nan or inf"]),
         (that_forgets_return, ["returns nothing", "`return` missing"]),
         (that_misspells, ["NameError: name 'kernal' is not defined", "misspelt", "Line "]),
-        (that_puts_arrays, ["An array is put where one number belongs", "y[j] = x[j"]),
+        (that_puts_arrays, ["the products are not added up", "y[j] = x[j"]),
         (that_doubles, ["2 times what it should be"]),
         (that_negates, ["every number has the other sign"]),
         (that_reverses, ["reverse order"]),
@@ -218,6 +220,71 @@ def test_a_mistake_of_no_known_kind_is_shown_with_where_and_what(kit, f, words):
     assert not answer.ok
     for part in words:
         assert part in str(answer).replace("\n    ", " "), answer
+
+
+@pytest.mark.parametrize("name", ["03_sliding", "07_several_channels"])
+def test_an_array_of_products_put_in_the_map_is_not_added_up(kit, name):
+    answer = judged(kit[name], "feature_map", that_puts_arrays)
+    assert answer.verdict == "the products are not added up"
+
+
+def test_a_product_in_the_place_of_a_matrix_product_is_asked_for(kit):
+    def feature_maps(x, kernels):
+        return np.array([w * kernels for w in windows(x, len(kernels))])
+
+    answer = judged(kit["06_several_features"], "feature_maps", feature_maps)
+    assert "is there a * where @ belongs?" in answer.advice
+
+
+def test_an_index_that_is_no_whole_number_is_shown(kit):
+    def halved(x, f, j):
+        values = np.zeros(f)
+        for k in range(f):
+            i = j - f / 2 + k
+            if 0 <= i < len(x):
+                values[k] = x[i]
+        return values
+
+    answer = judged(kit["04_neighbourhood"], "neighbourhood", halved)
+    assert "f / 2 is not" in answer.advice
+    assert "There, f = 3, j = 2, k = 0, i = 0.5." in answer.where
+    sliced = judged(kit["03_sliding"], "feature_map", lambda x, kernel: x[len(x) / 2])
+    assert "/ makes fractions, // does not" in sliced.advice
+
+
+def test_mistakes_of_two_paddings_are_told_one_after_the_other(kit):
+    def zeros(f, padding, causal=lambda f: (0, f - 1)):
+        return {"valid": (0, 0), "same": (f // 2, (f - 1) // 2), "causal": causal(f)}[padding]
+
+    answer = judged(kit["05_padding"], "zeros", zeros)
+    assert answer.verdict == '"same": the odd zero is on the left'
+    unknown = judged(kit["05_padding"], "zeros", lambda f, padding: zeros(f, padding, lambda f: f))
+    assert unknown.verdict == answer.verdict
+
+
+def test_a_gradient_of_another_shape_is_told_with_its_line(kit):
+    right = namespace(SOLUTIONS, "14_backward")["backward"]
+
+    def backward(dy, cache):
+        dx, dkernel, _ = right(dy, cache)
+        dbias = dy.sum()
+        return dx, dkernel, dbias
+
+    answer = judged(kit["14_backward"], "backward", backward)
+    assert "one sum for each feature: keep the last axis" in answer.advice
+    assert re.search(r"^Line \d+: dbias = dy.sum\(\)$", answer.where, re.MULTILINE)
+
+
+def test_a_sum_over_too_little_is_told_in_the_words_of_the_course(kit):
+    right = namespace(SOLUTIONS, "14_backward")["backward"]
+
+    def last_sample(dy, cache):
+        return *right(dy, cache)[:2], right(dy[-1:], (cache[0][-1:], cache[1]))[2]
+
+    answer = judged(kit["14_backward"], "backward", last_sample)
+    assert answer.verdict == "dbias is a sum over too little"
+    assert "sum over the batch, too" in answer.advice
+    assert "@elementwise" not in str(answer)
 
 
 def test_results_in_another_order_are_recognised(kit):
@@ -280,7 +347,36 @@ def test_the_folder_works_wherever_it_is_copied(tmp_path):
     assert re.search(r"^5 of \d+ functions are right\.$", everything.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_python_names_the_files_that_an_exercise_needs(tmp_path, name):
+    shutil.copy(EXERCISES / f"{name}.py", tmp_path)
+    alone = run(tmp_path, name)
+    sheet = re.search(r"No module named '(_session\d)'$", alone.stderr)
+    assert f"# needs {sheet[1]}.py and _checking.py in the same folder" in alone.stderr
+
+
 # ---------------------------------------------------------------- the pages
+
+
+def test_the_first_page_says_to_keep_all_files_together():
+    page = " ".join((COURSE / "index.md").read_text().split())
+    assert "unpack **all of them into one folder**" in page
+    assert "\"No module named '_session1'\" says that this file is missing" in page
+
+
+def test_the_map_of_the_lecture_is_built_in_the_exercise_that_is_named():
+    assert "as its input: see exercise 4." in (EXERCISES / "03_sliding.py").read_text()
+    assert "the map is as long as the series" in (EXERCISES / "04_neighbourhood.py").read_text()
+
+
+def test_no_condition_has_the_order_of_a_question():
+    """ "Is f odd, then ..." has to be read twice: "If f is odd, ..." need not be."""
+    inverted = (
+        r"(?:^|[.:!?\"] )(?:Is|Are|Has|Have|Does|Do|Were|Should|Had) [^?.!]*, (?:then|it|so)\b"
+    )
+    for path in [*COURSE.glob("*.md"), *EXERCISES.glob("*.py")]:
+        text = " ".join(path.read_text().split())
+        assert not re.findall(inverted, text), path.name
 
 
 def test_every_exercise_can_be_downloaded_and_its_solution_read():

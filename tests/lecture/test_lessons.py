@@ -42,7 +42,8 @@ def imported(path):
 
 def run(code, folder):
     environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(DOCS.parent)}
-    command = [sys.executable, "-W", "error", "-c", code]
+    quiet = ("-W", "error", "-W", "ignore:FigureCanvasAgg")  # which shows nothing
+    command = [sys.executable, *quiet, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 

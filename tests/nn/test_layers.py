@@ -737,3 +737,15 @@ def test_the_note_on_linear_maps_is_of_the_layers_as_they_are():
     assert "linear maps" not in tnn.Sequential(ends[0], Squares(), ends[1]).summary((2,))
     with tnn.no_grad():
         assert "linear maps" not in Twice().summary((2,))
+
+
+def test_a_layer_that_does_not_fit_in_a_sequential_is_named():
+    model = tnn.Sequential(tnn.Conv1d(1, 4, 3), tnn.Conv1d(1, 1, 3))
+    with pytest.raises(ValueError, match="the input must be") as caught:
+        model(np.ones((5, 30, 1)))
+    assert caught.value.__notes__ == [
+        "It is layers.1 of a Sequential, which gets what layers.0 returns, of shape (5, 28, 4)."
+    ]
+    with pytest.raises(ValueError, match="the input must be") as first:
+        model(np.ones((5, 30, 2)))
+    assert not hasattr(first.value, "__notes__")

@@ -353,3 +353,14 @@ def test_no_smoothing_leaves_the_bits_alone():
         plain = loss(REAL, target, from_logits=True, reduction="none")
         smoothed = loss(REAL, target, from_logits=True, reduction="none", label_smoothing=0)
         np.testing.assert_array_equal(smoothed, plain)
+
+
+def test_other_numbers_of_features_are_told():
+    with pytest.raises(ValueError, match="The last layer gives 2 numbers where the target has 1"):
+        tnn.losses.mean_squared_error(np.ones((20, 100, 2)), np.ones((20, 100, 1)))
+
+
+def test_raw_scores_are_told_both_ways_out():
+    words = r'activation="sigmoid", or functools\.partial\(binary_crossentropy, from_logits=True\)'
+    with pytest.raises(ValueError, match=words):
+        tnn.losses.binary_crossentropy(np.array([3.0]), [1.0])

@@ -24,7 +24,7 @@ def test_the_layer_that_takes_samples_for_steps_is_named():
     model = Counts(tnn.Sequential(tnn.Activation("relu"), tnn.Conv1d(3, 1, 2)))
     x = np.ones((7, 3))
     words = (
-        r"^predict: x must be .* which inner\.layers\.1 \(Conv1d\) takes for one series .* axis\.$"
+        r"^predict: x must be .* which inner\.layers\.1 \(Conv1d\) takes for one series .* axis\.\n"
     )
     with pytest.raises(ValueError, match=words), refused(model, x):
         model(x)

@@ -163,3 +163,9 @@ def test_labels_and_scales_name_what_they_are_given():
         robust_scale(np.full((5, 2), np.nan))
     with pytest.raises(ValueError, match="robust_scale: x must hold samples along axis 3"):
         robust_scale(np.ones((5, 2)), axis=3)
+
+
+def test_labels_of_several_series_at_once_are_told_apart():
+    times = tnn.spikes.simulate(500, n_series=3, rate=0.01, dprime=4, rng=0).times
+    with pytest.raises(ValueError, match=r"those of one series.*recording\.times\[0\]"):
+        labels(times, 500)

@@ -225,3 +225,10 @@ def test_an_error_of_backward_is_the_users():
     with pytest.raises(ZeroDivisionError) as caught:
         check_backward(product, lambda dy, a, b: 1 // 0, 1.0, 2.0)
     assert "Raised by backward" in caught.value.__notes__[0]
+
+
+def test_a_backward_with_other_arguments_is_told_how_it_is_called():
+    x = np.array([1.0, 2.0])
+    with pytest.raises(TypeError, match="positional argument") as caught:
+        check_backward(lambda x: x * x, lambda dy: 2 * dy, x)
+    assert "calls as backward(dy, *inputs) after forward" in caught.value.__notes__[-1]

@@ -418,3 +418,23 @@ def test_a_script_is_started_again_in_a_new_process(tmp_path):
 
 def content(file):
     return file.read_bytes() if file.exists() else None
+
+
+def test_a_training_that_has_ended_says_so_when_it_is_begun_again(tmp_path, capsys):
+    path = tmp_path / "run.ckpt"
+
+    def trained(epochs, **options):
+        model = tnn.Dense(2, 1, rng=0)
+        how = {"optimizer": tnn.SGD(model.parameters(), 0.0), "loss": "mse", "rng": 0}
+        return tnn.fit(
+            *(model, np.ones((4, 2)), np.ones((4, 1))), epochs=epochs, checkpoint=path, **how,
+            callbacks=[tnn.callbacks.EarlyStopping("loss", patience=1)], **options,
+        )  # fmt: skip
+
+    first = trained(20, progress=False)
+    assert len(first.history["loss"]) < 20
+    capsys.readouterr()
+    again = trained(30)
+    words = "the checkpoint holds a training that has ended after epoch 2: EarlyStopping"
+    assert words in capsys.readouterr().err
+    assert again.history == first.history

@@ -359,3 +359,22 @@ def test_a_handler_of_the_users_own_stays():
     finally:
         signal.signal(signal.SIGINT, before)
     assert len(presses) == 6
+
+
+def test_the_forgotten_axis_of_the_only_channel_is_named():
+    model = tnn.Conv1d(1, 1, 3, padding="same", rng=0)
+    sgd = tnn.SGD(model.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"Add the axis of the only channel: x\[\.\.\., None\]"):
+        tnn.fit(
+            model, np.ones((20, 100)), np.ones((20, 100, 1)), loss="mse", optimizer=sgd, epochs=1
+        )
+
+
+def test_a_callback_that_is_in_no_list_is_told_where_to_put_it():
+    model = tnn.Dense(2, 1, rng=0)
+    sgd = tnn.SGD(model.parameters(), 0.1)
+    with pytest.raises(TypeError, match=r"Put it in a list: \[callback\]"):
+        tnn.fit(
+            *(model, np.ones((4, 2)), np.ones((4, 1))), loss="mse", optimizer=sgd, epochs=1,
+            callbacks=tnn.callbacks.EarlyStopping("loss"),
+        )  # fmt: skip

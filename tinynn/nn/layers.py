@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.primitive import as_array, fresh
+from tinynn.autodiff.primitive import as_array, fresh, shape_of
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
@@ -303,7 +303,14 @@ class Sequential(Several):
     def forward(self, x: Any) -> Tensor:
         """Return the last layer's output."""
         for layer in self.layers:
-            x = layer(x)
+            given = x
+            try:
+                x = layer(x)
+            except (TypeError, ValueError) as error:
+                if at := self.layers.index(layer):
+                    what = f"what layers.{at - 1} returns, of shape {shape_of(given)}"
+                    error.add_note(f"It is layers.{at} of a Sequential, which gets {what}.")
+                raise
         return x
 
     def reach(self) -> ReceptiveField | None:

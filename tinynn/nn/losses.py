@@ -75,6 +75,8 @@ def _pair(owner: str, prediction: Any, target: Any) -> tuple[Any, Any, Any]:
     advice = "Reshape one of them; broadcasting would compare every pair."
     if len(p) == len(t) == 3 and (p[0], p[2]) == (t[0], t[2]):
         advice = 'They differ in length alone: do the layers over time have padding="same"?'
+    elif len(p) == len(t) > 1 and p[:-1] == t[:-1]:
+        advice = f"The last layer gives {p[-1]} numbers where the target has {t[-1]}."
     elif owner.startswith("categorical") and t == p[:-1]:
         advice = "For class numbers use sparse_categorical_crossentropy."
     raise ValueError(
@@ -104,7 +106,8 @@ def _within(owner: str, name: str, array: Any, advice: str, dtype: np.dtype[Any]
 def _are_logits(owner: str, prediction: Any, from_logits: Any, activation: str) -> bool:
     """Return the flag; refuse probabilities outside [0, 1], and in the place of logits."""
     if not check.flag(owner, "from_logits", from_logits):
-        advice = "For raw scores give from_logits=True."
+        ways = f'activation="{activation}", or functools.partial({owner}, from_logits=True)'
+        advice = f"For raw scores take {ways}."
         _within(owner, "prediction", prediction, advice, prediction.dtype)
         return False
     trace = prediction._trace if isinstance(prediction, Node) else None
@@ -270,8 +273,7 @@ def binary_crossentropy(
 
     Notes
     -----
-    Logarithms of probabilities are taken one rounding unit away from minus infinity, with slope 0
-    beyond.
+    Probabilities are kept one rounding unit away from 0 and 1, with slope 0 beyond.
 
     Examples
     --------
@@ -443,9 +445,7 @@ def sparse_categorical_crossentropy(
 def dice(
     prediction: Array, target: Any, *, sample_weight: Any = None, reduction: str = "mean"
 ) -> Array:
-    """Overlap that is missing, of each sample: 1 - 2 sum(p y) / (sum p + sum y + 1e-7).
-
-    It is the Dice loss of Milletari et al. 2016.
+    """Dice loss (Milletari et al. 2016) of each sample: 1 - 2 sum(p y) / (sum p + sum y + 1e-7).
 
     Parameters
     ----------

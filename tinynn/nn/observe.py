@@ -128,9 +128,11 @@ def one_series_refused(
     """
 
     def refuse(path: str, layer: "Layer") -> None:
+        first = f"{owner}: x must be (samples, length, channels), got shape {x.shape}"
+        if getattr(layer, "in_channels", None) == 1 != x.shape[1]:
+            raise ValueError(f"{first}. Add the axis of the only channel: x[..., None].")
         raise ValueError(
-            f"{owner}: x must be (samples, length, channels), got shape {x.shape}, which "
-            f"{title(path, layer)} takes for one series (length, channels). {advice}"
+            f"{first}, which {title(path, layer)} takes for one series (length, channels). {advice}"
         )
 
     def look(path: str, layer: "Layer", given: Any) -> None:

@@ -49,7 +49,11 @@ def figure(rows: int = 1, columns: int = 1, *, height: float = 2.4, **options: A
     --------
     >>> page, (above, below) = figure(2)  # doctest: +SKIP
     """
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        error.add_note("tinynn.plots draws with Matplotlib: python -m pip install matplotlib")
+        raise
 
     options = {"figsize": (8, height * rows + 0.3), "layout": "constrained", **options}
     made, axes = plt.subplots(rows, columns, **options)

@@ -61,7 +61,13 @@ def label_shape(owner: str, name: str, shape: Any) -> Array:
 
 def event_times(owner: str, times: Any, length: int) -> NDArray[np.int64]:
     """Return the times of the events of a recording, ascending sample indices."""
-    array = np.asarray(times)
+    try:
+        array = np.asarray(times)
+    except ValueError:  # lists of unequal lengths
+        raise ValueError(
+            f"{owner}: times must be those of one series, got a list of several. Give one of them, "
+            "such as recording.times[0]."
+        ) from None
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         raise (ValueError if array.dtype.kind in "iu" else TypeError)(
             f"{owner}: times must be a 1-D array of integers, sample indices, got "

@@ -292,7 +292,10 @@ class Called:
         try:
             result = self.pair.backward(dy, *kept)
         except Exception as error:
-            error.add_note(f"Raised by backward, called by {OWNER} directly after forward.")
+            how = "dy, cache" if again.cached else "dy, *inputs"
+            error.add_note(
+                f"Raised by backward, which {OWNER} calls as backward({how}) after forward."
+            )
             raise
         if at := _changed(before, again.contents(dy)):
             fault(f"backward changes {at} in place", ON_A_COPY, owner=OWNER)

@@ -467,7 +467,7 @@ def as_callbacks(given: Any) -> list[Callback]:
         if not listed or not (isinstance(hook, Callback) or callable(hook)):
             raise TypeError(
                 "fit: callbacks must be a list of functions (epoch, logs) and tinynn.Callbacks, "
-                f"got {check.shown(given)}."
+                f"got {check.shown(given)}.{'' if listed else ' Put it in a list: [callback].'}"
             )
     own = [id(hook) for hook in hooks if isinstance(hook, Callback)]
     if len(set(own)) < len(own):

@@ -83,7 +83,7 @@ def settings(run: Run) -> dict[str, Any]:
     model = run.model
     return {
         "version of the state": VERSION,
-        "model": {path or "the model": of_a_layer(layer) for path, layer in model.named_layers()},
+        "model": {path or "itself": of_a_layer(layer) for path, layer in model.named_layers()},
         "parameters": {
             path: f"{kind(p._data)}{'' if p.requires_grad else ', frozen'}"
             for path, p in model._named_tensors()

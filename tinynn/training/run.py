@@ -164,6 +164,7 @@ class Run:
                     self._keep()  # also shows at once that it can be kept
                 else:
                     self.load_state_dict(self.group.own(state))
+                    self._say_if_ended()
                 self._until_stopped()
                 for callback in self.callbacks:
                     callback.on_train_end()
@@ -176,6 +177,15 @@ class Run:
             self.history.eager = self.step.eager
             self.step.close()
         return self.history
+
+    def _say_if_ended(self) -> None:
+        """Say that a checkpoint holds a training that is over, so that nothing is left to do."""
+        why = self.history.stopped or f"its {self.epochs} epochs are over"
+        if self.history.stopped is not None or self.epoch >= self.epochs:
+            self._bars.say(
+                f"fit: the checkpoint holds a training that has ended after epoch {self.epoch}: "
+                f"{why}. To begin anew give another path, or remove the file."
+            )
 
     def _until_stopped(self) -> None:
         """Run the epochs. Ctrl-C ends them after a whole step, and its epoch counts no more."""

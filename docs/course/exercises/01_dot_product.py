@@ -30,6 +30,6 @@ def pattern_for(spike, start, n):
 
 
 if __name__ == "__main__":
-    from _session1 import dot_product
+    from _session1 import dot_product  # needs _session1.py and _checking.py in the same folder
 
     dot_product.check(globals())

@@ -28,6 +28,6 @@ def in_order_again(x_shuffled, perm):
 
 
 if __name__ == "__main__":
-    from _session1 import order
+    from _session1 import order  # needs _session1.py and _checking.py in the same folder
 
     order.check(globals())

@@ -4,7 +4,7 @@ A kernel is a small pattern of f weights. It is laid on the first f values of th
 dot product is the first value of the feature map. Then the kernel moves on by one location.
 
 NOTE: here the kernel stays INSIDE the series. This is padding "valid", the default of Conv1d.
-The map is SHORTER than the series. The lecture's map is as long as its input: see exercise 5.
+The map is SHORTER than the series. The lecture's map is as long as its input: see exercise 4.
 
 Fill in each `...`, then run: python 03_sliding.py
 """
@@ -25,6 +25,6 @@ def feature_map(x, kernel):
 
 
 if __name__ == "__main__":
-    from _session2 import sliding
+    from _session2 import sliding  # needs _session2.py and _checking.py in the same folder
 
     sliding.check(globals())

@@ -30,6 +30,6 @@ def feature_map(x, kernel):
 
 
 if __name__ == "__main__":
-    from _session2 import neighbours
+    from _session2 import neighbours  # needs _session2.py and _checking.py in the same folder
 
     neighbours.check(globals())

@@ -5,7 +5,7 @@ Zeros are put before and behind the series, and the kernel slides over all of it
 - "valid": no zeros. The map is shorter than the series. This is THE DEFAULT of Conv1d, in tinynn
   as in Keras.
 - "same": f - 1 zeros in all, half of them on each side. The map is as long as the series. This is
-  what the lecture draws. Is f - 1 odd, then the side behind the series gets one more.
+  what the lecture draws. If f - 1 is odd, the side behind the series gets one more.
 - "causal": f - 1 zeros, all of them before the series. No output sees a later input.
 
 Fill in each `...`, then run: python 05_padding.py
@@ -32,6 +32,6 @@ def map_length(n, f, left, right):
 
 
 if __name__ == "__main__":
-    from _session2 import padding
+    from _session2 import padding  # needs _session2.py and _checking.py in the same folder
 
     padding.check(globals())

@@ -28,6 +28,6 @@ def best_feature(y):
 
 
 if __name__ == "__main__":
-    from _session3 import several_features
+    from _session3 import several_features  # needs _session3.py and _checking.py in the same folder
 
     several_features.check(globals())

@@ -27,6 +27,6 @@ def kernel_shape(f, channels, features):
 
 
 if __name__ == "__main__":
-    from _session3 import several_channels
+    from _session3 import several_channels  # needs _session3.py and _checking.py in the same folder
 
     several_channels.check(globals())

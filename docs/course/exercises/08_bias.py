@@ -28,6 +28,6 @@ def bias_for(threshold):
 
 
 if __name__ == "__main__":
-    from _session3 import bias
+    from _session3 import bias  # needs _session3.py and _checking.py in the same folder
 
     bias.check(globals())

@@ -37,6 +37,6 @@ def merged(W1, b1, W2, b2):
 
 
 if __name__ == "__main__":
-    from _session4 import activation
+    from _session4 import activation  # needs _session4.py and _checking.py in the same folder
 
     activation.check(globals())

@@ -31,6 +31,6 @@ def moves_along(layer, x, steps):
 
 
 if __name__ == "__main__":
-    from _session4 import shift
+    from _session4 import shift  # needs _session4.py and _checking.py in the same folder
 
     shift.check(globals())

@@ -26,6 +26,6 @@ def without_sharing(n, f):
 
 
 if __name__ == "__main__":
-    from _session4 import counting
+    from _session4 import counting  # needs _session4.py and _checking.py in the same folder
 
     counting.check(globals())

@@ -35,6 +35,6 @@ def step(W, b, dW, db, learning_rate):
 
 
 if __name__ == "__main__":
-    from _session5 import loss_and_step
+    from _session5 import loss_and_step  # needs _session5.py and _checking.py in the same folder
 
     loss_and_step.check(globals())

@@ -28,6 +28,6 @@ def relative_error(analytic, numeric):
 
 
 if __name__ == "__main__":
-    from _session5 import gradient_check
+    from _session5 import gradient_check  # needs _session5.py and _checking.py in the same folder
 
     gradient_check.check(globals())

@@ -40,6 +40,6 @@ def backward(dy, cache):
 
 
 if __name__ == "__main__":
-    from _session6 import backward_pass
+    from _session6 import backward_pass  # needs _session6.py and _checking.py in the same folder
 
     backward_pass.check(globals())

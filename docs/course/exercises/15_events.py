@@ -31,6 +31,6 @@ def log_odds(p):
 
 
 if __name__ == "__main__":
-    from _session7 import spike_events
+    from _session7 import spike_events  # needs _session7.py and _checking.py in the same folder
 
     spike_events.check(globals())

@@ -34,6 +34,6 @@ def scores(tp, fp, fn):
 
 
 if __name__ == "__main__":
-    from _session7 import precision_recall
+    from _session7 import precision_recall  # needs _session7.py and _checking.py in the same folder
 
     precision_recall.check(globals())

@@ -42,6 +42,6 @@ def choose_threshold(model, recording):
 
 
 if __name__ == "__main__":
-    from _session8 import detector
+    from _session8 import detector  # needs _session8.py and _checking.py in the same folder
 
     detector.check(globals())

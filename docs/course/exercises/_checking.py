@@ -46,14 +46,25 @@ class Raised:
                 code = linecache.getline(file, number).partition("  #")[0].strip()
                 self.code, self.line = code, f"Line {number}: {code}"
         counts = [f"{name} = {value}" for name, value in self.locals.items()
-                  if type(value) is int and name.isalpha()]  # fmt: skip
+                  if type(value) in (int, float) and name.isalpha()]  # fmt: skip
         self.line += f"\nThere, {', '.join(counts)}." if counts else ""
 
     def __str__(self):
         return f"{type(self.error).__name__}: {self.error}"
 
 
-class Error:
+class Outcome:
+    """What a mistake leads to, where many results are possible: one of which `when` is true."""
+
+    def __init__(self, when):
+        self.when = when
+
+    def fits(self, y, case):
+        """Tell whether an outcome is one of these."""
+        return self.when(y, case)
+
+
+class Error(Outcome):
     """What a mistake leads to, if not to a result: an error, with one of these words.
 
     when: a condition of what was Raised and of the case.
@@ -71,16 +82,21 @@ class Error:
 
 
 class Mistake:
-    """A known mistake: what to say, and what it computes, or the Error that it leads to."""
+    """A known mistake: what to say, and what it computes, or the Outcome that it leads to.
 
-    def __init__(self, verdict, advice, computes):
-        self.verdict, self.advice, self.computes = verdict, advice, computes
+    among: the cases that it changes, by a condition. Elsewhere there may be other mistakes.
+    """
+
+    def __init__(self, verdict, advice, computes, among=lambda case: True):
+        self.verdict, self.advice, self.computes, self.among = verdict, advice, computes, among
 
     def explains(self, cases, outcomes, wrong=0):
         """Tell whether the mistake gives every one of these results, or the first wrong one."""
-        if isinstance(self.computes, Error):
+        if not self.among(cases[wrong]):
+            return False
+        if isinstance(self.computes, Outcome):
             return self.computes.fits(outcomes[wrong], cases[wrong])
-        pairs = zip(cases, outcomes, strict=True)
+        pairs = [pair for pair in zip(cases, outcomes, strict=True) if self.among(pair[0])]
         return all(same(outcome(self.computes, copied(case)), y) for case, y in pairs)
 
 
@@ -364,13 +380,22 @@ def likeness(expected, outcomes):
     return None
 
 
+def fractional(y, case):
+    """Tell whether a number, or one of several, is no whole number."""
+    numbers = y if isinstance(y, tuple) else (y,)
+    return any(isinstance(n, np.ndarray) and n.dtype.kind == "f" and n.ndim == 0 and n % 1
+               for n in numbers)  # fmt: skip
+
+
 LENGTHS_DIFFER = ("mismatch", "not aligned", "broadcast")  # of two arrays, in NumPy's words
+NOT_A_NUMBER = ("with a sequence", "to Python scalars", "to a scalar")  # but an array
+BEYOND = ("out of bounds", "out of range")
+FRACTIONS = Outcome(fractional)
 ERRORS = [
-    (("with a sequence", "to Python scalars", "to a scalar"),
-     "An array is put where one number belongs. Is a sum missing?"),
+    (NOT_A_NUMBER, "An array is put where one number belongs. Is a sum missing?"),
     (LENGTHS_DIFFER, "Two arrays meet whose lengths do not fit. Print their shapes."),
-    (("out of bounds", "out of range"), "An index is beyond the end. Indices count from 0."),
-    (("sequence of integers", "as an integer", "must be integers"),
+    (BEYOND, "An index is beyond the end. Indices count from 0."),
+    (("sequence of integers", "as an integer", "must be integers", "only integers"),
      "Lengths and indices are whole numbers: / makes fractions, // does not."),
     (("truth value of an array",),
      "`if` and `max` want one number. Work element by element: np.maximum, np.where, a mask."),

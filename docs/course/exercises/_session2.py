@@ -1,7 +1,16 @@
 """The checks of exercises 3 to 5. Do your exercises first: what is right is computed here."""
 
 import numpy as np
-from _checking import LENGTHS_DIFFER, Error, Exercise, Mistake, Part
+from _checking import (
+    BEYOND,
+    FRACTIONS,
+    LENGTHS_DIFFER,
+    NOT_A_NUMBER,
+    Error,
+    Exercise,
+    Mistake,
+    Part,
+)
 
 import tinynn as tnn
 
@@ -49,6 +58,12 @@ MOVING_SUM = Mistake(
     lambda x, kernel: window_sums(x, len(kernel)),
 )
 
+NOT_ADDED = (
+    "the products are not added up",
+    "A window * kernel holds one product for each weight. The map has their sum: one number for "
+    "each location. The operator @ multiplies and adds up.",
+)
+
 sliding = Exercise(
     "03_sliding",
     Part(
@@ -58,6 +73,13 @@ sliding = Exercise(
         [
             FLIPPED,
             MOVING_SUM,
+            Mistake(*NOT_ADDED, Error((TypeError, ValueError), *NOT_A_NUMBER)),
+            Mistake(
+                *NOT_ADDED,
+                lambda x, kernel: np.array(
+                    [x[j : j + len(kernel)] * kernel for j in range(len(x) - len(kernel) + 1)]
+                ),
+            ),
             Mistake(
                 "the last location is missing",
                 "n values hold n - f + 1 windows of f values, not n - f. For n = f there is one.",
@@ -101,7 +123,7 @@ sliding = Exercise(
             Mistake(
                 "an index is beyond the end of the series",
                 "The last window begins at n - f, so there are n - f + 1 locations.",
-                Error(IndexError),
+                Error(IndexError, *BEYOND),
             ),
             Mistake(
                 "a mean, where a sum belongs",
@@ -156,6 +178,12 @@ neighbours = Exercise(
                 lambda x, f, j: around(x, f, j, -(f // 2)),
             ),
             Mistake(
+                "the values end before location j",
+                "j - f lies f locations before j. The neighbourhood is centred at j, so half of it "
+                "lies before: f // 2.",
+                lambda x, f, j: around(x, f, j, f // 2 - f),
+            ),
+            Mistake(
                 "everything is one location too early",
                 "The lecture counts locations from 1, Python from 0. Here j = 0 is the first one: "
                 "subtract no 1. The half width is f // 2.",
@@ -195,9 +223,14 @@ neighbours = Exercise(
                 lambda x, f, j: around(np.append(0, x[1:]), f, j),
             ),
             Mistake(
+                "the location i is no whole number",
+                "An index must be a whole number. f / 2 is not: / makes fractions. Write f // 2.",
+                Error(IndexError, "only integers"),
+            ),
+            Mistake(
                 "an index is beyond the end of the series",
                 "The last location is len(x) - 1. Ask i < len(x).",
-                Error(IndexError),
+                Error(IndexError, *BEYOND),
             ),
         ],
         axes=("value",),
@@ -211,6 +244,12 @@ neighbours = Exercise(
                 "the kernel is turned round",
                 FLIPPED.advice,
                 lambda x, kernel: slid(x, kernel[::-1], "same"),
+            ),
+            Mistake(
+                *NOT_ADDED,
+                lambda x, kernel: np.array(
+                    [around(x, len(kernel), j) * kernel for j in range(len(x))]
+                ),
             ),
             Mistake(
                 "the neighbourhoods themselves are returned",
@@ -242,71 +281,95 @@ LENGTHS = [
 ]
 
 
-def zeros_with(valid=None, same=None, causal=None):
-    """Return the right rule, but for the paddings that are given."""
+def zeros(f, padding):
+    return {"valid": (0, 0), "same": ((f - 1) // 2, f // 2), "causal": (f - 1, 0)}[padding]
 
-    def rule(f, padding):
-        other = {"valid": valid, "same": same, "causal": causal}[padding]
-        right = {"valid": (0, 0), "same": ((f - 1) // 2, f // 2), "causal": (f - 1, 0)}
-        return other(f) if other else right[padding]
 
-    return rule
+def zeros_of(word, verdict, advice, rule):
+    """Return the Mistake of one padding. The two others may have mistakes of their own."""
+    return Mistake(
+        f'"{word}": {verdict}', advice,
+        lambda f, padding: rule(f) if padding == word else zeros(f, padding),
+        among=lambda case: case["padding"] == word,
+    )  # fmt: skip
 
 
 padding = Exercise(
     "05_padding",
     Part(
         "zeros",
-        zeros_with(),
+        zeros,
         ZEROS,
         [
-            Mistake(
-                '"causal": the zeros are on the wrong side',
-                "Causal means that an output sees no later input. So the zeros come BEFORE the "
-                "series, and none behind it.",
-                zeros_with(causal=lambda f: (0, f - 1)),
+            zeros_of(
+                "valid",
+                "there are zeros",
+                "Valid uses true values only, so it adds none. It is the default.",
+                lambda f: ((f - 1) // 2, f // 2),
             ),
-            Mistake(
-                '"causal": one zero too many',
-                "The first output must see the first input: f - 1 zeros and one value make f.",
-                zeros_with(causal=lambda f: (f, 0)),
-            ),
-            Mistake(
-                '"same": f // 2 zeros on each side',
+            zeros_of(
+                "same",
+                "f // 2 zeros on each side",
                 "For an odd f this is right. For an even f these are f zeros, one too many: the "
                 "map would be longer than the series. In all there are f - 1.",
-                zeros_with(same=lambda f: (f // 2, f // 2)),
+                lambda f: (f // 2, f // 2),
             ),
-            Mistake(
-                '"same": (f - 1) // 2 zeros on each side',
+            zeros_of(
+                "same",
+                "(f - 1) // 2 zeros on each side",
                 "For an odd f this is right. For an even f one is missing. In all there are f - 1.",
-                zeros_with(same=lambda f: ((f - 1) // 2, (f - 1) // 2)),
+                lambda f: ((f - 1) // 2, (f - 1) // 2),
             ),
-            Mistake(
-                '"same": the odd zero is on the left',
+            zeros_of(
+                "same",
+                "the odd zero is on the left",
                 "For an even f the two sides differ by one. Keras and tinynn put it on the right.",
-                zeros_with(same=lambda f: (f // 2, (f - 1) // 2)),
+                lambda f: (f // 2, (f - 1) // 2),
             ),
-            Mistake(
-                '"same": f - 1 zeros on each side',
+            zeros_of(
+                "same",
+                "f - 1 zeros on each side",
                 "f - 1 is how many there are in all. Each side gets half of them.",
-                zeros_with(same=lambda f: (f - 1, f - 1)),
+                lambda f: (f - 1, f - 1),
             ),
-            Mistake(
-                '"valid": there are zeros',
-                "Valid uses true values only, so it adds none. It is the default.",
-                zeros_with(valid=lambda f: ((f - 1) // 2, f // 2)),
-            ),
-            Mistake(
-                '"same": the numbers are halves',
-                "(f - 1) / 2 is no whole number if f is even. Use // and give the rest to the "
-                "right.",
-                zeros_with(same=lambda f: ((f - 1) / 2, (f - 1) / 2)),
-            ),
-            Mistake(
-                '"same": one zero on each side, whatever f',
+            zeros_of(
+                "same",
+                "one zero on each side, whatever f",
                 "One is right for f = 3. A longer kernel reaches further: f - 1 zeros in all.",
-                zeros_with(same=lambda f: (1, 1)),
+                lambda f: (1, 1),
+            ),
+            zeros_of(
+                "causal",
+                "the zeros are on the wrong side",
+                "Causal means that an output sees no later input. So the zeros come BEFORE the "
+                "series, and none behind it.",
+                lambda f: (0, f - 1),
+            ),
+            zeros_of(
+                "causal",
+                "one zero too many",
+                "The first output must see the first input: f - 1 zeros and one value make f.",
+                lambda f: (f, 0),
+            ),
+            zeros_of(
+                "causal",
+                "half of the zeros are behind the series",
+                'That is a centred window, as in "same": its outputs see later inputs. All f - 1 '
+                "zeros come before the series.",
+                lambda f: (f // 2, f // 2),
+            ),
+            zeros_of(
+                "causal",
+                'the same zeros as for "same"',
+                "That is a centred window: its outputs see later inputs. All f - 1 zeros come "
+                "before the series.",
+                lambda f: ((f - 1) // 2, f // 2),
+            ),
+            Mistake(
+                "the numbers are halves",
+                "Numbers of zeros are whole numbers: //, not /. If f - 1 is odd, the side behind "
+                "the series gets one more.",
+                FRACTIONS,
             ),
         ],
         results=("left", "right"),
@@ -338,8 +401,20 @@ padding = Exercise(
                 lambda n, f, left, right: n + left - f + 1,
             ),
             Mistake(
+                "the kernel jumps by its own length",
+                "A division counts the windows that lie side by side. But they overlap: each "
+                "begins one value after the last. How many do, from 0 on, and still fit?",
+                lambda n, f, left, right: (n + left + right) // f,
+            ),
+            Mistake(
+                "a length is no fraction",
+                "Lengths are whole numbers: //, not /. Is a division needed at all? The windows "
+                "overlap: each begins one value after the last.",
+                FRACTIONS,
+            ),
+            Mistake(
                 "the length with its zeros",
-                "So many values are there to slide over. The kernel fits f - 1 times fewer.",
+                "These are the values to slide over. The kernel fits at f - 1 places fewer.",
                 lambda n, f, left, right: n + left + right,
             ),
         ],

@@ -1,7 +1,7 @@
 """The checks of exercises 6 to 8. Do your exercises first: what is right is computed here."""
 
 import numpy as np
-from _checking import LENGTHS_DIFFER, Error, Exercise, Mistake, Part
+from _checking import LENGTHS_DIFFER, NOT_A_NUMBER, Error, Exercise, Mistake, Part
 
 import tinynn as tnn
 
@@ -24,6 +24,13 @@ FEATURES = [
     {"x": rng.normal(size=7), "kernels": rng.normal(size=(2, 4))},
 ]
 
+
+def products(x, kernels):
+    """Return all products, without their sums: (locations, f, features)."""
+    f = len(kernels)
+    return np.array([x[j : j + f, None] * kernels for j in range(len(x) - f + 1)])
+
+
 several_features = Exercise(
     "06_several_features",
     Part(
@@ -36,6 +43,18 @@ several_features = Exercise(
                 "Shape (features, locations) came out. tinynn keeps features in the LAST axis: "
                 "transpose, or stack along axis 1.",
                 lambda x, kernels: slid(x, kernels).T,
+            ),
+            Mistake(
+                "the products are not added up",
+                "A product for each weight came out. Add them up over the window: one number for "
+                "each location and feature. The operator @ multiplies and adds up.",
+                products,
+            ),
+            Mistake(
+                "the products are not added up",
+                "A product for each weight came out. Add them up over the window: one number for "
+                "each location and feature. The operator @ multiplies and adds up.",
+                lambda x, kernels: products(x, kernels).swapaxes(1, 2),
             ),
             Mistake(
                 "the features are added up",
@@ -72,7 +91,7 @@ several_features = Exercise(
                 "two arrays do not fit together",
                 "Are rows and columns of `kernels` mixed up? It has shape (f, features): kernel k "
                 "is the COLUMN kernels[:, k], and f is len(kernels). Or is a window too short? "
-                "Window j is x[j : j + f].",
+                "Window j is x[j : j + f]. Or is there a * where @ belongs?",
                 Error((ValueError, IndexError), *LENGTHS_DIFFER, "out of bounds"),
             ),
         ],
@@ -146,6 +165,20 @@ several_channels = Exercise(
         lambda x, kernel: slid(x, kernel)[:, 0],
         CHANNELS,
         [
+            Mistake(
+                "the products are not added up",
+                "The window * kernel is a table of products. The map has their sum: one number for "
+                "each location.",
+                Error((TypeError, ValueError), *NOT_A_NUMBER),
+            ),
+            Mistake(
+                "the products are not added up",
+                "x * kernel holds one product for each value and channel. Add over both: one "
+                "number for each location.",
+                lambda x, kernel: np.array(
+                    [x[j : j + len(kernel)] * kernel for j in range(len(x) - len(kernel) + 1)]
+                ),
+            ),
             Mistake(
                 "the channels are not added up",
                 "A map for each channel came out. One kernel makes ONE map: add over values and "
@@ -282,6 +315,12 @@ bias = Exercise(
                 "Each LOCATION got a number of its own here. It belongs to the features, the last "
                 "axis.",
                 lambda x, kernels, bias: slid(x, kernels) + bias[:, None],
+            ),
+            Mistake(
+                "the products are not added up",
+                "Each window meets each kernel, and f products become one number: a matrix "
+                "product, @.",
+                lambda x, kernels, bias: products(x, kernels) + bias,
             ),
             Mistake(
                 "windows and kernels are multiplied element by element",

@@ -1,7 +1,7 @@
 """The checks of exercises 9 to 11. Do your exercises first: what is right is computed here."""
 
 import numpy as np
-from _checking import Error, Exercise, Mistake, Part
+from _checking import BEYOND, Error, Exercise, Mistake, Part
 
 import tinynn as tnn
 
@@ -220,6 +220,12 @@ shift = Exercise(
                 left,
             ),
             Mistake(
+                "the values are raised, not moved",
+                "x + steps adds `steps` to each value. The values stay as they are, and go to "
+                "larger INDICES: y[steps:] = ...",
+                lambda x, steps: x + steps,
+            ),
+            Mistake(
                 "the series does not move: its beginning is cut off",
                 "The values kept are right, their places are not: y[steps:] takes the FIRST ones.",
                 lambda x, steps: np.where(np.arange(len(x)) < steps, 0, x),
@@ -231,14 +237,13 @@ shift = Exercise(
             ),
             Mistake(
                 "the two slices have different lengths",
-                "y[steps:] has len(y) - steps values. So many must be taken from x: its first "
-                "ones.",
+                "y[steps:] has len(y) - steps values. Take as many from x: its first ones.",
                 Error(ValueError, "broadcast"),
             ),
             Mistake(
                 "values are written beyond the end",
                 "The last `steps` values drop out: let the loop end at len(x) - steps.",
-                Error(IndexError),
+                Error(IndexError, *BEYOND),
             ),
             Mistake(
                 "one step too many",
@@ -287,7 +292,7 @@ shift = Exercise(
         ],
         after=("shifted",),
     ),
-    then="Only near the ends a convolution notices a shift: there it meets zeros.\n"
+    then="A convolution notices a shift only near the ends, where it meets zeros.\n"
     "Next: 11_counting.py",
 )
 

@@ -1,7 +1,9 @@
 """The check of exercise 14. Do the exercise first: what is right is computed here."""
 
+import re
+
 import numpy as np
-from _checking import Answer, Error, Exercise, Mistake, Raised, in_general, outcome
+from _checking import Answer, Error, Exercise, Mistake, Raised, in_general, outcome, tree_of
 
 from tinynn.testing import check_backward
 
@@ -43,6 +45,13 @@ def scaled(dy, cache, which, by):
     return tuple(g / by if k == which else g for k, g in enumerate(backward(dy, cache)))
 
 
+def first_sample(dy, cache, which):
+    """Return the right gradients, but one of them of the first sample alone."""
+    x, kernel = cache
+    alone = backward(dy[:1], (x[:1], kernel))[which]
+    return tuple(alone if k == which else g for k, g in enumerate(backward(dy, cache)))
+
+
 class Backward:
     """A backward pass, judged by check_backward."""
 
@@ -55,7 +64,7 @@ class Backward:
         ),
         Mistake(
             "in dx the kernel is turned round",
-            "Turned round it would be, if you slid it over dy. Here the k-th weight's share goes "
+            "It would be turned round if you slid it over dy. Here the k-th weight's share goes "
             "to the inputs that it met, so it is kernel[k] itself.",
             lambda dy, cache: backward(dy, cache, dx_from=lambda kernel, k: kernel[::-1][k]),
         ),
@@ -90,6 +99,27 @@ class Backward:
             "dbias is not summed over the batch",
             "The same bias serves all samples: sum over the axes 0 and 1.",
             lambda dy, cache: (*backward(dy, cache)[:2], dy.sum(axis=1)),
+        ),
+        Mistake(
+            "in dkernel only the first sample of the batch counts",
+            "Every sample meets the same weights: sum over the batch, too.",
+            lambda dy, cache: first_sample(dy, cache, 1),
+        ),
+        Mistake(
+            "in dbias only the first sample of the batch counts",
+            "The same bias is added to every sample: sum over the batch, too.",
+            lambda dy, cache: first_sample(dy, cache, 2),
+        ),
+        Mistake(
+            "dbias is not summed over the locations",
+            "The same bias serves all locations: sum over the axes 0 and 1.",
+            lambda dy, cache: (*backward(dy, cache)[:2], dy.sum(axis=0)),
+        ),
+        Mistake(
+            "dbias is summed over the features, too",
+            "Each feature has a bias of its own, so there is one sum for each feature: keep the "
+            "last axis, dy.sum(axis=(0, 1)).",
+            lambda dy, cache: (*backward(dy, cache)[:2], dy.sum()),
         ),
         Mistake(
             "dkernel is not summed over the batch",
@@ -151,9 +181,9 @@ class Backward:
             return Answer("backward", False, str(error))
         if report.ok:
             return Answer("backward", True, "right, says check_backward")
-        return self.told(report, known)
+        return self.told(report, known, f)
 
-    def told(self, report, known):
+    def told(self, report, known, f):
         """Return a failed report in the words of the exercise."""
         wrong = next((entry for entry in report.inputs if entry.verdict == "wrong"), None)
         cause, advice = (wrong.cause, wrong.advice) if wrong else (report.cause, report.advice)
@@ -163,12 +193,38 @@ class Backward:
             cause = f"d{name} has {cause}" if cause.startswith("a ") else f"d{name}: {cause}"
             place = f"worst in d{name} at {wrong.index}: expected {wrong.numeric:.6g}, received "
             place += f"{wrong.analytic:.6g} (wrong at {wrong.count} of {np.prod(wrong.shape)})."
+            if "elementwise" in advice and name != "x":
+                cause = f"d{name} is a sum over too little"
+                advice = MISSING_SUM
             good = [f"d{named(entry.name)}" for entry in report.inputs if entry.verdict == "ok"]
             place += f"\n{' and '.join(good)}: right." if good else ""
         if known:
             teacher = named(str(report).splitlines()[0])
-            return Answer("backward", False, known.verdict, known.advice, f"{teacher}\n{place}")
+            return Answer(
+                "backward",
+                False,
+                known.verdict,
+                known.advice,
+                f"{teacher}\n{lines_of(f, known.verdict)}\n{place}",
+            )
         return Answer("backward", False, named(cause), named(advice), place)
+
+
+MISSING_SUM = (
+    "Only some samples count, or some locations. All of them use the same weights and biases: sum "
+    "over the batch, too, and over all locations."
+)
+
+
+def lines_of(f, words):
+    """Return the lines of a function that assign to the gradient that the words name."""
+    found, name = tree_of(f), re.search(r"\bd(?:x|kernel|bias)\b", words)
+    if not found or not name:
+        return ""
+    _, first, lines = found
+    codes = [(first + k, line.partition("  #")[0].strip()) for k, line in enumerate(lines)]
+    assigns = re.compile(rf"{name[0]}(\[.*\])? *[-+]?= ")
+    return "\n".join(f"Line {k}: {code}" for k, code in codes if assigns.match(code))
 
 
 def named(words):

@@ -317,6 +317,6 @@ precision_recall = Exercise(
         ],
         results=("precision", "recall", "f1"),
     ),
-    then="Why no accuracy? With one spike in 100 samples, who finds nothing is right 99 times.\n"
+    then="Why no accuracy? With one spike in 100 samples, finding nothing is right 99 times.\n"
     "Next: 17_detector.py",
 )

@@ -13,6 +13,11 @@ class _06_several_features:
         f, features = kernels.shape
         return np.array([windows(x, f) @ kernels[:, k] for k in range(features)])
 
+    def feature_maps__products(x, kernels):
+        """the products are not added up"""
+        f, features = kernels.shape
+        return np.array([[w * kernels[:, k] for k in range(features)] for w in windows(x, f)])
+
     def feature_maps__summed(x, kernels):
         """the features are added up"""
         return np.array([np.sum(window @ kernels) for window in windows(x, len(kernels))])
@@ -45,6 +50,11 @@ class _06_several_features:
 
 
 class _07_several_channels:
+    def feature_map__products(x, kernel):
+        """the products are not added up"""
+        f = len(kernel)
+        return np.array([x[j : j + f] * kernel for j in range(len(x) - f + 1)])
+
     def feature_map__not_summed(x, kernel):
         """the channels are not added up"""
         f = len(kernel)
@@ -84,6 +94,10 @@ class _08_bias:
     def layer__forgotten(x, kernels, bias):
         """the bias is forgotten"""
         return windows(x, len(kernels)) @ kernels
+
+    def layer__products(x, kernels, bias):
+        """the products are not added up"""
+        return windows(x, len(kernels))[:, :, None] * kernels + bias
 
     def layer__each_product(x, kernels, bias):
         """the bias is added f times"""

@@ -177,6 +177,22 @@ class _14_backward:
         """dbias is not summed over the batch"""
         return passed_back(dy, cache, share, gradient, lambda dy: dy.sum(axis=1))
 
+    def backward__first_sample(dy, cache):
+        """in dkernel only the first sample of the batch counts"""
+        return passed_back(dy, cache, share, lambda x, dy: x[0].T @ dy[0], bias)
+
+    def backward__bias_of_first_sample(dy, cache):
+        """sum over the batch, too"""
+        return passed_back(dy, cache, share, gradient, lambda dy: dy[0].sum(axis=0))
+
+    def backward__bias_of_locations(dy, cache):
+        """dbias is not summed over the locations"""
+        return passed_back(dy, cache, share, gradient, lambda dy: dy.sum(axis=0))
+
+    def backward__one_bias(dy, cache):
+        """keep the last axis"""
+        return passed_back(dy, cache, share, gradient, lambda dy: dy.sum())
+
     def backward__averaged(dy, cache):
         """dkernel is averaged over the batch"""
         return passed_back(dy, cache, share, lambda x, dy: gradient(x, dy) / len(x), bias)

@@ -65,8 +65,31 @@ class _03_sliding:
         x = np.concatenate([np.zeros((f - 1) // 2), x, np.zeros(f // 2)])
         return np.array([x[j : j + f] @ kernel for j in range(len(x) - f + 1)])
 
+    def feature_map__products(x, kernel):
+        """the products are not added up"""
+        f = len(kernel)
+        return np.array([x[j : j + f] * kernel for j in range(len(x) - f + 1)])
+
 
 class _04_neighbourhood:
+    def neighbourhood__half(x, f, j):
+        """the location i is no whole number"""
+        values = np.zeros(f)
+        for k in range(f):
+            i = j - f / 2 + k
+            if 0 <= i < len(x):
+                values[k] = x[i]
+        return values
+
+    def neighbourhood__whole_width(x, f, j):
+        """the values end before location j"""
+        values = np.zeros(f)
+        for k in range(f):
+            i = j - f + k
+            if 0 <= i < len(x):
+                values[k] = x[i]
+        return values
+
     def neighbourhood__begins(x, f, j):
         """the values begin at location j"""
         values = np.zeros(f)
@@ -133,6 +156,12 @@ class _04_neighbourhood:
         """the kernel is turned round"""
         return np.convolve(x, kernel, "same")
 
+    def feature_map__products(x, kernel):
+        """the products are not added up"""
+        f = len(kernel)
+        padded = np.pad(x, f // 2)
+        return np.array([padded[j : j + f] * kernel for j in range(len(x))])
+
 
 class _05_padding:
     def zeros__causal_behind(f, padding):
@@ -155,7 +184,16 @@ class _05_padding:
     def zeros__halves(f, padding):
         """the numbers are halves"""
         half = (f - 1) / 2
-        return {"valid": (0, 0), "same": (half, half), "causal": (f - 1, 0)}[padding]
+        return {"valid": (0, 0), "same": (half, f / 2), "causal": (f - 1, 0)}[padding]
+
+    def zeros__causal_half(f, padding):
+        """half of the zeros are behind the series"""
+        half = f // 2
+        return {"valid": (0, 0), "same": ((f - 1) // 2, half), "causal": (half, half)}[padding]
+
+    def zeros__causal_same(f, padding):
+        """the same zeros as for "same\""""
+        return (0, 0) if padding == "valid" else ((f - 1) // 2, f // 2)
 
     def map_length__off_by_one(n, f, left, right):
         """off by one: too short"""
@@ -168,3 +206,12 @@ class _05_padding:
     def map_length__as_the_series(n, f, left, right):
         """as long as the series"""
         return n
+
+    def map_length__divided(n, f, left, right):
+        """the kernel jumps by its own length"""
+        length = left + n + right
+        return length // f
+
+    def map_length__fraction(n, f, left, right):
+        """whole numbers: //"""
+        return (left + n + right) / f
