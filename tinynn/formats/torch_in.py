@@ -85,10 +85,9 @@ def _as_it_was(module: Any) -> Layer | None:
 
 
 def _looks(module: Any) -> Any:
-    parts = [(name, type(part), vars(part)) for name, part in module.named_modules()]
     settings = [
-        (name, kind, {k: v for k, v in held.items() if k[0] != "_" and k not in UNSEEN})
-        for name, kind, held in parts
+        (path, type(part), {k: v for k, v in vars(part).items() if k[0] != "_" and k not in UNSEEN})
+        for path, part in module.named_modules()
     ]
     return settings, [(k, v.shape, v.dtype) for k, v in module.state_dict().items()]
 
