@@ -258,7 +258,6 @@ class _Reader:
     def convolved(self, kind: Any, module: Any, **how: Any) -> list[Layer]:
         """Return a convolution or a transposed one."""
         self.demand("series")
-        self.demand_whole()
         self.channels = module.out_channels
         return self.filled(
             kind, module, 2, 1, 0, in_channels=module.in_channels, filters=module.out_channels,
