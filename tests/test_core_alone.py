@@ -69,6 +69,6 @@ def test_what_only_the_fast_path_has_is_refused_by_its_name():
 
 def test_the_tests_of_the_core_pass_without_the_fast_path():
     files = [str(TESTS / name) for name in SELECTED]  # pytest ends with an error for a missing one
-    options = ["-q", "-x", "-p", "no:cacheprovider"]
+    options = ["-q", "-x", "-n0", "-p", "no:cacheprovider"]  # -n0: in the process that refuses
     done = run("import pytest; sys.exit(pytest.main(sys.argv[1:]))", *options, *files)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
