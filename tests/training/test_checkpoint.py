@@ -317,3 +317,9 @@ def test_a_killed_writer_leaves_the_last_state_whole(tmp_path):
         assert (state["values"] == state["i"]).all()
     tnn.Checkpoint(file).save("next")
     assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_device_keeps_no_state():
+    with pytest.raises(ValueError, match="/dev/full is a device, not a file"):
+        tnn.Checkpoint("/dev/full")
