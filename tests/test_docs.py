@@ -311,6 +311,7 @@ def test_sentences_of_a_lesson_are_short(path):
 
 
 def test_the_cheat_sheet_runs(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib.pyplot").switch_backend("Agg")
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "reference" / "cheat-sheet.md").read_text()
     rng = np.random.default_rng(0)

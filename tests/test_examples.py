@@ -379,12 +379,13 @@ def test_the_packaged_recording(tmp_path):
 
 def test_units_are_found_and_told_apart(tmp_path):
     out, page = tmp_path / "units.csv", tmp_path / "units.png"
-    text = run("detect_units.py", "--quick", "--found", out, "--plot", page)
+    draws = importlib.util.find_spec("matplotlib") is not None
+    text = run("detect_units.py", "--quick", "--found", out, *(["--plot", page] * draws))
     f1 = f1_scores(text)
     assert f1["trained detector"] > f1["threshold on the lowest channel"] + 0.04
     assert f1["trained detector"] < f1["matched filters, told all"] + 0.02
     assert float(re.search(r"found, ([\d.]+) have the shape", text)[1]) > 0.97
-    assert page.stat().st_size > 10_000
+    assert not draws or page.stat().st_size > 10_000
     assert out.read_text().splitlines()[0] == "time_s,score,shape,similarity,channel,amplitude"
     rows = np.loadtxt(out, delimiter=",", skiprows=1)
     assert len(rows) == int(re.search(r"^(\d+) events", text, re.MULTILINE)[1])
