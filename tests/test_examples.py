@@ -1,6 +1,6 @@
 """The examples keep what they promise, and say what is wrong with a wrong file."""
 
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
