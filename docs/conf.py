@@ -142,7 +142,10 @@ def setup(app):
         theirs = name.removeprefix("tinynn.").replace("norm", "linalg.norm")
         if what == "function" and theirs in NUMPYS and "Parameters" not in lines:
             blank = lines.index("") if "" in lines else len(lines)
-            lines[blank:blank] = ["", f"The parameters are those of :func:`numpy.{theirs}`."]
+            lines[blank:blank] = [
+                "",
+                f"The parameters mean what they do in :func:`numpy.{theirs}`.",
+            ]
 
     def escape(app, what, name, obj, options, lines):
         """Keep an absolute value, |x|, from being a substitution of reST's."""

@@ -44,8 +44,10 @@ def listed(thing):
 
 
 def namesake(name):
-    """Return NumPy's function of the same name, whose page a reader is referred to."""
+    """Return NumPy's function of the same name as an operation; its page is referred to."""
     last = name.rpartition(".")[2]
+    if not public()[name].__module__.startswith("tinynn.autodiff.ops."):
+        return None  # tinynn.save is not numpy.save
     return getattr(np.linalg if last == "norm" else np, last, None)
 
 

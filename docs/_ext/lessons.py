@@ -26,7 +26,6 @@ ORDER = (
 )
 FOLDER = "lecture/lessons"  # where Sphinx-Gallery writes the pages
 DRAWING = re.compile(r"^\.\. code-block:: Python\n\n+( +)# Drawing\n((?:\1.*\n|\n)*)", re.M)
-PRINTED = ".. rst-class:: sphx-glr-script-out\n"
 FOLDED = """\
 .. admonition:: The script, examples/{name}.py
    :collapsible: closed
@@ -114,8 +113,8 @@ def make_downloads(app: Sphinx) -> None:
     """Put all examples and exercises into archives, and fold answers in notebooks, too."""
     root = Path(app.srcdir)
     folders = {"examples": root.parent / "examples", "exercises": root / "course" / "exercises"}
+    (root / "_build").mkdir(exist_ok=True)
     for name, folder in folders.items():
-        (root / "_build").mkdir(exist_ok=True)
         with zipfile.ZipFile(root / "_build" / f"{name}.zip", "w") as archive:
             for path in sorted(folder.glob("*.py")):
                 archive.write(path, f"{name}/{path.name}")

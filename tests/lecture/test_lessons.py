@@ -1,7 +1,6 @@
 """The lessons of the site: each runs alone, has all its parts, and says what is true."""
 
 import importlib
-import json
 import os
 import re
 import subprocess
@@ -101,7 +100,6 @@ def test_the_notebook_of_a_lesson_runs_and_has_no_markup_left(path, tmp_path):
     code = "\n".join(text for kind, text in cells if kind == "code")
     done = run(code.replace("%matplotlib inline", ""), tmp_path)
     assert done.returncode == 0, done.stderr
-    json.dumps(made)
 
 
 def test_a_drawing_says_what_it_shows():

@@ -744,8 +744,12 @@ def test_a_layer_that_does_not_fit_in_a_sequential_is_named():
     with pytest.raises(ValueError, match="the input must be") as caught:
         model(np.ones((5, 30, 1)))
     assert caught.value.__notes__ == [
-        "It is layers.1 of a Sequential, which gets what layers.0 returns, of shape (5, 28, 4)."
+        "It is layers.1 of a Sequential, which gets what layers.0 returns, (5, 28, 4)."
     ]
+    shared = tnn.Activation("relu")
+    again = tnn.Sequential(shared, tnn.Lambda(lambda x: (x, x[:1])), shared)
+    with pytest.raises((TypeError, ValueError), match=r"It is layers\.2 of a Sequential"):
+        again(np.ones((5, 30, 1)))
     with pytest.raises(ValueError, match="the input must be") as first:
         model(np.ones((5, 30, 2)))
     assert not hasattr(first.value, "__notes__")

@@ -20,7 +20,8 @@ FLAT = 2**12  # equal scores in a row, up to which a maximum is the same seen fr
 
 def detect(
     model: Layer, x: Any, threshold: float, *, communicator: Any, exclusion: float,
-    rate: float | None = None, progress: bool = False, **options: Any,
+    rate: float | None = None, scale: Any = None, missing: float | None = None,
+    piece_length: int | None = None, threads: int | None = None, progress: bool = False,
 ) -> Any:  # fmt: skip
     """Return the events of recordings, which the ranks of a communicator share out.
 
@@ -32,9 +33,8 @@ def detect(
     model : Layer
         The same on all ranks.
     x : array_like, (length, channels) or (length,), or a list of such arrays
-        One recording, of which each rank takes a stretch, or several, of which each takes some.
-        Of a memory map each rank reads its part.
-    threshold, exclusion, rate, progress, **options
+        One recording, of which each rank takes and reads a stretch, or several to share out.
+    threshold, exclusion, rate, scale, missing, piece_length, threads, progress
         As of :func:`tinynn.spikes.detect`. Rank 0 alone shows a bar, of its own part.
     communicator : mpi4py.MPI.Intracomm
         Such as ``MPI.COMM_WORLD``.
@@ -46,11 +46,11 @@ def detect(
     Raises
     ------
     TypeError, ValueError
-        As :func:`tinynn.spikes.detect`, and for what is no communicator. If one rank raises, all
-        others raise RuntimeError.
+        As :func:`tinynn.spikes.detect`; all ranks but the one that raises get a RuntimeError.
     """
     comm = checked("detect", communicator)
     rank, ranks = comm.Get_rank(), comm.Get_size()
+    options = {"scale": scale, "missing": missing, "piece_length": piece_length, "threads": threads}
     options["progress"] = progress and not rank
     several = isinstance(x, (list, tuple)) and all(np.ndim(part) for part in x)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff import ops
-from tinynn.autodiff.primitive import as_array, fresh, shape_of
+from tinynn.autodiff.primitive import as_array, fresh
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn import activations, initializers
 from tinynn.nn.activations import Activation as ActivationFunction
@@ -302,13 +302,14 @@ class Sequential(Several):
 
     def forward(self, x: Any) -> Tensor:
         """Return the last layer's output."""
-        for layer in self.layers:
+        for at, layer in enumerate(self.layers):
             given = x
             try:
                 x = layer(x)
             except (TypeError, ValueError) as error:
-                if at := self.layers.index(layer):
-                    what = f"what layers.{at - 1} returns, of shape {shape_of(given)}"
+                if at:
+                    what = getattr(given, "shape", None) or check.shown(given)
+                    what = f"what layers.{at - 1} returns, {what}"
                     error.add_note(f"It is layers.{at} of a Sequential, which gets {what}.")
                 raise
         return x

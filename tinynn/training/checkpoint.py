@@ -57,7 +57,7 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], minutes: float | None = None) -> None:
         self.path = checked_path("Checkpoint", path)
         if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise ValueError(f"Checkpoint: {self.path} is a device, not a file.")
+            raise ValueError(f"Checkpoint: {self.path} is no ordinary file. Give the path of one.")
         self.minutes = minutes
         if minutes is not None:
             self.minutes = check.real("Checkpoint", "minutes", minutes, at_least=0)
