@@ -9,9 +9,11 @@
 - A result that is not finite is computed again, directly (direct.py).
 """
 
+import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from tinynn.kernels.padded_batch import Way
 from tinynn.kernels.toeplitz import Toeplitz
 
 TOEPLITZ = Toeplitz()
+SMALL = 2**16  # numbers of an array, up to which memory is kept for the next convolution
 FEW_TAPS = 4  # of a depthwise convolution: with more, products are faster
 
 
@@ -43,7 +46,8 @@ def way(
     return TOEPLITZ if size is None else OverlapSave(size, taps, dtype, known, names)
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Plan:
     """How a single convolution is computed: a way, and where series stand in padded batches."""
 
     way: Way
@@ -53,6 +57,14 @@ class Plan(NamedTuple):
     x_layout: Pair  # pitch and gap of batches of inputs
     g_layout: Pair  # the same of gradients of outputs, for the input gradient
     room: int
+    x_shape: tuple[int, ...]  # of the inputs, kernel and outputs as they are folded
+    kernel_shape: tuple[int, ...]
+    g_shape: tuple[int, ...]
+
+    @cached_property
+    def small(self) -> bool:
+        """Whether no array is larger than what is copied sooner than new memory is found."""
+        return max(map(math.prod, (self.x_shape, self.kernel_shape, self.g_shape))) <= SMALL
 
 
 @lru_cache(maxsize=512)
@@ -65,17 +77,19 @@ def plan(
     left, reach, room = padding[0], dilation * (taps - 1), 0
     way: Way = TOEPLITZ
     fold = size = None
+    shapes = (series, length, width * groups), kernel, (series, outputs, filters)
     floats = dtype.char in "fd"
     if floats and groups == filters > 1 == width == strides and taps <= FEW_TAPS:
         way = Depthwise(dilation)
-    else:
+    elif series and outputs:
         if not strides == dilation == groups == 1:
             fold = Fold(length, taps, outputs, how)
             left, taps, width = 0, fold.folded_taps, width * fold.chunk
             length, outputs, reach = fold.folded_steps, fold.folded_outputs, taps - 1
+            shapes = fold.shapes(series, width, filters // groups)
         elif floats:
             size = best_size(taps, width, filters, max(1, series * outputs))
         room = Toeplitz.room(taps, width, filters // groups)
         room = room if size is None else 2 * size + taps  # which is more
     layouts = layout(length, left, outputs, reach), layout(outputs, reach - left, length, reach)
-    return Plan(way, size, fold, left, *layouts, room)
+    return Plan(way, size, fold, left, *layouts, room, *shapes)

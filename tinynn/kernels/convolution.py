@@ -6,6 +6,8 @@ precision are made in single precision.
 """
 
 import cmath
+from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +17,12 @@ from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
 from tinynn.kernels.geometry import Pair
 from tinynn.kernels.overlap_save import OverlapSave
-from tinynn.kernels.padded_batch import PaddedBatch
+from tinynn.kernels.padded_batch import Call, PaddedBatch
+
+Prepared = tuple[list[Call], np.ndarray]  # the calls of a map, and the array of their result
+Map = Callable[..., Prepared]  # of a plan and arrays
+KEPT = 64  # maps of small arrays whose memory is kept
+_kept: OrderedDict[Any, tuple[list[np.ndarray], Prepared]] = OrderedDict()
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
 
@@ -31,12 +38,18 @@ def conv(
     outputs = x.shape[1] + sum(padding) - dilation * (len(kernel) - 1) - 1
     outputs = max(0, outputs // strides + 1)
     chosen = plan(x.shape[:2], kernel.shape, outputs, x.dtype, how)
-    same = bias if bias is not None and bias.dtype == dtype == single else None
-    y = _forward(chosen, x, kernel, outputs, same)
+    fold, added = chosen.fold, None
+    if fold is not None:
+        y = _computed(_forward, chosen, fold.input(x), fold.kernel(kernel))
+        y = y if y is None else fold.unfold_output(y)
+    elif bias is not None and bias.dtype == dtype == single:
+        y, added = _computed(_forward, chosen, x, kernel, bias), bias
+    else:
+        y = _computed(_forward, chosen, x, kernel)
     if y is None:
-        y, same = direct.forward(x, kernel, outputs, how), None
+        y, added = direct.forward(x, kernel, outputs, how), None
     y = y.astype(dtype, copy=False)
-    return y if bias is same else y + bias
+    return y if bias is added else y + bias
 
 
 def conv_input(
@@ -47,9 +60,12 @@ def conv_input(
     how = strides, padding, dilation, groups
     single, dtype = _dtypes(g.dtype, kernel.dtype)
     g, kernel = g.astype(single, copy=False), kernel.astype(single, copy=False)
-    n, outputs, _ = g.shape
-    chosen = plan((n, length), kernel.shape, outputs, g.dtype, how)
-    x = _input_gradient(chosen, g, kernel, (n, length, kernel.shape[1] * groups))
+    chosen = plan((len(g), length), kernel.shape, g.shape[1], g.dtype, how)
+    if (fold := chosen.fold) is None:
+        x = _computed(_input_gradient, chosen, g, kernel)
+    else:
+        x = _computed(_input_gradient, chosen, fold.output(g), fold.kernel(kernel))
+        x = x if x is None else fold.unfold_input(x)
     x = direct.input_gradient(g, kernel, length, how) if x is None else x
     return x.astype(dtype, copy=False)
 
@@ -63,7 +79,12 @@ def conv_kernel(
     single, dtype = _dtypes(x.dtype, g.dtype, sums=True)
     x, g = x.astype(single, copy=False), g.astype(single, copy=False)
     shape = kernel_size, x.shape[2] // groups, g.shape[2]
-    kernel = _kernel_gradient(plan(x.shape[:2], shape, g.shape[1], x.dtype, how), x, g, shape)
+    chosen = plan(x.shape[:2], shape, g.shape[1], x.dtype, how)
+    if (fold := chosen.fold) is None:
+        kernel = _computed(_kernel_gradient, chosen, x, g)
+    else:
+        kernel = _computed(_kernel_gradient, chosen, fold.input(x), fold.output(g))
+        kernel = kernel if kernel is None else fold.unfold_kernel(kernel)
     kernel = direct.kernel_gradient(x, g, kernel_size, how) if kernel is None else kernel
     return kernel.astype(dtype, copy=False)
 
@@ -86,64 +107,70 @@ def _if_finite(result: np.ndarray) -> np.ndarray | None:
     return result if cmath.isfinite(total) else None
 
 
+# ---------------------------------------------------------------- by a plan
+
+
 @quietly
+def _computed(prepare: Map, how: Plan, *given: np.ndarray) -> np.ndarray | None:
+    """Return a map of the arrays ``given``, folded as the plan says; None if it is to be direct."""
+    if how.small:
+        result = _on_kept_memory(prepare, how, given)
+    else:
+        calls, result = prepare(how, *given)
+        for function, args in calls:
+            function(*args)
+    finite = prepare is _forward and not how.way.spreads_nan
+    return result if finite else _if_finite(result)
+
+
+def _on_kept_memory(prepare: Map, how: Plan, given: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return a map of small arrays: to prepare it would take longer than to compute it."""
+    key = prepare, how, len(given)
+    kept = _kept.pop(key, None)  # nobody else writes to it, in a thread or a signal's handler
+    if kept is None:
+        places = [np.empty(array.shape, array.dtype) for array in given]
+        kept = places, prepare(how, *places)
+    places, (calls, result) = kept
+    for place, array in zip(places, given, strict=True):
+        place[...] = array
+    for function, args in calls:
+        function(*args)
+    result = result.copy()
+    _kept[key] = kept
+    if len(_kept) > KEPT:
+        _kept.popitem(last=False)
+    return result
+
+
 def _forward(
-    how: Plan, x: np.ndarray, kernel: np.ndarray, outputs: int, bias: np.ndarray | None
-) -> np.ndarray | None:
-    way, size, fold, left, (pitch, gap), _, room = how
-    shape: tuple[int, ...] = len(x), outputs, kernel.shape[2]
-    if not (shape[0] and outputs):
-        return np.zeros(shape, x.dtype)
-    way = way if size is None else OverlapSave(size, len(kernel), x.dtype)
-    if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
-    else:
-        batch, kernel = fold.input(x, room), fold.kernel(kernel)
-        shape = len(kernel), batch.series, fold.folded_outputs, kernel.shape[3]
-    y = PaddedBatch(shape, pitch if room else outputs, 0, room, x.dtype, keeps_gaps=False)
-    for function, args in way.forward(batch, kernel, left, y, bias if fold is None else None):
-        function(*args)
-    result = y.array if fold is None else fold.unfold_output(y.array)
-    if fold is not None and bias is not None:
-        result = result + bias
-    return _if_finite(result) if way.spreads_nan else result
+    how: Plan, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None
+) -> Prepared:
+    (pitch, gap), room, shape = how.x_layout, how.room, how.g_shape
+    if 0 in shape:
+        return [], np.zeros(shape, x.dtype)
+    way = how.way if how.size is None else OverlapSave(how.size, len(kernel), x.dtype)
+    batch, calls = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    y = PaddedBatch(shape, pitch if room else shape[-2], 0, room, x.dtype, keeps_gaps=False)
+    return calls + way.forward(batch, kernel, how.left, y, bias), y.array
 
 
-@quietly
-def _input_gradient(
-    how: Plan, g: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray | None:
-    way, _, fold, left, _, (pitch, gap), room = how  # without block transforms, which round
+def _input_gradient(how: Plan, g: np.ndarray, kernel: np.ndarray) -> Prepared:
+    (pitch, gap), room, shape = how.g_layout, how.room, how.x_shape
     if not g.size:
-        return np.zeros(shape, g.dtype)
-    if fold is not None:
-        g, kernel = fold.output(g), fold.kernel(kernel)
-        shape = *g.shape[:2], fold.folded_steps, kernel.shape[2]
-    batch = PaddedBatch.of(g, pitch, gap, room)
-    x = PaddedBatch(shape, pitch if room else shape[1], 0, room, g.dtype, keeps_gaps=False)
-    for function, args in way.input_gradient(batch, kernel, left, x):
-        function(*args)
-    return _if_finite(x.array if fold is None else fold.unfold_input(x.array))
+        return [], np.zeros(shape, g.dtype)
+    batch, calls = PaddedBatch.of(g, pitch, gap, room)
+    x = PaddedBatch(shape, pitch if room else shape[-2], 0, room, g.dtype, keeps_gaps=False)
+    # Without block transforms, which round.
+    return calls + how.way.input_gradient(batch, kernel, how.left, x), x.array
 
 
-@quietly
-def _kernel_gradient(
-    how: Plan, x: np.ndarray, g: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray | None:
-    way, size, fold, left, (pitch, gap), _, room = how
+def _kernel_gradient(how: Plan, x: np.ndarray, g: np.ndarray) -> Prepared:
+    (pitch, gap), room, shape = how.x_layout, how.room, how.kernel_shape
     if not g.size:
-        return np.zeros(shape, g.dtype)
-    way = way if size is None else OverlapSave(size, shape[0], x.dtype)
-    if fold is None:
-        batch = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
-    else:
-        batch, g = fold.input(x, room), fold.output(g)
-        shape = len(g), fold.folded_taps, batch.flat.shape[2], g.shape[3]
+        return [], np.zeros(shape, g.dtype)
+    way = how.way if how.size is None else OverlapSave(how.size, shape[-3], x.dtype)
+    batch, calls = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    # With room for zeros around.
+    gradients, more = PaddedBatch.of(g, pitch if room else g.shape[-2], 0, room, view=not room)
     kernel = np.empty(shape, g.dtype)
-    pitch = pitch if room else g.shape[1]
-    gradients = PaddedBatch.of(g, pitch, 0, room, view=not room)  # with room for zeros around
-    for function, args in way.kernel_gradient(batch, gradients, left, kernel):
-        function(*args)
-    if way.spreads_nan and _if_finite(kernel) is None:
-        return None
-    return kernel if fold is None else fold.unfold_kernel(kernel)
+    return calls + more + way.kernel_gradient(batch, gradients, how.left, kernel), kernel

@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from tinynn.kernels.padded_batch import PaddedBatch
 
 Pair = tuple[int, int]
 Padding = str | int | Pair
@@ -80,19 +79,25 @@ class Fold:
             count = -(-(stop - start) // dilation)
             self.pieces.append((slice(start, stop, dilation), slice(skip, skip + count)))
 
-    def input(self, x: np.ndarray, room: int) -> PaddedBatch:
+    def shapes(self, n: int, width: int, filters: int) -> tuple[tuple[int, ...], ...]:
+        """Return the folded shapes of inputs, kernel and outputs."""
+        first, series = self.groups, self.phases * n
+        kernel = first, self.folded_taps, width, filters
+        inputs, outputs = (self.folded_steps, width), (self.folded_outputs, filters)
+        return (first, series, *inputs), kernel, (first, series, *outputs)
+
+    def input(self, x: np.ndarray) -> np.ndarray:
         """Return inputs (n, length, channels) folded: x itself where that is possible."""
         n, _, channels = x.shape
-        pitch, width = self.folded_steps, channels // self.groups
-        shape = self.groups, self.phases * n, pitch, self.chunk * width
+        width = channels // self.groups
+        shape = self.groups, self.phases * n, self.folded_steps, self.chunk * width
         if self.fits and x.flags.c_contiguous:
-            return PaddedBatch.of(x.reshape(shape), pitch)
-        batch = PaddedBatch(shape, pitch, 0, room, x.dtype)
-        folded = batch.array.reshape(self.groups, self.phases, n, self.steps, width)
+            return x.reshape(shape)
+        folded = np.zeros((self.groups, self.phases, n, self.steps, width), x.dtype)
         grouped = x.reshape(n, self.length, self.groups, width).transpose(2, 0, 1, 3)
         for r, (source, target) in enumerate(self.pieces):
             folded[:, r, :, target] = grouped[:, :, source]
-        return batch
+        return folded.reshape(shape)
 
     def unfold_input(self, folded: np.ndarray) -> np.ndarray:
         """Return folded inputs as they are."""

@@ -44,20 +44,20 @@ class PaddedBatch:
     @classmethod
     def of(
         cls, array: np.ndarray, pitch: int, gap: int = 0, room: int = 0, *, view: bool = True
-    ) -> "PaddedBatch":
-        """Return a batch of the series in ``array``; with ``view``, the array itself if it can be.
+    ) -> tuple["PaddedBatch", list[Call]]:
+        """Return a batch of the series in ``array``, and the calls that copy them into it.
 
-        That has no room. To make room for a small array takes less time than to do without.
+        With ``view`` it is the array itself, if it can be. That has no room: to make room for a
+        small array takes less time than to do without.
         """
         shape = array.shape
         as_it_is = view and not gap and pitch == shape[-2] and (array.size > SMALL or not room)
         if as_it_is and array.flags.c_contiguous:
             groups = shape[0] if len(shape) == 4 else 1
             flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
-            return cls(shape, pitch, 0, 0, array.dtype, flat=flat)
+            return cls(shape, pitch, 0, 0, array.dtype, flat=flat), []
         batch = cls(shape, pitch, gap, room, array.dtype)
-        batch.array[...] = array
-        return batch
+        return batch, [(np.copyto, (batch.array, array))]
 
     def seen(
         self, first: int, length: int, joined: int = 1, taps: int = 1, dilation: int = 1
