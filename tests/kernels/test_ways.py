@@ -262,8 +262,8 @@ def test_what_needs_no_padding_is_no_copy():
     assert PaddedBatch.of(x, 50_000, 0, 9)[0].array.base is not None
     assert np.shares_memory(PaddedBatch.of(x, 50_000, 0, 9)[0].flat, x)
     for pitch, gap, array in ((50_001, 0, x), (50_000, 1, x), (25_000, 0, x[:, ::2])):
-        batch, calls = PaddedBatch.of(array, pitch, gap, 9)
-        run(calls)
+        batch, [(target, source)] = PaddedBatch.of(array, pitch, gap, 9)
+        target[...] = source
         assert not np.shares_memory(batch.flat, x)
         np.testing.assert_array_equal(batch.array, array)
 

@@ -138,7 +138,11 @@ class Primitive(Operation[P]):
                 break
         else:
             if self.arity and (not kwargs or self._are_plain(kwargs)):  # nothing is recorded
-                return self._computed(args, kwargs)
+                try:
+                    return self.forward(*args, **kwargs)
+                except TypeError:
+                    self._bind(args, kwargs)  # raises a better one if the call itself is wrong
+                    raise
         if kwargs or not self._plain or len(args) != self.arity:
             args, kwargs = self._bind(args, kwargs)
         return self.apply(args, kwargs)
@@ -147,14 +151,10 @@ class Primitive(Operation[P]):
         __call__ = _called
 
     def _are_plain(self, kwargs: dict[str, Any]) -> bool:
-        return all(type(v) in PLAIN and name in self._param_set for name, v in kwargs.items())
-
-    def _computed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            return self.forward(*args, **kwargs)
-        except TypeError:
-            self._bind(args, kwargs)  # raises a better one if the call itself is wrong
-            raise
+        for name, value in kwargs.items():
+            if type(value) not in PLAIN or name not in self._param_set:
+                return False
+        return True
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute on the arrays and Nodes ``inputs``, with all parameters by name; record."""
@@ -165,11 +165,14 @@ class Primitive(Operation[P]):
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
         live = live and not _paused.get()
-        found = []
-        for arg in inputs:
-            quick = isinstance(arg, Node) and arg._ownership in SAVED
-            found.append(arg._data if quick else _array_of(self.title, arg, live))
-        arrays = tuple(found)
+        arrays = tuple(
+            [
+                arg._data
+                if isinstance(arg, Node) and arg._ownership in SAVED
+                else _array_of(self.title, arg, live)
+                for arg in inputs
+            ]
+        )
         if first is None:
             return self.forward(*arrays, **params)
         try:
@@ -201,6 +204,9 @@ class Primitive(Operation[P]):
         """Split a call into array arguments, in order, and all other parameters, by name."""
         if self.variadic:
             params = {**self._defaults, **params}
+        elif not params and len(args) == self.arity + len(self._param_names):
+            params = dict(zip(self._param_names, args[self.arity :], strict=True))
+            args = args[: self.arity]
         elif len(args) != self.arity or params.keys() != self._param_set:
             args, params = self._arranged(args, params)
         for name, value in params.items():

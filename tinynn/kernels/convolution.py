@@ -5,7 +5,6 @@ of the outputs (n, outputs, filters); ``padding`` is a pair, and stands for zero
 precision are made in single precision.
 """
 
-import cmath
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,14 +14,16 @@ import numpy as np
 
 from tinynn.kernels import direct
 from tinynn.kernels.choose import Plan, plan
+from tinynn.kernels.finite import all_finite
 from tinynn.kernels.geometry import Pair
 from tinynn.kernels.overlap_save import OverlapSave
-from tinynn.kernels.padded_batch import Call, PaddedBatch
+from tinynn.kernels.padded_batch import Call, Copy, PaddedBatch
 
-Prepared = tuple[list[Call], np.ndarray]  # the calls of a map, and the array of their result
+# What is copied from the arrays given, the calls of a map, and the array of their result.
+Prepared = tuple[list[Copy], list[Call], np.ndarray]
 Map = Callable[..., Prepared]  # of a plan and arrays
 KEPT = 64  # maps of small arrays whose memory is kept
-_kept: OrderedDict[Any, tuple[list[np.ndarray], Prepared]] = OrderedDict()
+_kept: OrderedDict[Any, tuple[list[np.ndarray], list[Call], np.ndarray]] = OrderedDict()
 
 quietly = np.errstate(over="ignore", invalid="ignore")  # what is not finite is computed again
 
@@ -100,13 +101,6 @@ def _dtypes(
     return (np.dtype("float32") if dtype.char == "e" else dtype), dtype
 
 
-def _if_finite(result: np.ndarray) -> np.ndarray | None:
-    """Return an array if all of it is finite, else None; of large values it may be None, too."""
-    flat = result.reshape(-1) if result.flags.c_contiguous else None
-    total = np.add.reduce(result, None) if flat is None else flat.dot(flat)  # half the time
-    return result if cmath.isfinite(total) else None
-
-
 # ---------------------------------------------------------------- by a plan
 
 
@@ -116,11 +110,13 @@ def _computed(prepare: Map, how: Plan, *given: np.ndarray) -> np.ndarray | None:
     if how.small:
         result = _on_kept_memory(prepare, how, given)
     else:
-        calls, result = prepare(how, *given)
+        copies, calls, result = prepare(how, *given)
+        for target, source in copies:
+            target[...] = source
         for function, args in calls:
             function(*args)
-    finite = prepare is _forward and not how.way.spreads_nan
-    return result if finite else _if_finite(result)
+    exact = prepare is not _input_gradient and not how.way.spreads_nan
+    return result if exact or all_finite(result) else None
 
 
 def _on_kept_memory(prepare: Map, how: Plan, given: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -129,8 +125,10 @@ def _on_kept_memory(prepare: Map, how: Plan, given: tuple[np.ndarray, ...]) -> n
     kept = _kept.pop(key, None)  # nobody else writes to it, in a thread or a signal's handler
     if kept is None:
         places = [np.empty(array.shape, array.dtype) for array in given]
-        kept = places, prepare(how, *places)
-    places, (calls, result) = kept
+        copies, calls, result = prepare(how, *places)
+        targets = {id(source): target for target, source in copies}
+        kept = [targets.get(id(place), place) for place in places], calls, result
+    places, calls, result = kept
     for place, array in zip(places, given, strict=True):
         place[...] = array
     for function, args in calls:
@@ -147,30 +145,30 @@ def _forward(
 ) -> Prepared:
     (pitch, gap), room, shape = how.x_layout, how.room, how.g_shape
     if 0 in shape:
-        return [], np.zeros(shape, x.dtype)
+        return [], [], np.zeros(shape, x.dtype)
     way = how.way if how.size is None else OverlapSave(how.size, len(kernel), x.dtype)
-    batch, calls = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    batch, copies = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     y = PaddedBatch(shape, pitch if room else shape[-2], 0, room, x.dtype, keeps_gaps=False)
-    return calls + way.forward(batch, kernel, how.left, y, bias), y.array
+    return copies, way.forward(batch, kernel, how.left, y, bias), y.array
 
 
 def _input_gradient(how: Plan, g: np.ndarray, kernel: np.ndarray) -> Prepared:
     (pitch, gap), room, shape = how.g_layout, how.room, how.x_shape
     if not g.size:
-        return [], np.zeros(shape, g.dtype)
-    batch, calls = PaddedBatch.of(g, pitch, gap, room)
+        return [], [], np.zeros(shape, g.dtype)
+    batch, copies = PaddedBatch.of(g, pitch, gap, room)
     x = PaddedBatch(shape, pitch if room else shape[-2], 0, room, g.dtype, keeps_gaps=False)
     # Without block transforms, which round.
-    return calls + how.way.input_gradient(batch, kernel, how.left, x), x.array
+    return copies, how.way.input_gradient(batch, kernel, how.left, x), x.array
 
 
 def _kernel_gradient(how: Plan, x: np.ndarray, g: np.ndarray) -> Prepared:
     (pitch, gap), room, shape = how.x_layout, how.room, how.kernel_shape
     if not g.size:
-        return [], np.zeros(shape, g.dtype)
+        return [], [], np.zeros(shape, g.dtype)
     way = how.way if how.size is None else OverlapSave(how.size, shape[-3], x.dtype)
-    batch, calls = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
+    batch, copies = PaddedBatch.of(x, pitch, gap, room, view=not way.needs_room)
     # With room for zeros around.
     gradients, more = PaddedBatch.of(g, pitch if room else g.shape[-2], 0, room, view=not room)
     kernel = np.empty(shape, g.dtype)
-    return calls + more + way.kernel_gradient(batch, gradients, how.left, kernel), kernel
+    return copies + more, way.kernel_gradient(batch, gradients, how.left, kernel), kernel

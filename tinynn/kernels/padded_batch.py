@@ -15,6 +15,7 @@ import numpy as np
 
 SMALL = 2**14  # numbers of an array that is copied in less time than a tail is treated apart
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+Copy = tuple[np.ndarray, np.ndarray]  # to, from
 
 
 class PaddedBatch:
@@ -44,8 +45,8 @@ class PaddedBatch:
     @classmethod
     def of(
         cls, array: np.ndarray, pitch: int, gap: int = 0, room: int = 0, *, view: bool = True
-    ) -> tuple["PaddedBatch", list[Call]]:
-        """Return a batch of the series in ``array``, and the calls that copy them into it.
+    ) -> tuple["PaddedBatch", list[Copy]]:
+        """Return a batch for the series in ``array``, and what is to be copied into it.
 
         With ``view`` it is the array itself, if it can be. That has no room: to make room for a
         small array takes less time than to do without.
@@ -57,7 +58,7 @@ class PaddedBatch:
             flat = array.reshape(groups, shape[-3] * pitch, shape[-1])
             return cls(shape, pitch, 0, 0, array.dtype, flat=flat), []
         batch = cls(shape, pitch, gap, room, array.dtype)
-        return batch, [(np.copyto, (batch.array, array))]
+        return batch, [(batch.array, array)]
 
     def seen(
         self, first: int, length: int, joined: int = 1, taps: int = 1, dilation: int = 1

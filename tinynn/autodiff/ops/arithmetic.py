@@ -1,6 +1,5 @@
 """Arithmetic: sums, products and quotients of elements, and conversion of their dtype."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from tinynn.autodiff.ops.broadcasting import elementwise
 from tinynn.autodiff.primitive import primitive
+from tinynn.kernels.finite import all_finite as all_finite
 
 
 @elementwise(lambda g, y, a, b: g, lambda g, y, a, b: g, passes_nan=True)
@@ -140,13 +140,6 @@ def zeros_kept(array: Any, places: Callable[[], Any]) -> Any:
     if all_finite(array):
         return array
     return np.where(places(), np.zeros((), array.dtype), array)
-
-
-def all_finite(array: Any) -> bool:
-    """Tell whether no element is infinite or nan; of large values it may say False wrongly."""
-    if array.dtype.kind == "c" or array.dtype.itemsize < 4:
-        return bool(np.isfinite(array).all())
-    return math.isfinite(np.add.reduce(array, axis=None))
 
 
 @primitive(lambda g, y, x, dtype: g)

@@ -61,7 +61,9 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @primitive(
-    lambda g, y, x, axis, keepdims: broadcast_to(_kept(g / _count(x, axis), x, axis), x.shape),
+    lambda g, y, x, axis, keepdims: broadcast_to(
+        _kept(as_array("mean", g / _count(x, axis)), x, axis), x.shape
+    ),
     passes_nan=True,
 )
 def _mean(x: Any, axis: Axis, keepdims: bool) -> Any:
