@@ -137,8 +137,8 @@ class Toeplitz:
         for part, windows in parts:
             calls.append((np.matmul, (windows, matrix, outputs[:, :, part])))
         if bias is not None:
-            filters = len(bias)
-            times = largest_divisor(rows.written // rows.t, TILE // (rows.t * filters))
+            filters, every = len(bias), rows.written // rows.t
+            times = largest_divisor(every, min(TILE // (rows.t * filters), math.isqrt(every)))
             tile = np.empty((times * rows.t, filters), kernel.dtype)
             flat = y.flat[:, y.gap : y.gap + rows.written].reshape(-1, tile.size)
             calls += [(np.copyto, (tile, bias)), (np.add, (flat, tile.reshape(-1), flat))]

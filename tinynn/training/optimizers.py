@@ -256,7 +256,7 @@ class Optimizer:
     def _applied(self, w: np.ndarray, g: np.ndarray, slots: Slots) -> tuple[np.ndarray, Slots]:
         """Apply the rule, in single precision to half precision, and check what it returns."""
         given = w, g
-        if w.dtype == np.float16:
+        if w.dtype.char == "e":
             given = w.astype(np.float32), g.astype(np.float32)
         elif not self.elementwise:  # a rule of somebody's own, which may write to it after all
             given = w.copy(), g

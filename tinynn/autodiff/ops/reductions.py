@@ -43,7 +43,7 @@ def in_single(f: Callable[..., Any]) -> Operation[...]:
         if x.dtype.kind not in "fiubc":
             kind = f"{given} of dtype {x.dtype}"
             raise TypeError(f"{f.__name__}: arrays must hold numbers, got {kind}. Give floats.")
-        if x.dtype != np.float16:
+        if x.dtype.char != "e":
             return f(x, *args, **kwargs)
         return astype(f(astype(x, np.float32), *args, **kwargs), np.float16)
 
@@ -429,4 +429,6 @@ def _kept(x: Any, like: Any, axis: Axis) -> Any:
 
 def _count(x: Any, axis: Axis) -> int:
     shape = shape_of(x)
+    if axis is None:
+        return math.prod(shape)
     return math.prod(shape[i] for i in _axes(axis, len(shape)))
