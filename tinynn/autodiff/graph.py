@@ -348,8 +348,9 @@ def _unchanged(node: Node) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if type(gradient) is np.ndarray and not as_nodes:  # nearly always
-        if gradient.shape == array.shape and gradient.dtype is array.dtype:
+    if type(gradient) is np.ndarray and not as_nodes:
+        fits = gradient.dtype is array.dtype and gradient.shape == array.shape
+        if fits:  # nearly always
             return gradient
     if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__

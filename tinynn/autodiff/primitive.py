@@ -165,7 +165,7 @@ class Primitive(Operation[P]):
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
         live = live and not _paused.get()
-        arrays = tuple(
+        arrays: Any = tuple(
             [
                 arg._data
                 if isinstance(arg, Node) and arg._ownership in SAVED

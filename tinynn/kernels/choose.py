@@ -77,6 +77,7 @@ def plan(
     left, reach, room = padding[0], dilation * (taps - 1), 0
     way: Way = TOEPLITZ
     fold = size = None
+    shapes: tuple[tuple[int, ...], ...]
     shapes = (series, length, width * groups), kernel, (series, outputs, filters)
     floats = dtype.char in "fd"
     if floats and groups == filters > 1 == width == strides and taps <= FEW_TAPS:

@@ -115,8 +115,9 @@ def _computed(prepare: Map, how: Plan, *given: np.ndarray) -> np.ndarray | None:
             target[...] = source
         for function, args in calls:
             function(*args)
-    exact = prepare is not _input_gradient and not how.way.spreads_nan
-    return result if exact or all_finite(result) else None
+    # Of the zeros around a gradient, which stand for nothing, an infinite kernel makes nan.
+    checked = how.way.spreads_nan or prepare is _input_gradient
+    return None if checked and not all_finite(result) else result
 
 
 def _on_kept_memory(prepare: Map, how: Plan, given: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-
 Pair = tuple[int, int]
 Padding = str | int | Pair
 Settings = tuple[int, Pair, int, int]  # strides, padding, dilation, groups
