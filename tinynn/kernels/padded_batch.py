@@ -5,7 +5,7 @@ all series is one of a single long series, which needs no copy of its windows; o
 lies across two series are computed too, and belong to nobody.
 
 A way to compute a convolution gives a list of calls on such batches. Whoever repeats a convolution
-on the same memory keeps the list; all others run it at once.
+on the same memory keeps the list, as is done for small arrays; all others run it at once.
 """
 
 from collections.abc import Callable
