@@ -348,10 +348,9 @@ def _unchanged(node: Node) -> list[Any]:
 
 def _checked(op: Any, i: int, gradient: Any, array: Any, as_nodes: bool) -> Any:
     """Return what a vjp returned, in the shape and dtype of its argument, or say what is wrong."""
-    if type(gradient) is np.ndarray and not as_nodes:
-        fits = gradient.dtype is array.dtype and gradient.shape == array.shape
-        if fits:  # nearly always
-            return gradient
+    plain = type(gradient) is np.ndarray and not as_nodes
+    if plain and gradient.dtype is array.dtype and gradient.shape == array.shape:
+        return gradient  # nearly always
     if gradient is None or (as_nodes and not isinstance(gradient, Node)):
         got = type(gradient).__name__
         raise TypeError(

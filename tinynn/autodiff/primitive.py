@@ -165,14 +165,11 @@ class Primitive(Operation[P]):
                 if arg._requires_grad and (self.variadic or self.vjps[i] is not None):
                     live = True
         live = live and not _paused.get()
-        arrays: Any = tuple(
-            [
-                arg._data
-                if isinstance(arg, Node) and arg._ownership in SAVED
-                else _array_of(self.title, arg, live)
-                for arg in inputs
-            ]
-        )
+        found = []
+        for arg in inputs:
+            quick = isinstance(arg, Node) and arg._ownership in SAVED
+            found.append(arg._data if quick else _array_of(self.title, arg, live))
+        arrays = tuple(found)
         if first is None:
             return self.forward(*arrays, **params)
         try:
