@@ -1,4 +1,4 @@
-"""Large arguments are read where they are: a replay sees those of its own call, in any place."""
+"""Large arguments and leaves are read where they are: a replay sees those of its own call."""
 
 import numpy as np
 import pytest
@@ -48,6 +48,48 @@ def test_gradients_beside_a_large_argument_are_those_of_the_call(view):
     for seed in range(3):
         x = tnn.Tensor(series(seed).astype(float))
         np.testing.assert_allclose(compiled(x), f(x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_large_leaf_is_read_as_it_is_at_each_call(view):
+    kernel = np.random.default_rng(9).normal(size=(5, 2, 3)).astype("float32")
+    leaf = tnn.Tensor(series(0), requires_grad=True)
+
+    def f(x):
+        loss = tnn.square(tnn.conv1d(view(leaf), kernel, padding="same") * x).mean()
+        return loss.detach(), tnn.grad(loss, [leaf])[0]
+
+    compiled, x = tnn.compile(f), np.ones(3, "float32")
+    for seed in range(4):
+        if seed % 2:
+            leaf.data = series(seed)
+        else:
+            leaf.data[0, :7] = seed  # in place
+        for got, expected in zip(compiled(x), f(x), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_a_large_leaf_is_that_from_before_a_step_and_after_it():
+    x = np.ones((2, 512), "float32")
+
+    def step(leaf):
+        leaf.grad = None
+        before = leaf.sum()
+        loss = tnn.square(tnn.Tensor(x) @ leaf).mean()
+        loss.backward()
+        leaf.data = leaf.data - 0.1 * leaf.grad
+        return before.detach(), loss.detach(), leaf.sum().detach()
+
+    first, second = (
+        tnn.Tensor(np.random.default_rng(0).normal(size=(512, LARGE // 4 // 512)).astype("float32"))
+        for _ in range(2)
+    )
+    first.requires_grad = second.requires_grad = True
+    compiled = tnn.compile(lambda: step(first))
+    for _ in range(4):
+        for got, expected in zip(compiled(), step(second), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(first.data, second.data, rtol=1e-4, atol=1e-6)
 
 
 def test_a_large_kernel_is_that_of_the_call():

@@ -14,6 +14,7 @@ import pytest
 
 import tinynn as tnn
 from tinynn.training import archive
+from tinynn.training.steps import EagerStep
 
 from . import kills
 
@@ -95,6 +96,20 @@ def test_a_training_goes_on_where_it_was(at, compile, minutes, tmp_path):
         at - 1 if minutes == 0 else (at - 1) // 5 * 5, 5
     )
     demand_same(trained(checkpoint, callbacks=[Failing()], compile=compile), whole)
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 6, 11])
+def test_it_does_where_batches_are_recorded_when_they_come_again(at, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinynn.replay.step.HUGE", 0)
+    steps = []
+    go_on = EagerStep.go_on
+    monkeypatch.setattr(EagerStep, "go_on", lambda *a: steps.append(a) or go_on(*a))
+    whole = trained(callbacks=[Failing()])
+    assert len(steps) == 2  # the first batch, and the first of the smaller ones
+    checkpoint = tnn.Checkpoint(tmp_path / "run", minutes=0)
+    with pytest.raises(Stop):
+        trained(checkpoint, callbacks=[failing(at)])
+    demand_same(trained(checkpoint, callbacks=[Failing()]), whole)
 
 
 def test_a_finished_training_returns_at_once_and_more_epochs_go_on(tmp_path):

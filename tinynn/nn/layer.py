@@ -53,10 +53,10 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         # self.mean = (0.9 * self.mean + ...).detach() goes on being state.
-        old = self.__dict__.get(name)
-        detached = isinstance(value, Tensor) and value._trace is None and value._ownership is RESULT
-        if detached and isinstance(old, Tensor) and old._ownership is not RESULT:
-            value = Tensor(value, requires_grad=value.requires_grad)
+        if isinstance(value, Tensor) and value._trace is None and value._ownership is RESULT:
+            old = self.__dict__.get(name)
+            if isinstance(old, Tensor) and old._ownership is not RESULT:
+                value = Tensor(value, requires_grad=value.requires_grad)
         object.__setattr__(self, name, value)
 
     def forward(self, x: Any) -> Any:
@@ -100,17 +100,21 @@ class Layer:
 
     def _layers(self) -> list["Layer"]:
         """Return the layers of :meth:`named_layers`, in any order: without paths it is quick."""
-        found: dict[int, Layer] = {}
-        waiting: list[Any] = [self]
-        kinds = Layer, *CONTAINERS
-        while waiting:
-            item = waiting.pop()
-            if isinstance(item, Layer) and id(item) not in found:
-                found[id(item)] = item
-                waiting += [v for v in vars(item).values() if isinstance(v, kinds)]
-            elif isinstance(item, CONTAINERS):
-                waiting += tree_leaves(item)
-        return list(found.values())
+        found: list[Layer] = []
+        seen: set[int] = set()
+        holders: list[Any] = [self]
+        for item in holders:  # which grows meanwhile
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            parts = item
+            if isinstance(item, Layer):
+                found.append(item)
+                parts = item.__dict__
+            for part in parts.values() if isinstance(parts, dict) else parts:
+                if issubclass(type(part), HOLDERS):  # quicker than isinstance
+                    holders.append(part)
+        return found
 
     def _named_tensors(self) -> list[tuple[str, Tensor]]:
         seen: dict[int, Any] = {}
@@ -213,7 +217,7 @@ class Parameters(list[Tensor]):
     named: Sequence[tuple[str, Tensor]] = ()
 
 
-CONTAINERS = (tuple, list, dict)
+HOLDERS = (Layer, tuple, list, dict)  # where a layer is looked for
 
 
 def _entering(layer: Layer, arg: Any) -> Any:

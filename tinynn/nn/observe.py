@@ -18,18 +18,30 @@ if TYPE_CHECKING:
 Call = tuple[str, "Layer", Any, Any]  # path, layer, input, output
 
 
-@contextmanager
-def mode(model: "Layer", *, training: bool) -> Iterator[None]:
+class mode:
     """Switch a model's mode, and afterwards each layer back to the one that it was in."""
-    before = [(layer, layer.training) for layer in model._layers()]
-    try:
-        if any(was is not training for _, was in before):
-            model.train(training)
-        yield
-    finally:
-        for layer, was in before:
+
+    def __init__(self, model: "Layer", *, training: bool) -> None:
+        self.model, self.training = model, training
+
+    def __enter__(self) -> None:
+        training = self.training
+        self.before = before = [(layer, layer.training) for layer in self.model._layers()]
+        try:
+            others = [layer for layer, was in before if was is not training]
+            if others and self.model.train.__module__ != "tinynn.nn.layer":  # the user's
+                self.model.train(training)
+                return
+            for layer in others:
+                object.__setattr__(layer, "training", training)  # quicker than Layer's own
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        for layer, was in self.before:
             if layer.training is not was:
-                layer.training = was
+                object.__setattr__(layer, "training", was)
 
 
 def title(path: str, layer: "Layer") -> str:

@@ -21,7 +21,7 @@ from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
 from tinynn.replay.speculation import read_by
 
-LARGE = 2**20  # bytes of an argument, from which on it is read where it is
+LARGE = 2**20  # bytes of an argument or leaf, from which on it is read where it is
 ALONE = 2**17  # multiplications of a product up to which BLAS takes no threads by itself
 WORTH_THREADS = 2**22  # the same, from which on its threads pay
 
@@ -49,6 +49,7 @@ class Planner:
         self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
+        self._work = 0  # multiplications of the largest product
         self.given: dict[int, np.ndarray] = {}
         self._large: dict[int, Callable[[], Any]] = {}  # by id of what stands for it
         # Homes by the number of an array: a place, what fits there, and who lives there.
@@ -68,7 +69,7 @@ class Planner:
         checked += [self.flat_gradient] if self._targets else []
         if floats := [array for array in checked if array.dtype.kind in "fc"]:
             self._call(check_finite, floats)  # before anything takes effect
-        self.light = ALONE < max(map(_work, self.calls), default=0) < WORTH_THREADS
+        self.light = ALONE < self._work < WORTH_THREADS
 
     def _plan_gradients(
         self, leaves: Sequence[Any], found: dict[int, Ref | None], kept: dict[Ref, Ref]
@@ -94,14 +95,17 @@ class Planner:
         if source.kind == "constant":
             self.arrays[index] = source.value
         elif (
-            source.kind == "argument"
+            source.kind in ("argument", "leaf")
             and self.specs[index].nbytes >= LARGE
             and index not in self.layout.pitch.keys() | self._kept
         ):
-            spec, place = self.specs[index], source.value
+            spec, value = self.specs[index], source.value
             self.arrays[index] = np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
-            self._large[id(self.arrays[index])] = lambda: self.given[place]
-            self.given[place] = self.arrays[index]
+            if source.kind == "argument":
+                self.given[value] = self.arrays[index]
+                self._large[id(self.arrays[index])] = lambda: self.given[value]
+            else:  # effects come late: until then a leaf is as it was
+                self._large[id(self.arrays[index])] = lambda: value._data
         elif self._pending[index] or source.kind == "draw":  # the generator moves on all the same
             self._pending[index] += 1  # it is never free
             self.arrays[index] = self._new(index)
@@ -142,6 +146,7 @@ class Planner:
                     self._free[fitting].append(place)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> None:
+        self._work = max(self._work, _work(function, args))
         now = tuple(map(self._now, args))
         same = all(a is b for a, b in zip(now, args, strict=True))
         self.calls.append((function, args) if same else (_called, (function, now)))
@@ -263,9 +268,8 @@ def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(np.array(a, dtype) if type(a) in (int, float) else a for a in args)
 
 
-def _work(call: Call) -> int:
+def _work(function: Callable[..., Any], args: tuple[Any, ...]) -> int:
     """Return the multiplications of one product of a matmul, 0 for another call."""
-    function, args = call
     if function is _run:  # what it does is not known: a convolution with stride, for instance
         return 64 * int(args[3].size)
     if function is not np.matmul or args[0].ndim < 2:

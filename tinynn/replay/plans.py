@@ -160,7 +160,7 @@ class Plans:
         """
         plan, known = self._plans.get(key), key in self._plans
         if plan is not None and plan.guards.hold():
-            self.replayed()
+            self.replayed(verify)
             if verify and plan.runs and not plan.runs & (plan.runs + 1):
                 plan.verify(call, self.owner)
             return plan
@@ -199,9 +199,21 @@ class Plans:
         self.credit = credit
         self._plans = {kind: self._plans.get(kind) for kind in kinds}
 
-    def replayed(self) -> None:
-        """Earn credit."""
-        self.credit = min(KEPT, self.credit + PAID)
+    def replayed(self, verify: bool = False) -> None:
+        """Earn credit, a quarter where recordings and some replays are verified."""
+        self.credit = min(KEPT, self.credit + (PAID / 4 if verify else PAID))
+
+    def postpone(self, key: Hashable) -> bool:
+        """Tell whether arguments are of a new kind, to be recorded when they come again.
+
+        The recording is paid for now, and the kind is one of :meth:`kinds` from now on.
+        """
+        new = key not in self._plans and self.credit >= 1 and len(self._plans) < KEPT
+        if new:
+            self.credit -= 1
+            self.made += 1
+            self._plans[key] = None
+        return new
 
     def _count(self, key: Hashable) -> int:
         """Return how often a kind of arguments has come, this time included."""

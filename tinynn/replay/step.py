@@ -38,6 +38,7 @@ from tinynn.training.steps import Outcome, plain, scalar, weighed
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few fit a cache, and two pay a thread
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
 LARGE = 2**18  # bytes of a batch, from which on that is worth the care
+HUGE = 2**24  # the same, of a batch that is not cut: a first step alone does not pay a recording
 RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
 SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
@@ -196,11 +197,14 @@ class ReplayedStep:
             return [given]
         return [tuple([a[i : i + size] for a in given]) for i in range(0, samples, size)]
 
-    def _prepared(self, given: Given) -> list[Plan]:
-        """Return a plan, which holds, for each piece of a batch."""
+    def _prepared(self, given: Given) -> list[Plan] | None:
+        """Return a plan, which holds, for each piece of a batch; None if this step is eager."""
         self._look_up()
         key = self._key(*given)
         pieces, plans = self._pieces(given, key), list[Plan]()
+        large = len(pieces) == 1 and given[0].nbytes >= HUGE
+        if large and self.group.alone and self.plans.postpone(key):
+            return None
         for piece in pieces:
             call = partial(self._call, piece=piece)
             plan = self.plans.get(self._key(*piece), call, word=self._on_a_word, order=True)

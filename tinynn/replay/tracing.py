@@ -116,7 +116,9 @@ class Tracer:
     def argument(self, place: int, array: np.ndarray, as_tensor: bool) -> Any:
         """Return the Tensor that stands for an argument of the call, or an array as it is."""
         if self._given is not None and not as_tensor:
-            return array.copy()
+            array = array.view()  # no copy, which of a large one would take long
+            array.flags.writeable = False
+            return array
         kind = Traced if as_tensor else TracedArray
         return self._source(kind, array, Source("argument", place))
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from tinynn import _checks as check
 from tinynn.autodiff.graph import no_grad
+from tinynn.autodiff.listening import listener
+from tinynn.autodiff.primitive import values
 from tinynn.autodiff.tensor import Tensor
 from tinynn.nn.branches import Parallel, Residual
 from tinynn.nn.layer import Layer
@@ -79,6 +81,13 @@ def predict(
     shown = check.flag("predict", "progress", progress)
     if threads is not None:
         threads = check.integer("predict", "threads", threads, at_least=1)
+    small = array.size <= SMALL
+    if small and batch_size is piece_length is threads is None and not shown:
+        given: Any = array
+        if listener.get() is None:  # as the first layer would do it, which takes longer
+            given = Tensor._result(np.array(array), None)
+        with no_grad(), mode(model, training=False):
+            return np.array(values(model(given)))
     reach, piece, size = _portions(model, array, piece_length)
     guard: AbstractContextManager[None] = nullcontext()
     if batch_size is not None:
@@ -86,7 +95,6 @@ def predict(
         if size < len(array):
             advice = "Add a batch axis, x[None], or leave out batch_size."
             guard = one_series_refused("predict", model, array, size, advice)
-    small = array.size <= SMALL
     with (
         no_grad(),
         mode(model, training=False),
