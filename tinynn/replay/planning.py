@@ -21,7 +21,6 @@ from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Check, Ref, Source
 from tinynn.replay.speculation import read_by
 
-LARGE = 2**20  # bytes of an argument, from which on it is read where it is
 ALONE = 2**17  # multiplications of a product up to which BLAS takes no threads by itself
 WORTH_THREADS = 2**22  # the same, from which on its threads pay
 
@@ -38,8 +37,7 @@ class Planner:
     """The calls of a program, and the arrays that they read and fill.
 
     ``flat_gradient``: the gradients of the leaves of ``order`` side by side; zeros for none.
-    ``copied``: its parts that are to be copied there at the end, and what. ``given``: the large
-    arguments of a run, by place; at the planning empty arrays of their shapes stand for them.
+    ``copied``: its parts that are to be copied there at the end, and what.
     """
 
     def __init__(
@@ -49,8 +47,6 @@ class Planner:
         self.arrays: dict[int, np.ndarray] = {}
         self.sources: dict[str, list[tuple[Any, np.ndarray]]] = defaultdict(list)  # by kind
         self.calls: list[Call] = []
-        self.given: dict[int, np.ndarray] = {}
-        self._large: dict[int, Callable[[], Any]] = {}  # by id of what stands for it
         # Homes by the number of an array: a place, what fits there, and who lives there.
         self._homes: dict[int, tuple[Any, Any, set[int]]] = {}
         self._free: dict[Any, list[Any]] = defaultdict(list)  # places by what fits there
@@ -93,15 +89,6 @@ class Planner:
     def _source(self, index: int, source: Source) -> None:
         if source.kind == "constant":
             self.arrays[index] = source.value
-        elif (
-            source.kind == "argument"
-            and self.specs[index].nbytes >= LARGE
-            and index not in self.layout.pitch.keys() | self._kept
-        ):
-            spec, place = self.specs[index], source.value
-            self.arrays[index] = np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
-            self._large[id(self.arrays[index])] = lambda: self.given[place]
-            self.given[place] = self.arrays[index]
         elif self._pending[index] or source.kind == "draw":  # the generator moves on all the same
             self._pending[index] += 1  # it is never free
             self.arrays[index] = self._new(index)
@@ -120,19 +107,26 @@ class Planner:
         self._homes[index] = place, fitting, {index}
         return place.view(spec.dtype).reshape(spec.shape) if pitch is None else place.array
 
-    def _share(self, index: int, other: int, array: np.ndarray) -> None:
-        """Let an array stand where another one does, as a view of it."""
-        self.arrays[index] = array
-        if other in self._homes:
-            self._homes[index] = self._homes[other]
-            self._homes[index][2].add(index)
-
     def _part(self, part: Instruction | Check) -> None:
-        args = tuple(map(self._value, part.args))
-        if isinstance(part, Instruction):
-            self._instruction(part, args)
-        else:
+        args = tuple([self.arrays[x.index] if isinstance(x, Ref) else x for x in part.args])
+        if isinstance(part, Check):
             self._call(_check, part.check, args)
+        elif part in self.layout.maps:
+            series, calls = self.layout.convolution(part, args, self._out(part.result.index))
+            self.calls += calls
+            if part.hidden:
+                self._call(check_finite, series)
+        elif not self._is_view(part, args):
+            in_place = part.elementwise and not part.whole
+            if in_place:  # the result may take the place of an argument that nobody reads any more
+                self._release(part)
+            self._computed(part, args, self._out(part.result.index))
+            if in_place:
+                return
+        self._release(part)
+
+    def _release(self, part: Instruction | Check) -> None:
+        """Let memory be used again of which a part was the last reader."""
         for (index,) in read_by(part):
             self._pending[index] -= 1
             if not self._pending[index] and index in self._homes:
@@ -142,52 +136,21 @@ class Planner:
                     self._free[fitting].append(place)
 
     def _call(self, function: Callable[..., Any], *args: Any) -> None:
-        now = tuple(map(self._now, args))
-        same = all(a is b for a, b in zip(now, args, strict=True))
-        self.calls.append((function, args) if same else (_called, (function, now)))
-
-    def _now(self, x: Any) -> Any:
-        """Return a large argument, or what holds one, as what gives it when it is called."""
-        if isinstance(x, tuple) and any(self._now(part) is not part for part in x):
-            return Later(partial(_current_all, tuple(map(self._now, x))))
-        return Later(self._large[id(x)]) if id(x) in self._large else x
-
-    def _here(self, x: Any) -> Any:
-        """Return an array that a convolution may take apart now: a large argument is copied."""
-        if id(x) not in self._large:
-            return x
-        array = np.empty(x.shape, x.dtype)
-        self._call(np.copyto, array, x)
-        return array
-
-    def _value(self, x: Any) -> Any:
-        return self.arrays[x.index] if isinstance(x, Ref) else x
-
-    def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
-        if step in self.layout.maps:
-            args = args[0], *map(self._here, args[1:])
-            series, calls = self.layout.convolution(step, args, self._out(step))
-            for function, given in calls:
-                self._call(function, *given)
-            if step.hidden:
-                self._call(check_finite, series)
-        elif not self._is_view(step, args):
-            self._computed(step, args, self._out(step))
+        self.calls.append((function, args))
 
     def _is_view(self, step: Instruction, args: tuple[Any, ...]) -> bool:
         """Keep a result that is a view of an argument as one; tell whether it is."""
         index = step.result.index
         if step.elementwise or not step.whole or not is_own(step.op) or index in self._targets:
             return False
-        if index in self._kept and any(id(array) in self._large for array in args):
-            return False
         with np.errstate(all="ignore"), suppress(Exception):  # of values that are not there yet
             y = np.asarray(step.function(*args, **step.params))
             for ref in read_by(step):
                 if np.may_share_memory(y, self.arrays[ref.index]):
-                    self._share(index, ref.index, y)
-                    if id(self.arrays[ref.index]) in self._large:
-                        self._large[id(y)] = partial(_viewed, step, self._now(args))
+                    self.arrays[index] = y
+                    if ref.index in self._homes:
+                        self._homes[index] = self._homes[ref.index]
+                        self._homes[index][2].add(index)
                     return True
         return False
 
@@ -213,46 +176,10 @@ class Planner:
             else:
                 self._call(function, *args, out)
 
-    def _out(self, step: Instruction) -> np.ndarray:
-        """Return memory for a result: where it belongs, an argument's that dies here, or other."""
-        index = step.result.index
-        refs = read_by(step) if step.elementwise and not step.whole else []
-        dying = [
-            i
-            for (i,) in refs
-            if i in self._homes
-            and self._homes[i][2] == {i}
-            and self._pending[i] == refs.count(Ref(i))
-            and self.specs[i] == self.specs[index]
-            and self.arrays[i].flags.writeable  # not one number seen many times
-        ]
-        if index in self._targets:
-            self.arrays[index] = self._targets[index]
-        elif dying:
-            self._share(index, dying[0], self.arrays[dying[0]])
-        else:
-            self.arrays[index] = self._new(index)
+    def _out(self, index: int) -> np.ndarray:
+        """Return memory for a result, where it belongs or anywhere."""
+        self.arrays[index] = self._targets[index] if index in self._targets else self._new(index)
         return self.arrays[index]
-
-
-class Later(partial[Any]):
-    """A value that is known when it is called."""
-
-
-def _current(x: Any) -> Any:
-    return x() if isinstance(x, Later) else x
-
-
-def _current_all(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(map(_current, args))
-
-
-def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    function(*map(_current, args))
-
-
-def _viewed(step: Instruction, args: Later) -> np.ndarray:
-    return np.asarray(step.function(*args(), **step.params))
 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -38,7 +38,7 @@ class Program:
         self.whole = False
         self.draws: list[np.ndarray] | None = None
         self.drawn: list[np.ndarray] = []
-        self._given, self._lock = plan.given, threading.RLock()
+        self._lock = threading.RLock()
         self._sources, self._copied = plan.sources, plan.copied if order is not None else []
         self._leaves = [[leaf, array, None] for leaf, array in plan.sources["leaf"]]
         self._arrays = {ref: plan.arrays[same.index] for ref, same in lowered.kept.items()}
@@ -75,8 +75,6 @@ class Program:
         """Take over the arguments."""
         for place, array in self._sources["argument"]:
             np.copyto(array, arguments[place])
-        for place in self._given:
-            self._given[place] = arguments[place]
 
     def refresh(self) -> None:
         """Take over the data of leaves that changed since, and gradients from before the call."""
