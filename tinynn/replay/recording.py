@@ -47,12 +47,11 @@ class Source:
 
     ``kind`` and ``value``: "argument" and its place; "leaf" and the Tensor whose data are read;
     "gradient" and the Tensor whose gradient is read; "constant" and the array itself, read at each
-    replay unless it is ``frozen``; "draw" and the function that makes it anew.
+    replay; "draw" and the function that makes it anew.
     """
 
     kind: str
     value: Any
-    frozen: bool = False
 
 
 @dataclass(eq=False)

@@ -180,10 +180,10 @@ class Tracer:
         self._nodes.append(weakref.ref(other))
         return other
 
-    def _constant(self, array: np.ndarray, owner: Any, frozen: bool) -> Traced:
+    def _constant(self, array: np.ndarray, owner: Any) -> Traced:
         known = self._constants.get(id(owner))
         if known is None:
-            node = self._source(TracedArray, array, Source("constant", array, frozen))
+            node = self._source(TracedArray, array, Source("constant", array))
             known = self._constants[id(owner)] = owner, node
         return known[1]
 
@@ -193,17 +193,16 @@ class Tracer:
             if not hasattr(x, "_ref"):
                 self._refuse_thread(not self._walking)
                 self._number(x)  # a seed of the walk back
-                self.recording.sources[x._ref.index] = Source("constant", x._data, True)
+                self.recording.sources[x._ref.index] = Source("constant", x._data)
             return x
         if isinstance(x, Item):
             self.refuse("it computes or decides in Python with a value of a Tensor")
         if isinstance(x, Node):
             return self._outside(x) if x._ownership is RESULT else self._leaf(x)
         if isinstance(x, np.ndarray):
-            frozen = not x.flags.writeable and x.base is None
-            return self._constant(x, x, frozen)
+            return self._constant(x, x)
         if isinstance(x, (list, tuple)):
-            return self._constant(np.asarray(x), x, True)
+            return self._constant(np.asarray(x), x)
         return x
 
     def _outside(self, x: Node) -> Traced:
@@ -214,7 +213,7 @@ class Tracer:
                 "that require a gradient"
             )
         self._refuse_thread(x._birth > self._born)
-        return self._alias(self._constant(x._data, x, True), Traced)
+        return self._alias(self._constant(x._data, x), Traced)
 
     def _refuse_thread(self, unheard: bool) -> None:
         if unheard:
@@ -285,7 +284,7 @@ class Tracer:
         with heard_by(None):
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
         if not isinstance(node, Traced):
-            node = self._constant(leaf._data.copy(), leaf, True)
+            node = self._constant(leaf._data.copy(), leaf)
         node = self._cast(node, leaf)
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
