@@ -37,7 +37,6 @@ from tinynn.training.steps import Outcome, plain, scalar, weighed
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few fit a cache, and two pay a thread
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
-LARGE = 2**18  # bytes of a batch, from which on that is worth the care
 RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
 SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
@@ -246,7 +245,7 @@ class ReplayedStep:
         if self.chunk != "auto":
             return self.chunk or len(x)
         if key not in self._sizes:
-            part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
+            part = -(-len(x) // SAMPLE)
             piece = tuple([array[:part] for array in given])
             tracer = rehearsed(partial(self._call, piece=piece))
             tracer.guards.undo_draws()
@@ -264,29 +263,22 @@ class ReplayedStep:
         self, plans: list[Plan], pieces: list[Given], samples: int
     ) -> tuple[float, np.ndarray, np.ndarray | None]:
         """Return the loss of a batch, its gradients side by side, what is kept; all fresh."""
-        if len(plans) == 1:
-            program = plans[0].program()
-            program.refresh()
-            program.whole = self.group.coupled
-            with self.group.meeting():
-                number, total, kept = _added([program], pieces, [1.0])
-            return number, total, kept[0]
         drawn = any(plan.draws for plan in plans)  # in one order
-        workers = 1 if drawn else min(self._workers(), len(pieces))
-        programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
-        for program in {id(program): program for program in programs}.values():
-            program.refresh()
-        mean = self.over_samples != "sum"
+        workers = 1 if drawn else min(self._workers(), len(plans))
+        mean = len(plans) > 1 and self.over_samples != "sum"
         weights = [len(piece[0]) / samples if mean else 1.0 for piece in pieces]
+        programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
+        whole = self.group.coupled
         if workers == 1:
-            number, total, kept = _added(programs, pieces, weights)
+            with self.group.meeting():  # for programs that are there: planning one meets nobody
+                number, total, kept = _added(programs, pieces, weights, whole)
             return number, total, _joined(kept)
         if self._pool is None:
             self._pool = threads.pool(workers)
         tasks = [
             self._pool.submit(
-                *(copy_context().run, _added),
-                *(programs[i::workers], pieces[i::workers], weights[i::workers]),
+                *(copy_context().run, _added, programs[i::workers], pieces[i::workers]),
+                *(weights[i::workers], whole),
             )
             for i in range(workers)
         ]
@@ -306,7 +298,7 @@ class ReplayedStep:
 
 
 def _added(
-    programs: Sequence[Program], pieces: Sequence[Given], weights: Sequence[float]
+    programs: Sequence[Program], pieces: Sequence[Given], weights: Sequence[float], whole: bool
 ) -> tuple[float, Any, list[Any]]:
     """Replay pieces one after another; return weighted sums of losses and gradients, what is kept.
 
@@ -315,7 +307,7 @@ def _added(
     number, total, kept = 0.0, None, []
     for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
-        program.execute()
+        program.execute(whole)
         result = program.result()
         loss, prediction = result if isinstance(result, tuple) else (result, None)
         number += weight * loss
@@ -326,7 +318,7 @@ def _added(
 
 
 def _joined(kept: list[Any]) -> Any:
-    return None if kept[0] is None else np.concatenate(kept)
+    return kept[0] if len(kept) == 1 or kept[0] is None else np.concatenate(kept)
 
 
 def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:
