@@ -6,6 +6,7 @@ one call. So does every operation of a user: its forward is run at each replay. 
 comes before the first step of an optimizer; what comes after is rare.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -168,7 +169,8 @@ class Symbol(NDArrayOperatorsMixin):
     def __init__(self, lowering: _Lowering, op: Any, ref: Ref) -> None:
         self.lowering, self.op, self.ref = lowering, op, ref
         spec = lowering.specs[ref.index]
-        self.shape, self.dtype, self.ndim, self.size = spec.shape, spec.dtype, spec.ndim, spec.size
+        self.shape, self.dtype = spec.shape, spec.dtype
+        self.ndim, self.size = len(spec.shape), math.prod(spec.shape)
 
     def __float__(self) -> float:
         """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""

@@ -63,7 +63,7 @@ class Planner:
         checked = [self.arrays[i] for i in (kept & self._made) - self._targets.keys()]
         checked += [self.flat_gradient] if self._targets else []
         if floats := [array for array in checked if array.dtype.kind in "fc"]:
-            self._call(check_finite, floats)  # before anything takes effect
+            self.calls.append((check_finite, (floats,)))  # before anything takes effect
         self.light = ALONE < max(map(_work, self.calls), default=0) < WORTH_THREADS
 
     def _plan_gradients(
@@ -110,17 +110,17 @@ class Planner:
     def _part(self, part: Instruction | Check) -> None:
         args = tuple([self.arrays[x.index] if isinstance(x, Ref) else x for x in part.args])
         if isinstance(part, Check):
-            self._call(_check, part.check, args)
+            self.calls.append((_check, (part.check, args)))
         elif part in self.layout.maps:
             series, calls = self.layout.convolution(part, args, self._out(part.result.index))
             self.calls += calls
             if part.hidden:
-                self._call(check_finite, series)
+                self.calls.append((check_finite, (series,)))
         elif not self._is_view(part, args):
             in_place = part.elementwise and not part.whole
             if in_place:  # the result may take the place of an argument that nobody reads any more
                 self._release(part)
-            self._computed(part, args, self._out(part.result.index))
+            self.calls.append(self._computed(part, args, self._out(part.result.index)))
             if in_place:
                 return
         self._release(part)
@@ -134,9 +134,6 @@ class Planner:
                 living.discard(index)
                 if not living:
                     self._free[fitting].append(place)
-
-    def _call(self, function: Callable[..., Any], *args: Any) -> None:
-        self.calls.append((function, args))
 
     def _is_view(self, step: Instruction, args: tuple[Any, ...]) -> bool:
         """Keep a result that is a view of an argument as one; tell whether it is."""
@@ -154,27 +151,30 @@ class Planner:
                     return True
         return False
 
-    def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
-        """Add the call of an instruction that fills an array."""
+    def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> Call:
+        """Return the call of an instruction that fills an array."""
         function, batch = step.function, self.layout.batches.get(id(args[0]))
         if step.op is ops.astype:
             args, out = self.layout.with_gaps(step, args, out)
-            self._call(np.copyto, out, args[0], "unsafe")
-        elif step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
-            self.calls.append(batch.total(out))
-        elif step.whole:
-            self._call(_run, function, args, step.params, out)
-        elif not isinstance(function, np.ufunc):  # the reduction of one
+            return np.copyto, (out, args[0], "unsafe")
+        if step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
+            return batch.total(out)
+        if step.whole:
+            return _run, (function, args, step.params, out)
+        if not isinstance(function, np.ufunc):  # the reduction of one
             p = step.params
-            how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
-            self._call(function, *args, *how)
-        else:
-            if step.elementwise:
-                args, out = self.layout.with_gaps(step, _as_arrays(args), out)
-            if function in (np.maximum, np.minimum):  # which take no positional output
-                self._call(partial(function, out=out), *args)
-            else:
-                self._call(function, *args, out)
+            return function, (
+                *args,
+                p.get("axis", 0),
+                p.get("dtype"),
+                out,
+                p.get("keepdims", False),
+            )
+        if step.elementwise:
+            args, out = self.layout.with_gaps(step, _as_arrays(args), out)
+        if function in (np.maximum, np.minimum):  # which take no positional output
+            return partial(function, out=out), args
+        return function, (*args, out)
 
     def _out(self, index: int) -> np.ndarray:
         """Return memory for a result, where it belongs or anywhere."""

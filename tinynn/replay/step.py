@@ -63,7 +63,7 @@ def training_step(
     if reason is not None:
         eager_step.eager = reason
         return eager_step
-    return ReplayedStep(model, loss, optimizer, eager_step, compile is True, chunk, threads)
+    return ReplayedStep(eager_step, compile is True, chunk, threads)
 
 
 class ReplayedStep:
@@ -73,18 +73,14 @@ class ReplayedStep:
     are called each time, whatever they have become.
     """
 
-    def __init__(
-        self, model: Layer, loss: Callable[..., Any], optimizer: Any, eager_step: Any,
-        by_word: bool, chunk: Any, threads: int | None,
-    ) -> None:  # fmt: skip
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
-        self.keep: bool = eager_step.keep
-        self.group = eager_step.group
+    def __init__(self, eager_step: Any, by_word: bool, chunk: Any, threads: int | None) -> None:
+        e = self.eager_step = eager_step
+        self.model, self.loss, self.optimizer, self.group = e.model, e.loss, e.optimizer, e.group
+        self.keep, self.by_word, self.threads = e.keep, by_word, threads
         self.eager: str | None = None
-        self._known = kept_with(model, _known, _nothing)
+        self._known = kept_with(self.model, _known, _nothing)
         self._look_up()
-        self.over_samples = _over_samples(model, loss)
+        self.over_samples = _over_samples(self.model, self.loss)
         self.chunk = None if self.over_samples is None else chunk
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0

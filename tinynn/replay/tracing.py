@@ -266,7 +266,7 @@ class Tracer:
         node = self.node(x)
         return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
 
-    _do_data = _do_numpy = _do_values
+    _do_data = _do_numpy = _do_owned = _do_values
 
     def _do_detach(self, plain: Any, x: Any) -> Any:
         return self._alias(self.node(x), Traced)
@@ -330,9 +330,6 @@ class Tracer:
         if as_nodes:
             return found
         return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
-
-    def _do_owned(self, plain: Any, gradient: Any) -> Any:
-        return self._alias(self.node(gradient), TracedArray)
 
     def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
         if id(leaf) not in self._gradients:
@@ -451,17 +448,13 @@ class Gone:
         self.shape, self.dtype = array.shape, array.dtype
         self.ndim, self.size = array.ndim, array.size
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def _asked(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotReplayable(
             "This Tensor is left over from the recording of a compiled function, which kept it "
             "somewhere. A replay keeps nothing: return it from the function instead."
         )
 
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.__getattr__("values")
-
-    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.__getattr__("values")
+    __getattr__ = __array__ = __array_ufunc__ = _asked
 
 
 def place(error: BaseException | None = None) -> str:
