@@ -54,14 +54,11 @@ class Guards:
 
     def hold(self) -> bool:
         """Tell whether everything is as it was: the same objects, or equal plain values."""
-        return (
-            [*map(len, self._views)] == self._sizes
-            and any(  # which takes longer only where something is another object
-                all(map(same, chain.from_iterable(self._views), self._held))
-                for same in (is_, _same)
-            )
-            and all(ask() == answer for ask, answer in self._answers)
-        )
+        if [*map(len, self._views)] != self._sizes:
+            return False
+        same = all(map(is_, chain.from_iterable(self._views), self._held))
+        same = same or all(map(_same, chain.from_iterable(self._views), self._held))  # rarely
+        return same and all(ask() == answer for ask, answer in self._answers)
 
     def changed(self) -> str | None:
         """Return the name of what is not as it was, if it is an attribute."""

@@ -259,10 +259,12 @@ class ReplayedStep:
         self, plans: list[Plan], pieces: list[Given], samples: int
     ) -> tuple[float, np.ndarray, np.ndarray | None]:
         """Return the loss of a batch, its gradients side by side, what is kept; all fresh."""
-        drawn = any(plan.draws for plan in plans)  # in one order
-        workers = 1 if drawn else min(self._workers(), len(plans))
-        mean = len(plans) > 1 and self.over_samples != "sum"
-        weights = [len(piece[0]) / samples if mean else 1.0 for piece in pieces]
+        workers, weights = 1, [1.0] * len(plans)
+        if len(plans) > 1:
+            if self.over_samples != "sum":
+                weights = [len(piece[0]) / samples for piece in pieces]
+            if not any(plan.draws for plan in plans):  # which are drawn in one order
+                workers = min(self._workers(), len(plans))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
         whole = self.group.coupled
         if workers == 1:
