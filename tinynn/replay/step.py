@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -104,8 +103,8 @@ class ReplayedStep:
     def state_dict(self) -> dict[str, Any]:
         """Return what decides whether later steps are replayed: these round in another way."""
         kinds = [
-            [keep, [list(shape) for shape in rest[::2]], [dtype.str for dtype in rest[1::2]]]
-            for keep, *rest in self.plans.kinds()
+            [keep, [list(shape) for shape, _ in arrays], [dtype.str for _, dtype in arrays]]
+            for keep, *arrays in self.plans.kinds()
         ]
         return {"eager": self.eager, "credit": self.plans.credit, "kinds": kinds}
 
@@ -113,10 +112,10 @@ class ReplayedStep:
         """Go on from such a state."""
         if state:
             self.eager = state["eager"]
-            kinds = []
-            for keep, shapes, dtypes in state["kinds"]:
-                arrays = zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True)
-                kinds.append((keep, *chain.from_iterable(arrays)))
+            kinds = [
+                (keep, *zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True))
+                for keep, shapes, dtypes in state["kinds"]
+            ]
             self.plans.go_on(state["credit"], kinds)
 
     def begin_epoch(self, *, alone: bool) -> None:
@@ -142,7 +141,7 @@ class ReplayedStep:
         given = (x, y) if weight is None else (x, y, weight)
         if listener.get() is not None:  # who listens to each operation hears none of a replay
             return self.eager_step.go_on(*given)
-        key = self._key(*given)
+        key = self._key(given)
         plans = self._ready.get(key)
         if plans is not None:
             self.plans.replayed()
@@ -181,9 +180,8 @@ class ReplayedStep:
 
     # ------------------------------------------------------------ recording
 
-    def _key(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Any:
-        key = self.keep, x.shape, x.dtype, y.shape, y.dtype
-        return key if weight is None else (*key, weight.shape, weight.dtype)
+    def _key(self, given: Given) -> Any:
+        return self.keep, *[(array.shape, array.dtype) for array in given]
 
     def _pieces(self, given: Given, key: Any) -> list[Given]:
         size, samples = self._piece_size(given, key), len(given[0])
@@ -194,11 +192,11 @@ class ReplayedStep:
     def _prepared(self, given: Given) -> list[Plan]:
         """Return a plan, which holds, for each piece of a batch."""
         self._look_up()
-        key = self._key(*given)
+        key = self._key(given)
         pieces, plans = self._pieces(given, key), list[Plan]()
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            plan = self.plans.get(self._key(*piece), call, word=self._on_a_word, order=True)
+            plan = self.plans.get(self._key(piece), call, word=self._on_a_word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
