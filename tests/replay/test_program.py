@@ -8,7 +8,8 @@ import pytest
 import tinynn as tnn
 from tinynn.autodiff import ops
 from tinynn.autodiff.primitive import inspected
-from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.planning import NotFinite
+from tinynn.replay.program import Program
 
 from .recorded import names, program, recorded
 

@@ -14,8 +14,6 @@ from tinynn.replay.planning import NotFinite, Planner, fill
 from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
 from tinynn.training.steps import quiet
 
-__all__ = ["NotFinite", "Program"]
-
 
 class Program:
     """A recording bound to memory of its own; threads run it one after the other.

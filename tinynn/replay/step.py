@@ -19,6 +19,7 @@ from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.nn.sharing import mixing_layers, over_samples
+from tinynn.replay.planning import NotFinite
 from tinynn.replay.plans import (
     Plan,
     Plans,
@@ -28,7 +29,7 @@ from tinynn.replay.plans import (
     kept_with,
     rehearsed,
 )
-from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.program import Program
 from tinynn.replay.purity import is_own, known_function, trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
