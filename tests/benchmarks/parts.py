@@ -105,7 +105,7 @@ class Run:
     def plans(self) -> dict[Any, Any]:
         """Return what is replayed, by the shapes and dtypes of a chunk."""
         known = replayed._known.get(id(self.model))
-        return known[1]._plans if known else {}
+        return known[2]._plans if known else {}
 
     def programs(self) -> list[Any]:
         """Return the programs: for each shape of chunk one for each thread."""
@@ -113,7 +113,7 @@ class Run:
 
     def counts(self) -> list[str]:
         """Return the chunks of a batch, the operations recorded for one, the calls replayed."""
-        (x_shape, *_), plan = next(iter(self.plans().items()))
+        (_, (x_shape, _), *_), plan = next(iter(self.plans().items()))
         chunks = -(-len(self.x) // x_shape[0])
         return [str(chunks), str(len(plan.recording.steps)), str(len(plan.program().calls))]
 

@@ -11,7 +11,7 @@ from tinynn.autodiff.ops import convolution as conv
 from tinynn.kernels.padded_batch import PaddedBatch
 from tinynn.replay.layout import Layout
 from tinynn.replay.lowering import lower
-from tinynn.replay.program import NotFinite
+from tinynn.replay.planning import NotFinite
 
 from .recorded import names, program, recorded
 

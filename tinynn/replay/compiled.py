@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial, update_wrapper
+from itertools import count
 from types import MethodType
 from typing import Any
 
 import numpy as np
 
 from tinynn import _checks as check
-from tinynn._trees import tree_leaves
+from tinynn._trees import tree_leaves, tree_map
 from tinynn.autodiff.graph import Node, _paused
 from tinynn.autodiff.listening import listener
 from tinynn.replay.plans import Plans, Unrecorded
 from tinynn.replay.tracing import Tracer
 from tinynn.training.threads import one_blas_thread
-
-ARRAY, TENSOR, VALUE = "array", "tensor", "value"
 
 
 class Compiled:
@@ -43,12 +42,23 @@ class Compiled:
         if self._for_good or listener.get() is not None:  # in another compiled function, in debug()
             return self._function(*args, **kwargs)
         arrays: list[np.ndarray] = []
-        structure = _flattened((args, kwargs), arrays)
-        key = structure, *[(a.shape, a.dtype) for a in arrays], _paused.get() > 0
+        key = (
+            _kind((args, kwargs), arrays),
+            *[(a.shape, a.dtype) for a in arrays],
+            _paused.get() > 0,
+        )
         with self._plans.lock:
 
             def call(tracer: Tracer) -> Any:
-                given, named = _unflattened(structure, iter(enumerate(arrays)), tracer)
+                places = count()
+
+                def handed(x: Any) -> Any:
+                    if not isinstance(x, (Node, np.ndarray)):
+                        return x
+                    place = next(places)
+                    return tracer.argument(place, arrays[place], as_tensor=isinstance(x, Node))
+
+                given, named = tree_map(handed, (args, kwargs))
                 tracer.given = {id(x) for x in tree_leaves([args, kwargs]) if isinstance(x, Node)}
                 before = tree_leaves([given, named])
                 result = self._function(*given, **named)
@@ -71,8 +81,8 @@ class Compiled:
                 return plan.replay(arrays, again, compare=self._verify)
 
 
-def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Return the structure of arguments, hashable, and add their arrays to ``arrays``."""
+def _kind(value: Any, arrays: list[np.ndarray]) -> Any:
+    """Return what kind of arguments these are, hashable, and add their arrays to ``arrays``."""
     if isinstance(value, Node):
         if value._requires_grad:
             raise TypeError(
@@ -80,16 +90,16 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
                 "arguments; parameters are found by themselves where the function uses them."
             )
         arrays.append(value._data)
-        return (TENSOR,)
+        return Node
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fiubc":
             raise TypeError(f"compile: an array must hold numbers, got dtype {value.dtype}.")
         arrays.append(value)
-        return (ARRAY,)
+        return np.ndarray
     if isinstance(value, (tuple, list)):
-        return (type(value), *(_flattened(part, arrays) for part in value))
+        return (type(value), *(_kind(part, arrays) for part in value))
     if isinstance(value, dict):
-        return (dict, *((key, _flattened(part, arrays)) for key, part in value.items()))
+        return (type(value), *((key, _kind(part, arrays)) for key, part in value.items()))
     try:
         hash(value)
     except TypeError:
@@ -98,21 +108,7 @@ def _flattened(value: Any, arrays: list[np.ndarray]) -> Any:
             f"such, got {type(value).__name__}."
         ) from None
     # 0.0 is not -0.0, and nan is nan.
-    return (VALUE, type(value), repr(value) if isinstance(value, float) else value, value)
-
-
-def _unflattened(structure: Any, places: Any, tracer: Tracer) -> Any:
-    """Return arguments of that structure, with Tensors of a rehearsal for the arrays."""
-    kind = structure[0]
-    if kind in (ARRAY, TENSOR):
-        place, array = next(places)
-        return tracer.argument(place, array, as_tensor=kind == TENSOR)
-    if kind == VALUE:
-        return structure[-1]
-    if kind is dict:
-        return {key: _unflattened(part, places, tracer) for key, part in structure[1:]}
-    parts = [_unflattened(part, places, tracer) for part in structure[1:]]
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    return (None, type(value), repr(value) if isinstance(value, float) else value)
 
 
 def compile(f: Callable[..., Any], *, verify: bool = True) -> Callable[..., Any]:

@@ -7,8 +7,8 @@ import numpy as np
 from tinynn.autodiff.listening import listener
 from tinynn.autodiff.primitive import values
 from tinynn.nn.layer import Layer
+from tinynn.replay.planning import NotFinite
 from tinynn.replay.plans import Plan, Plans, ReplayMismatch, Unrecorded, kept_with
-from tinynn.replay.program import NotFinite
 from tinynn.replay.purity import trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training.steps import eager_forward

@@ -13,35 +13,30 @@ from tinynn._marks import is_marked
 from tinynn._trees import PLAIN
 
 
+def _same(now: Any, then: Any) -> bool:
+    return now is then or (type(now) is type(then) and type(now) in PLAIN and now == then)
+
+
 class Contents:
-    """The contents of a dict, a list or a class at one time."""
+    """What a dict, a list or a class held at one time, by name or place."""
 
     def __init__(self, container: Any, owner: str) -> None:
         self.container, self.owner = container, owner
         self.named = isinstance(container, (dict, MappingProxyType))
-        self.values = self._values()
+        self.before = self.now()
 
-    def _values(self) -> tuple[Any, ...]:
-        if self.named:
-            return (*self.container, *self.container.values())
-        return tuple(self.container)
+    def now(self) -> dict[Any, Any]:
+        """Return what it holds."""
+        return dict(self.container if self.named else enumerate(self.container))
 
-    def unchanged(self) -> bool:
-        """Tell whether they are the same objects, or equal plain values."""
-        now, then = self._values(), self.values
-        return len(now) == len(then) and all(map(_same, now, then))
-
-    def changed(self) -> str:
-        """Return the name of an attribute that has changed, or of the list or dict."""
-        now, half = self._values(), len(self.values) // 2
-        if isinstance(self.container, (list, tuple)) or len(now) != len(self.values):
-            return self.owner
-        pairs = zip(self.values[:half], now[half:], self.values[half:], strict=True)
-        return next(f"{self.owner}.{key}" for key, new, old in pairs if not _same(new, old))
-
-
-def _same(now: Any, then: Any) -> bool:
-    return now is then or (type(now) is type(then) and type(now) in PLAIN and now == then)
+    def changed(self) -> str | None:
+        """Return the name of what is not as it was: an attribute, a list or a dict."""
+        now, before = self.now(), self.before
+        both = now.keys() & before.keys()
+        for key in [*now, *before]:
+            if key not in both or not _same(now[key], before[key]):
+                return f"{self.owner}.{key}" if self.named else self.owner
+        return None
 
 
 class Guards:
@@ -52,31 +47,30 @@ class Guards:
         self._views: list[Any] = []  # of all contents, for a quick look; what they held
         self._sizes: list[int] = []
         self._held: list[Any] = []
-        self._layers: list[tuple[Any, dict[str, Any]]] = []
+        self._layers: list[Contents] = []  # attributes, to be given back
         self._seen: set[int] = set()
         self._answers: list[tuple[Callable[[], Any], Any]] = []
         self._generators: dict[int, tuple[np.random.Generator, Any]] = {}  # of layers; states
 
     def hold(self) -> bool:
-        """Tell whether everything is as it was."""
-        same = [*map(len, self._views)] == self._sizes and all(
-            map(is_, chain.from_iterable(self._views), self._held)
-        )
-        return (same or all(part.unchanged() for part in self._contents)) and all(
-            ask() == answer for ask, answer in self._answers
-        )
+        """Tell whether everything is as it was: the same objects, or equal plain values."""
+        if [*map(len, self._views)] != self._sizes:
+            return False
+        same = all(map(is_, chain.from_iterable(self._views), self._held))
+        same = same or all(map(_same, chain.from_iterable(self._views), self._held))  # rarely
+        return same and all(ask() == answer for ask, answer in self._answers)
 
     def changed(self) -> str | None:
         """Return the name of what is not as it was, if it is an attribute."""
-        return next((part.changed() for part in self._contents if not part.unchanged()), None)
+        return next(filter(None, (part.changed() for part in self._contents)), None)
 
     def layer(self, layer: Any) -> None:
         """Rely on a layer's class and attributes, and on the lists and dicts among them."""
         held = vars(layer)
         if id(held) in self._seen:
             return
-        self._layers.append((layer, dict(held)))
         self.contents(held, type(layer).__name__)
+        self._layers += [part for part in self._contents if part.container is held]
         self._answers.append((lambda: type(layer), type(layer)))
         for cls in type(layer).__mro__[:-1]:
             self.cls(cls)
@@ -100,8 +94,8 @@ class Guards:
         views = [container, container.values()] if found.named else [container]
         self._views += views
         self._sizes += map(len, views)
-        self._held += found.values
-        for part in container if isinstance(container, (list, tuple)) else container.values():
+        self._held += chain.from_iterable(views)
+        for part in found.before.values():
             self.value(part, owner)
 
     def value(self, value: Any, owner: str) -> None:
@@ -130,16 +124,11 @@ class Guards:
     def restore(self) -> str | None:
         """Give layers back the attributes that they had; return one that was changed."""
         changed = None
-        for layer, before in self._layers:
-            now = vars(layer)
-            if now.keys() == before.keys() and all(map(is_, now.values(), before.values())):
-                continue
-            names = [n for n in now if n not in before or now[n] is not before[n]]
-            names += [n for n in before if n not in now]
-            if any(not _same(now.get(n), before.get(n)) for n in names):
-                changed = changed or f"{type(layer).__name__}.{names[0]}"
-            now.update(before)  # never without any, for another thread may be at work in it
-            for name in now.keys() - before.keys():
-                del now[name]
+        for part in self._layers:
+            changed = changed or part.changed()
+            held = part.container
+            held.update(part.before)  # never without any, for another thread may be at work in it
+            for name in held.keys() - part.before.keys():
+                del held[name]
         self._layers.clear()
         return changed

@@ -45,7 +45,7 @@ class Layout:
             and len(specs) == 3 + (step.op is conv.conv and step.args[2] is not None)
             and len({spec.dtype for spec in specs}) == 1
             and specs[0].dtype.char in "fd"
-            and all(spec.size for spec in specs)
+            and all(spec.nbytes for spec in specs)
             and max(p["padding"]) < self._sizes(step)[0]
         )
 
@@ -69,7 +69,7 @@ class Layout:
     def _find_pitches(self) -> None:
         """Give the arrays of a convolution one pitch, and pass it on through elementwise steps."""
         sizes = [self._sizes(step) for step in self.maps]
-        longest = max(spec.shape[1] for spec in self.specs if spec.ndim == 3)
+        longest = max(spec.shape[1] for spec in self.specs if len(spec.shape) == 3)
         self._gap = max(taps for taps, _, _ in sizes) - 1
         self._room = max(choose.room(*s) for s in sizes)
         multiple = Toeplitz.pitch_multiple(sizes, longest)

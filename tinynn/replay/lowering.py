@@ -6,6 +6,7 @@ one call. So does every operation of a user: its forward is run at each replay. 
 comes before the first step of an optimizer; what comes after is rare.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tinynn.replay.purity import is_own
 from tinynn.replay.recording import ArraySpec, Check, Recording, Ref, Source, Step
 from tinynn.replay.speculation import hidden, read_by, split
 
+SHAPED = ops.reshape, ops.sum_to, ops.broadcast_to, ops.astype  # nothing, to what an array is
 POWERS: dict[float, np.ufunc] = {1: np.positive, 2: np.square}
 
 
@@ -70,8 +72,7 @@ class Lowered:
 def lower(recording: Recording) -> Lowered:
     """Lower what comes before the first step of an optimizer.
 
-    What is constant or occurs twice is computed once, and what nobody reads never, but for
-    operations of users.
+    What occurs twice is computed once, and what nobody reads never, but for operations of users.
     """
     early, late, read, before = split(recording)
     lowering = _Lowering(recording, hidden(early, before, recording.specs))
@@ -105,39 +106,14 @@ class _Lowering:
         if not is_own(op):
             call = op.forward, args, part.params, part.result, op, self.hidden
             self.steps.append(Instruction(*call))
-        elif self._changes_nothing(part, args[0]):
-            self.same[part.result] = args[0]
-        elif not self._folded(part, args):
+            return
+        spec, first = self.specs[part.result.index], args[0]
+        if op in SHAPED and first.index not in self.sources and self.specs[first.index] == spec:
+            self.same[part.result] = first
+        else:
             self.same[part.result] = self._inside(part, args) or self.emit(
-                op.forward, args, part.params, self.specs[part.result.index], op
+                op.forward, args, part.params, spec, op
             )
-
-    def _constant(self, x: Any, *, frozen: bool) -> bool:
-        source = self.sources.get(x.index) if isinstance(x, Ref) else None
-        return source is not None and source.kind == "constant" and source.frozen is frozen
-
-    def _changes_nothing(self, step: Step, x: Any) -> bool:
-        """Tell whether a step returns its argument as it is: a reshape to the shape that it has."""
-        spec = self.specs[step.result.index]
-        if not isinstance(x, Ref) or self.specs[x.index] != spec or self._constant(x, frozen=False):
-            return False  # an array of the user's may change before the result is read
-        if step.op is ops.astype or step.op.elementwise or len(step.args) > 1:
-            return step.op is ops.astype
-        array = np.ones(spec.shape, spec.dtype)
-        with np.errstate(all="ignore"), suppress(Exception):  # of what these elements are
-            y = np.asarray(step.op.forward(array, **step.params))
-            return y.strides == array.strides and np.may_share_memory(y, array)
-        return False
-
-    def _folded(self, step: Step, args: tuple[Any, ...]) -> bool:
-        """Compute a step on constants now; tell whether it is one."""
-        if not all(self._constant(x, frozen=True) for x in args if isinstance(x, Ref)):
-            return False
-        arrays = [self.sources[x.index].value if isinstance(x, Ref) else x for x in args]
-        with np.errstate(all="ignore"):
-            y = np.asarray(step.op.forward(*arrays, **step.params))
-        self.sources[step.result.index] = Source("constant", y, True)
-        return True
 
     def _inside(self, step: Step, args: tuple[Any, ...]) -> Ref | None:
         """Emit what an operation consists of, and return the result; None if that is not clear."""
@@ -193,7 +169,8 @@ class Symbol(NDArrayOperatorsMixin):
     def __init__(self, lowering: _Lowering, op: Any, ref: Ref) -> None:
         self.lowering, self.op, self.ref = lowering, op, ref
         spec = lowering.specs[ref.index]
-        self.shape, self.dtype, self.ndim, self.size = spec.shape, spec.dtype, spec.ndim, spec.size
+        self.shape, self.dtype = spec.shape, spec.dtype
+        self.ndim, self.size = len(spec.shape), math.prod(spec.shape)
 
     def __float__(self) -> float:
         """Say of a sum, asked whether it is finite, that it is: if not, a check will tell."""

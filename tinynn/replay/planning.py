@@ -124,19 +124,29 @@ class Planner:
         self._homes[index] = place, fitting, {index}
         return place.view(spec.dtype).reshape(spec.shape) if pitch is None else place.array
 
-    def _share(self, index: int, other: int, array: np.ndarray) -> None:
-        """Let an array stand where another one does, as a view of it."""
-        self.arrays[index] = array
-        if other in self._homes:
-            self._homes[index] = self._homes[other]
-            self._homes[index][2].add(index)
-
     def _part(self, part: Instruction | Check) -> None:
-        args = tuple(map(self._value, part.args))
-        if isinstance(part, Instruction):
-            self._instruction(part, args)
-        else:
+        args = tuple([self.arrays[x.index] if isinstance(x, Ref) else x for x in part.args])
+        if isinstance(part, Check):
             self._call(_check, part.check, args)
+        elif part in self.layout.maps:
+            args = args[0], *map(self._here, args[1:])
+            series, calls = self.layout.convolution(part, args, self._out(part.result.index))
+            for function, given in calls:
+                self._call(function, *given)
+            if part.hidden:
+                self._call(check_finite, series)
+        elif not self._is_view(part, args):
+            in_place = part.elementwise and not part.whole
+            if in_place:  # the result may take the place of an argument that nobody reads any more
+                self._release(part)
+            function, given = self._computed(part, args, self._out(part.result.index))
+            self._call(function, *given)
+            if in_place:
+                return
+        self._release(part)
+
+    def _release(self, part: Instruction | Check) -> None:
+        """Let memory be used again of which a part was the last reader."""
         for (index,) in read_by(part):
             self._pending[index] -= 1
             if not self._pending[index] and index in self._homes:
@@ -165,20 +175,6 @@ class Planner:
         self._call(np.copyto, array, x)
         return array
 
-    def _value(self, x: Any) -> Any:
-        return self.arrays[x.index] if isinstance(x, Ref) else x
-
-    def _instruction(self, step: Instruction, args: tuple[Any, ...]) -> None:
-        if step in self.layout.maps:
-            args = args[0], *map(self._here, args[1:])
-            series, calls = self.layout.convolution(step, args, self._out(step))
-            for function, given in calls:
-                self._call(function, *given)
-            if step.hidden:
-                self._call(check_finite, series)
-        elif not self._is_view(step, args):
-            self._computed(step, args, self._out(step))
-
     def _is_view(self, step: Instruction, args: tuple[Any, ...]) -> bool:
         """Keep a result that is a view of an argument as one; tell whether it is."""
         index = step.result.index
@@ -190,53 +186,43 @@ class Planner:
             y = np.asarray(step.function(*args, **step.params))
             for ref in read_by(step):
                 if np.may_share_memory(y, self.arrays[ref.index]):
-                    self._share(index, ref.index, y)
+                    self.arrays[index] = y
                     if id(self.arrays[ref.index]) in self._large:
                         self._large[id(y)] = partial(_viewed, step, self._now(args))
+                    if ref.index in self._homes:
+                        self._homes[index] = self._homes[ref.index]
+                        self._homes[index][2].add(index)
                     return True
         return False
 
-    def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> None:
-        """Add the call of an instruction that fills an array."""
+    def _computed(self, step: Instruction, args: tuple[Any, ...], out: np.ndarray) -> Call:
+        """Return the call of an instruction that fills an array."""
         function, batch = step.function, self.layout.batches.get(id(args[0]))
         if step.op is ops.astype:
             args, out = self.layout.with_gaps(step, args, out)
-            self._call(np.copyto, out, args[0], "unsafe")
-        elif step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
-            self.calls.append(batch.total(out))
-        elif step.whole:
-            self._call(_run, function, args, step.params, out)
-        elif not isinstance(function, np.ufunc):  # the reduction of one
+            return np.copyto, (out, args[0], "unsafe")
+        if step.op is ops.sum_to and batch is not None and out.shape == args[0].shape[2:]:
+            return batch.total(out)
+        if step.whole:
+            return _run, (function, args, step.params, out)
+        if not isinstance(function, np.ufunc):  # the reduction of one
             p = step.params
-            how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
-            self._call(function, *args, *how)
-        else:
-            if step.elementwise:
-                args, out = self.layout.with_gaps(step, _as_arrays(args), out)
-            if function in (np.maximum, np.minimum):  # which take no positional output
-                self._call(partial(function, out=out), *args)
-            else:
-                self._call(function, *args, out)
+            return function, (
+                *args,
+                p.get("axis", 0),
+                p.get("dtype"),
+                out,
+                p.get("keepdims", False),
+            )
+        if step.elementwise:
+            args, out = self.layout.with_gaps(step, _as_arrays(args), out)
+        if function in (np.maximum, np.minimum):  # which take no positional output
+            return partial(function, out=out), args
+        return function, (*args, out)
 
-    def _out(self, step: Instruction) -> np.ndarray:
-        """Return memory for a result: where it belongs, an argument's that dies here, or other."""
-        index = step.result.index
-        refs = read_by(step) if step.elementwise and not step.whole else []
-        dying = [
-            i
-            for (i,) in refs
-            if i in self._homes
-            and self._homes[i][2] == {i}
-            and self._pending[i] == refs.count(Ref(i))
-            and self.specs[i] == self.specs[index]
-            and self.arrays[i].flags.writeable  # not one number seen many times
-        ]
-        if index in self._targets:
-            self.arrays[index] = self._targets[index]
-        elif dying:
-            self._share(index, dying[0], self.arrays[dying[0]])
-        else:
-            self.arrays[index] = self._new(index)
+    def _out(self, index: int) -> np.ndarray:
+        """Return memory for a result, where it belongs or anywhere."""
+        self.arrays[index] = self._targets[index] if index in self._targets else self._new(index)
         return self.arrays[index]
 
 

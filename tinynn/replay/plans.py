@@ -11,7 +11,8 @@ from tinynn._trees import tree_leaves
 from tinynn.autodiff.graph import Node
 from tinynn.autodiff.listening import heard_by
 from tinynn.autodiff.primitive import values
-from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.planning import NotFinite
+from tinynn.replay.program import Program
 from tinynn.replay.recording import Recording, Returned
 from tinynn.replay.tracing import NotReplayable, Tracer, place
 

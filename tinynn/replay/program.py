@@ -14,8 +14,6 @@ from tinynn.replay.planning import NotFinite, Planner, fill
 from tinynn.replay.recording import Assign, Check, Recording, Ref, Returned, Step, Update
 from tinynn.training.steps import quiet
 
-__all__ = ["NotFinite", "Program"]
-
 
 class Program:
     """A recording bound to memory of its own; threads run it one after the other.
@@ -25,8 +23,7 @@ class Program:
     that of the leaves, the widest if they differ.
 
     ``draws``: arrays that the next execution uses in place of drawing, once; ``drawn``: those that
-    the last one has used; ``light``: whether BLAS has to be kept from taking threads; ``whole``:
-    whether all calls are made even if one finds what is not finite, for others wait for the rest.
+    the last one has used; ``light``: whether BLAS has to be kept from taking threads.
     """
 
     def __init__(self, recording: Recording, *, order: Sequence[Any] | None = None) -> None:
@@ -35,7 +32,6 @@ class Program:
         self.calls, self.padded = plan.calls, plan.layout.batches.values()
         self.light = plan.light and not any(isinstance(part, Step) for part in lowered.late)
         self.flat_gradient = plan.flat_gradient
-        self.whole = False
         self.draws: list[np.ndarray] | None = None
         self.drawn: list[np.ndarray] = []
         self._given, self._lock = plan.given, threading.RLock()
@@ -64,7 +60,6 @@ class Program:
         """
         with self._lock:  # two predictions of one model, for instance
             self.load(arguments)
-            self.refresh()
             with quiet():
                 self.execute()
             for leaf, ref in self._left:
@@ -72,14 +67,11 @@ class Program:
             return self.result()
 
     def load(self, arguments: Sequence[np.ndarray]) -> None:
-        """Take over the arguments."""
+        """Take over the arguments, leaves that changed since, and gradients from before."""
         for place, array in self._sources["argument"]:
             np.copyto(array, arguments[place])
         for place in self._given:
             self._given[place] = arguments[place]
-
-    def refresh(self) -> None:
-        """Take over the data of leaves that changed since, and gradients from before the call."""
         for entry in self._leaves:
             leaf, array, last = entry
             if leaf._data is not last or leaf._ownership is EXPOSED:
@@ -88,10 +80,11 @@ class Program:
         for leaf, array in self._sources["gradient"]:
             np.copyto(array, leaf._grad)
 
-    def execute(self) -> None:
+    def execute(self, whole: bool = False) -> None:
         """Make the calls, on the arguments and leaves as they were taken over.
 
-        NumPy warns where it would, though what is not finite is found out as a whole.
+        NumPy warns where it would, though what is not finite is found out as a whole. ``whole``:
+        all calls are made even if one finds what is not finite, for others wait for the rest.
         """
         try:
             self._draw()
@@ -100,7 +93,7 @@ class Program:
                 try:
                     function(*args)
                 except NotFinite as error:
-                    if not self.whole:
+                    if not whole:
                         raise
                     failed = error
             if failed is not None:

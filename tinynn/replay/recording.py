@@ -20,19 +20,9 @@ class ArraySpec:
     dtype: np.dtype[Any]
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
     def nbytes(self) -> int:
         """Bytes that the elements take."""
-        return self.size * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Ref(NamedTuple):
@@ -47,12 +37,11 @@ class Source:
 
     ``kind`` and ``value``: "argument" and its place; "leaf" and the Tensor whose data are read;
     "gradient" and the Tensor whose gradient is read; "constant" and the array itself, read at each
-    replay unless it is ``frozen``; "draw" and the function that makes it anew.
+    replay; "draw" and the function that makes it anew.
     """
 
     kind: str
     value: Any
-    frozen: bool = False
 
 
 @dataclass(eq=False)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -20,6 +19,7 @@ from tinynn.autodiff.listening import heard_by, listener
 from tinynn.autodiff.transforms import differentiating
 from tinynn.nn.layer import Layer
 from tinynn.nn.sharing import mixing_layers, over_samples
+from tinynn.replay.planning import NotFinite
 from tinynn.replay.plans import (
     Plan,
     Plans,
@@ -29,7 +29,7 @@ from tinynn.replay.plans import (
     kept_with,
     rehearsed,
 )
-from tinynn.replay.program import NotFinite, Program
+from tinynn.replay.program import Program
 from tinynn.replay.purity import is_own, known_function, trusted, unknown_part
 from tinynn.replay.tracing import NotReplayable, Tracer
 from tinynn.training import threads
@@ -37,8 +37,7 @@ from tinynn.training.steps import Outcome, plain, scalar, weighed
 
 CHUNK_BYTES = 2**20  # of the largest array of a chunk: a few fit a cache, and two pay a thread
 SAMPLE = 8  # part of a batch from which is learnt how large its arrays are
-LARGE = 2**18  # bytes of a batch, from which on that is worth the care
-HUGE = 2**24  # the same, of a batch that is not cut: a first step alone does not pay a recording
+HUGE = 2**24  # bytes of a batch that is not cut: a first step alone does not pay a recording
 RECORDINGS = 8.0  # that may be made before any has paid: batches of a few sizes, some changes
 SELDOM = 20  # steps of an epoch, below which not every epoch is verified
 
@@ -65,7 +64,7 @@ def training_step(
     if reason is not None:
         eager_step.eager = reason
         return eager_step
-    return ReplayedStep(model, loss, optimizer, eager_step, compile is True, chunk, threads)
+    return ReplayedStep(eager_step, compile is True, chunk, threads)
 
 
 class ReplayedStep:
@@ -75,18 +74,14 @@ class ReplayedStep:
     are called each time, whatever they have become.
     """
 
-    def __init__(
-        self, model: Layer, loss: Callable[..., Any], optimizer: Any, eager_step: Any,
-        by_word: bool, chunk: Any, threads: int | None,
-    ) -> None:  # fmt: skip
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.eager_step, self.by_word, self.threads = eager_step, by_word, threads
-        self.keep: bool = eager_step.keep
-        self.group = eager_step.group
+    def __init__(self, eager_step: Any, by_word: bool, chunk: Any, threads: int | None) -> None:
+        e = self.eager_step = eager_step
+        self.model, self.loss, self.optimizer, self.group = e.model, e.loss, e.optimizer, e.group
+        self.keep, self.by_word, self.threads = e.keep, by_word, threads
         self.eager: str | None = None
-        self._known = kept_with(model, _known, _nothing)
+        self._known = kept_with(self.model, _known, _nothing)
         self._look_up()
-        self.over_samples = _over_samples(model, loss)
+        self.over_samples = _over_samples(self.model, self.loss)
         self.chunk = None if self.over_samples is None else chunk
         self._pool: Any = None
         self._steps = self._verified = self._epochs = 0
@@ -110,8 +105,8 @@ class ReplayedStep:
     def state_dict(self) -> dict[str, Any]:
         """Return what decides whether later steps are replayed: these round in another way."""
         kinds = [
-            [keep, [list(shape) for shape in rest[::2]], [dtype.str for dtype in rest[1::2]]]
-            for keep, *rest in self.plans.kinds()
+            [keep, [list(shape) for shape, _ in arrays], [dtype.str for _, dtype in arrays]]
+            for keep, *arrays in self.plans.kinds()
         ]
         return {"eager": self.eager, "credit": self.plans.credit, "kinds": kinds}
 
@@ -119,10 +114,10 @@ class ReplayedStep:
         """Go on from such a state."""
         if state:
             self.eager = state["eager"]
-            kinds = []
-            for keep, shapes, dtypes in state["kinds"]:
-                arrays = zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True)
-                kinds.append((keep, *chain.from_iterable(arrays)))
+            kinds = [
+                (keep, *zip(map(tuple, shapes), map(np.dtype, dtypes), strict=True))
+                for keep, shapes, dtypes in state["kinds"]
+            ]
             self.plans.go_on(state["credit"], kinds)
 
     def begin_epoch(self, *, alone: bool) -> None:
@@ -148,7 +143,7 @@ class ReplayedStep:
         given = (x, y) if weight is None else (x, y, weight)
         if listener.get() is not None:  # who listens to each operation hears none of a replay
             return self.eager_step.go_on(*given)
-        key = self._key(*given)
+        key = self._key(given)
         plans = self._ready.get(key)
         if plans is not None:
             self.plans.replayed()
@@ -187,9 +182,8 @@ class ReplayedStep:
 
     # ------------------------------------------------------------ recording
 
-    def _key(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Any:
-        key = self.keep, x.shape, x.dtype, y.shape, y.dtype
-        return key if weight is None else (*key, weight.shape, weight.dtype)
+    def _key(self, given: Given) -> Any:
+        return self.keep, *[(array.shape, array.dtype) for array in given]
 
     def _pieces(self, given: Given, key: Any) -> list[Given]:
         size, samples = self._piece_size(given, key), len(given[0])
@@ -200,14 +194,14 @@ class ReplayedStep:
     def _prepared(self, given: Given) -> list[Plan] | None:
         """Return a plan, which holds, for each piece of a batch; None if this step is eager."""
         self._look_up()
-        key = self._key(*given)
+        key = self._key(given)
         pieces, plans = self._pieces(given, key), list[Plan]()
         large = len(pieces) == 1 and given[0].nbytes >= HUGE
         if large and self.group.alone and self.plans.postpone(key):
             return None
         for piece in pieces:
             call = partial(self._call, piece=piece)
-            plan = self.plans.get(self._key(*piece), call, word=self._on_a_word, order=True)
+            plan = self.plans.get(self._key(piece), call, word=self._on_a_word, order=True)
             if plan is None:
                 raise NotReplayable(self.plans.reason())
             if plan.draws and len(pieces) > 1 and self.chunk == "auto":
@@ -250,7 +244,7 @@ class ReplayedStep:
         if self.chunk != "auto":
             return self.chunk or len(x)
         if key not in self._sizes:
-            part = len(x) if x.nbytes < LARGE else -(-len(x) // SAMPLE)
+            part = -(-len(x) // SAMPLE)
             piece = tuple([array[:part] for array in given])
             tracer = rehearsed(partial(self._call, piece=piece))
             tracer.guards.undo_draws()
@@ -268,29 +262,24 @@ class ReplayedStep:
         self, plans: list[Plan], pieces: list[Given], samples: int
     ) -> tuple[float, np.ndarray, np.ndarray | None]:
         """Return the loss of a batch, its gradients side by side, what is kept; all fresh."""
-        if len(plans) == 1:
-            program = plans[0].program()
-            program.refresh()
-            program.whole = self.group.coupled
-            with self.group.meeting():
-                number, total, kept = _added([program], pieces, [1.0])
-            return number, total, kept[0]
-        drawn = any(plan.draws for plan in plans)  # in one order
-        workers = 1 if drawn else min(self._workers(), len(pieces))
+        workers, weights = 1, [1.0] * len(plans)
+        if len(plans) > 1:
+            if self.over_samples != "sum":
+                weights = [len(piece[0]) / samples for piece in pieces]
+            if not any(plan.draws for plan in plans):  # which are drawn in one order
+                workers = min(self._workers(), len(plans))
         programs = [plan.program(i % workers) for i, plan in enumerate(plans)]
-        for program in {id(program): program for program in programs}.values():
-            program.refresh()
-        mean = self.over_samples != "sum"
-        weights = [len(piece[0]) / samples if mean else 1.0 for piece in pieces]
+        whole = self.group.coupled
         if workers == 1:
-            number, total, kept = _added(programs, pieces, weights)
+            with self.group.meeting():  # for programs that are there: planning one meets nobody
+                number, total, kept = _added(programs, pieces, weights, whole)
             return number, total, _joined(kept)
         if self._pool is None:
             self._pool = threads.pool(workers)
         tasks = [
             self._pool.submit(
-                *(copy_context().run, _added),
-                *(programs[i::workers], pieces[i::workers], weights[i::workers]),
+                *(copy_context().run, _added, programs[i::workers], pieces[i::workers]),
+                *(weights[i::workers], whole),
             )
             for i in range(workers)
         ]
@@ -310,7 +299,7 @@ class ReplayedStep:
 
 
 def _added(
-    programs: Sequence[Program], pieces: Sequence[Given], weights: Sequence[float]
+    programs: Sequence[Program], pieces: Sequence[Given], weights: Sequence[float], whole: bool
 ) -> tuple[float, Any, list[Any]]:
     """Replay pieces one after another; return weighted sums of losses and gradients, what is kept.
 
@@ -319,7 +308,7 @@ def _added(
     number, total, kept = 0.0, None, []
     for program, piece, weight in zip(programs, pieces, weights, strict=True):
         program.load(piece)
-        program.execute()
+        program.execute(whole)
         result = program.result()
         loss, prediction = result if isinstance(result, tuple) else (result, None)
         number += weight * loss
@@ -330,7 +319,7 @@ def _added(
 
 
 def _joined(kept: list[Any]) -> Any:
-    return None if kept[0] is None else np.concatenate(kept)
+    return kept[0] if len(kept) == 1 or kept[0] is None else np.concatenate(kept)
 
 
 def _leave(leaves: Sequence[Any], total: np.ndarray) -> None:

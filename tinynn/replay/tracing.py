@@ -182,10 +182,10 @@ class Tracer:
         self._nodes.append(weakref.ref(other))
         return other
 
-    def _constant(self, array: np.ndarray, owner: Any, frozen: bool) -> Traced:
+    def _constant(self, array: np.ndarray, owner: Any) -> Traced:
         known = self._constants.get(id(owner))
         if known is None:
-            node = self._source(TracedArray, array, Source("constant", array, frozen))
+            node = self._source(TracedArray, array, Source("constant", array))
             known = self._constants[id(owner)] = owner, node
         return known[1]
 
@@ -195,17 +195,16 @@ class Tracer:
             if not hasattr(x, "_ref"):
                 self._refuse_thread(not self._walking)
                 self._number(x)  # a seed of the walk back
-                self.recording.sources[x._ref.index] = Source("constant", x._data, True)
+                self.recording.sources[x._ref.index] = Source("constant", x._data)
             return x
         if isinstance(x, Item):
             self.refuse("it computes or decides in Python with a value of a Tensor")
         if isinstance(x, Node):
             return self._outside(x) if x._ownership is RESULT else self._leaf(x)
         if isinstance(x, np.ndarray):
-            frozen = not x.flags.writeable and x.base is None
-            return self._constant(x, x, frozen)
+            return self._constant(x, x)
         if isinstance(x, (list, tuple)):
-            return self._constant(np.asarray(x), x, True)
+            return self._constant(np.asarray(x), x)
         return x
 
     def _outside(self, x: Node) -> Traced:
@@ -216,7 +215,7 @@ class Tracer:
                 "that require a gradient"
             )
         self._refuse_thread(x._birth > self._born)
-        return self._alias(self._constant(x._data, x, True), Traced)
+        return self._alias(self._constant(x._data, x), Traced)
 
     def _refuse_thread(self, unheard: bool) -> None:
         if unheard:
@@ -269,7 +268,7 @@ class Tracer:
         node = self.node(x)
         return self._alias(node, TracedArray) if isinstance(node, Traced) else plain(x)
 
-    _do_data = _do_numpy = _do_values
+    _do_data = _do_numpy = _do_owned = _do_values
 
     def _do_detach(self, plain: Any, x: Any) -> Any:
         return self._alias(self.node(x), Traced)
@@ -287,7 +286,7 @@ class Tracer:
         with heard_by(None):
             plain(leaf, node if isinstance(node, Traced) else data, dtype)
         if not isinstance(node, Traced):
-            node = self._constant(leaf._data.copy(), leaf, True)
+            node = self._constant(leaf._data.copy(), leaf)
         node = self._cast(node, leaf)
         self._made[id(leaf)] = leaf
         self._leaves[id(leaf)] = leaf, self._alias(node, Traced)
@@ -333,9 +332,6 @@ class Tracer:
         if as_nodes:
             return found
         return [(x, self._alias(self.node(g), TracedArray)) for x, g in found]
-
-    def _do_owned(self, plain: Any, gradient: Any) -> Any:
-        return self._alias(self.node(gradient), TracedArray)
 
     def _do_grad(self, plain: Any, leaf: Any) -> Traced | None:
         if id(leaf) not in self._gradients:
@@ -454,17 +450,13 @@ class Gone:
         self.shape, self.dtype = array.shape, array.dtype
         self.ndim, self.size = array.ndim, array.size
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def _asked(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotReplayable(
             "This Tensor is left over from the recording of a compiled function, which kept it "
             "somewhere. A replay keeps nothing: return it from the function instead."
         )
 
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.__getattr__("values")
-
-    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.__getattr__("values")
+    __getattr__ = __array__ = __array_ufunc__ = _asked
 
 
 def place(error: BaseException | None = None) -> str:
