@@ -51,15 +51,15 @@ GROUP = {"tinynn.distributed.ranks": "group"}  # what it asks for those who trai
 CEILINGS = {  # lines; raising one is a commit of its own, which says what the lines buy
     "kernels": 1_100,
     "autodiff": 4_310,
-    "nn": 2_880,
-    "training": 5_150,
-    "replay": 2_640,
+    "nn": 2_895,
+    "training": 5_155,
+    "replay": 2_715,
     "testing": 3_010,
     "debugging": 755,
     "distributed": 430,
     "spikes": 2_620,
     "formats": 1_730,
-    "": 26_300,
+    "": 26_335,
 }
 OPTIMIZERS = [
     f"training.{part}" for part in "schedules settings groups clipping optimizers rules".split()
