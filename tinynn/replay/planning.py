@@ -147,7 +147,7 @@ class Planner:
 
     def _release(self, part: Instruction | Check) -> None:
         """Let memory be used again of which a part was the last reader."""
-        for (index,) in read_by(part):
+        for (index,) in reversed(read_by(part)):  # the first place is taken first
             self._pending[index] -= 1
             if not self._pending[index] and index in self._homes:
                 place, fitting, living = self._homes.pop(index)
