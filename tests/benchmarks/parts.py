@@ -50,7 +50,7 @@ VARIANTS = {
     "block transforms": Variant("tinynn.kernels.choose.best_size", lambda *_: None),
     "chunks": Variant(chunk=None),
     "joint update": Variant(
-        "tinynn.training.optimizers.Optimizer._may_join", lambda _: False, sizes=("tiny", "small")
+        "tinynn.training.optimizers.Optimizer._may_join", lambda *_: False, sizes=("tiny", "small")
     ),
     SECOND: Variant(threads=2),
 }

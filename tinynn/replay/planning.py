@@ -207,13 +207,8 @@ class Planner:
             return _run, (function, args, step.params, out)
         if not isinstance(function, np.ufunc):  # the reduction of one
             p = step.params
-            return function, (
-                *args,
-                p.get("axis", 0),
-                p.get("dtype"),
-                out,
-                p.get("keepdims", False),
-            )
+            how = p.get("axis", 0), p.get("dtype"), out, p.get("keepdims", False)
+            return function, (*args, *how)
         if step.elementwise:
             args, out = self.layout.with_gaps(step, _as_arrays(args), out)
         if function in (np.maximum, np.minimum):  # which take no positional output
